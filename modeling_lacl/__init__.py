@@ -1,0 +1,56 @@
+"""LACL: few-shot named entity recognition from label names and a handful of labelled sentences.
+
+Names load when first used, so that `lacl --help` answers at once. The first one also registers the model with
+transformers' Auto classes and pipelines.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .adaptation import adapt
+    from .arguments import LaclTrainingArguments
+    from .configuration_lacl import LaclConfig
+    from .data import LaclDataError, read_dataset
+    from .modeling_lacl import LaclForTokenClassification, LaclModel, LaclOutput, LaclPreTrainedModel
+    from .pipeline_lacl import LaclPipeline
+    from .trainer import LaclTrainer
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "LaclConfig": "configuration_lacl",
+    "LaclDataError": "data",
+    "LaclForTokenClassification": "modeling_lacl",
+    "LaclModel": "modeling_lacl",
+    "LaclOutput": "modeling_lacl",
+    "LaclPipeline": "pipeline_lacl",
+    "LaclPreTrainedModel": "modeling_lacl",
+    "LaclTrainer": "trainer",
+    "LaclTrainingArguments": "arguments",
+    "adapt": "adaptation",
+    "read_dataset": "data",
+}
+
+__all__ = [
+    "LaclConfig",
+    "LaclDataError",
+    "LaclForTokenClassification",
+    "LaclModel",
+    "LaclOutput",
+    "LaclPipeline",
+    "LaclPreTrainedModel",
+    "LaclTrainer",
+    "LaclTrainingArguments",
+    "adapt",
+    "read_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_module(".registration", __name__)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value

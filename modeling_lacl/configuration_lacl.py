@@ -1,0 +1,157 @@
+"""The configuration of a LACL model: encoder, projection head, objectives, label set and decoding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, BertConfig, PreTrainedConfig
+
+FORMAT_VERSION = 1
+"""Version of the checkpoint layout that this code writes, and the newest one that it reads."""
+
+OUTSIDE = "O"
+"""The label of a token that belongs to no entity; always label id 0."""
+
+DIVERGENCES = ("jeffreys", "geometric_js", "moment_js", "euclidean", "cosine")
+LOSS_TYPES = ("container", "supcon_out", "decoupled")
+SUPPORT_METHODS = ("neighbors", "prototypes")
+
+
+class LaclConfig(PreTrainedConfig):
+    """Configuration of [`LaclModel`] and [`LaclForTokenClassification`].
+
+    Args:
+        encoder_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the encoder; any that `AutoModel` builds. Defaults to BERT base.
+        projection_size (`int`): Dimension *d* of the Gaussians.
+        variance_epsilon (`float`): Added to `ELU + 1`, so that no variance is zero.
+        divergence (`str`): Distance between two Gaussians, one of `jeffreys`, `geometric_js`, `moment_js`,
+            `euclidean`, `cosine` (see [`divergences.pairwise_divergence`]).
+        similarity_temperature (`float`): A similarity is minus the divergence, divided by this.
+        loss_type (`str`): `container`, `supcon_out` or `decoupled` (see [`losses`]).
+        alpha (`float`): Weight in [0, 1] of the context–context loss; context–label weighs `1 - alpha`.
+        class_weight_power (`float`): In both losses a token of a class with *n* tokens in the batch weighs
+            `n ** -class_weight_power`: 0 weighs tokens alike, 1 classes.
+        use_prompts (`bool`): Append the label names to every text. Without, there is no context–label loss
+            and no zero-shot prediction.
+        outside_name (`str`): The words that stand for "no entity" in the prompt.
+        label_names (`dict[str, str]`): Natural-language name of each label.
+        label_token_ids (`list[list[int]]`): Tokens of each label's name, by label id.
+        separator_token_id (`int`): Token after each label name.
+        pad_token_id (`int`, *optional*): Padding of packed rows; the encoder's by default.
+        max_text_length (`int`): Longest text, in tokens with the special ones, that goes through the encoder
+            at once; longer text is cut into overlapping windows.
+        max_prompt_length (`int`): Longest prompt in tokens; a larger label set is split over several prompts.
+        support_size (`int`): Number of support tokens kept with the model.
+        support_method (`str`): `neighbors` (nearest support token) or `prototypes`.
+        label_weight (`float`): Weight in [0, 1] of label similarity when a support is there as well.
+        viterbi (`bool`): Decode by Viterbi with `transitions`.
+        transitions (`dict`, *optional*): Abstract transition probabilities (see [`decoding`]).
+        format_version (`int`): Layout version of the checkpoint.
+
+    Raises:
+        ValueError: An unknown choice, a number outside its range, an encoder without `model_type`, or a
+            checkpoint of a newer format.
+    """
+
+    model_type = "lacl"
+    sub_configs = {"encoder_config": AutoConfig}
+
+    def __init__(
+        self,
+        encoder_config: PreTrainedConfig | dict[str, Any] | None = None,
+        projection_size: int = 128,
+        variance_epsilon: float = 1e-6,
+        divergence: str = "cosine",
+        similarity_temperature: float = 0.1,
+        loss_type: str = "supcon_out",
+        alpha: float = 0.3,
+        class_weight_power: float = 0.5,
+        use_prompts: bool = True,
+        outside_name: str = "none",
+        label_names: dict[str, str] | None = None,
+        label_token_ids: list[list[int]] | None = None,
+        separator_token_id: int | None = None,
+        pad_token_id: int | None = None,
+        max_text_length: int = 128,
+        max_prompt_length: int = 128,
+        support_size: int = 0,
+        support_method: str = "neighbors",
+        label_weight: float = 0.5,
+        viterbi: bool = False,
+        transitions: dict[str, Any] | None = None,
+        format_version: int = FORMAT_VERSION,
+        **kwargs: Any,
+    ) -> None:
+        if format_version > FORMAT_VERSION:
+            raise ValueError(
+                f"this checkpoint has LACL format version {format_version}, and the code reads up to "
+                f"{FORMAT_VERSION}: update it with `pip install --upgrade lacl`"
+            )
+        _check_choice("divergence", divergence, DIVERGENCES)
+        _check_choice("loss_type", loss_type, LOSS_TYPES)
+        _check_choice("support_method", support_method, SUPPORT_METHODS)
+        for name, value, highest in (
+            ("alpha", alpha, 1.0),
+            ("label_weight", label_weight, 1.0),
+            ("class_weight_power", class_weight_power, float("inf")),
+        ):
+            if not 0 <= value <= highest:
+                raise ValueError(f"{name} must be between 0 and {highest}, got {value}")
+        for name, value in (
+            ("similarity_temperature", similarity_temperature),
+            ("variance_epsilon", variance_epsilon),
+        ):
+            if not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+
+        if encoder_config is None:
+            encoder_config = BertConfig()
+        elif isinstance(encoder_config, dict):
+            if "model_type" not in encoder_config:
+                raise ValueError("encoder_config has no model_type: give one, such as bert")
+            encoder_config = AutoConfig.for_model(**encoder_config)
+        self.encoder_config = encoder_config
+        self.projection_size = projection_size
+        self.variance_epsilon = variance_epsilon
+        self.divergence = divergence
+        self.similarity_temperature = similarity_temperature
+        self.loss_type = loss_type
+        self.alpha = alpha
+        self.class_weight_power = class_weight_power
+        self.use_prompts = use_prompts
+        self.outside_name = outside_name
+        self.label_names = label_names
+        self.label_token_ids = label_token_ids
+        self.separator_token_id = separator_token_id
+        self.max_text_length = max_text_length
+        self.max_prompt_length = max_prompt_length
+        self.support_size = support_size
+        self.support_method = support_method
+        self.label_weight = label_weight
+        self.viterbi = viterbi
+        self.transitions = transitions
+        self.format_version = format_version
+        super().__init__(**kwargs)
+        self.pad_token_id = encoder_config.pad_token_id if pad_token_id is None else pad_token_id
+
+    @property
+    def hidden_size(self) -> int:
+        """Size of the encoder's hidden states."""
+        size: int = self.encoder_config.hidden_size
+        return size
+
+    @property
+    def vocab_size(self) -> int:
+        """Size of the encoder's vocabulary; set by `resize_token_embeddings`."""
+        size: int = self.encoder_config.vocab_size
+        return size
+
+    @vocab_size.setter
+    def vocab_size(self, size: int) -> None:
+        self.encoder_config.vocab_size = size
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -1,0 +1,86 @@
+"""The two contrastive objectives (arXiv 2404.17178, section 3): context–context and context–label.
+
+Both take similarities, which are minus a divergence over a temperature, and come in three variants of the
+per-anchor loss, with P the anchor's positives and A all its candidates:
+
+- `container`: −log( Σ_P eˢ / |P| / Σ_A eˢ ), the original of CONTaiNER (Das et al., ACL 2022, eq. 6);
+- `supcon_out`: −(1/|P|) Σ_P log( eˢ / Σ_A eˢ ), the mean of logs (Khosla et al., NeurIPS 2020, eq. 2);
+- `decoupled`: as `supcon_out` with the positives left out of the denominator (Yeh et al., ECCV 2022).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def context_context_loss(
+    similarity: Tensor, labels: Tensor, loss_type: str = "supcon_out", class_weight_power: float = 0.0
+) -> Tensor:
+    """Tokens of one class attract each other, others repel.
+
+    Args:
+        similarity: `(N, N)`, of each valid token to each.
+        labels: `(N,)` long, class of each token.
+        loss_type: `container`, `supcon_out` or `decoupled`.
+        class_weight_power: A token of a class with n tokens weighs `n ** -class_weight_power`.
+
+    Returns:
+        Scalar: the weighted mean over the tokens that have another of their class; zero where none has.
+    """
+    same = labels.unsqueeze(0) == labels.unsqueeze(1)
+    others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    return _contrast(similarity, same & others, others, class_weights(labels, class_weight_power), loss_type)
+
+
+def context_label_loss(
+    similarity: Tensor,
+    labels: Tensor,
+    present: Tensor,
+    loss_type: str = "supcon_out",
+    class_weight_power: float = 0.0,
+) -> Tensor:
+    """A token attracts the representation of its label in its own prompt, and repels the other labels'.
+
+    Args:
+        similarity: `(N, K)`, of each valid token to each label.
+        labels: `(N,)` long.
+        present: `(N, K)` bool, whether the label stands in the token's prompt.
+        loss_type: As above; with its one positive, `container` and `supcon_out` are the same cross-entropy.
+        class_weight_power: As above.
+
+    Returns:
+        Scalar: the weighted mean over the tokens whose label is in their prompt; zero where none is.
+    """
+    positive = torch.nn.functional.one_hot(labels, similarity.shape[1]).bool() & present
+    return _contrast(similarity, positive, present, class_weights(labels, class_weight_power), loss_type)
+
+
+def class_weights(labels: Tensor, power: float) -> Tensor:
+    """`(N,)` float weights `n ** -power`, n the number of tokens of the token's class."""
+    counts = torch.bincount(labels)
+    return counts[labels].float() ** -power
+
+
+def _contrast(
+    similarity: Tensor, positive: Tensor, candidates: Tensor, weights: Tensor, loss_type: str
+) -> Tensor:
+    number = positive.sum(1)
+    counted = number > 0
+    if loss_type == "container":
+        attraction = _masked_logsumexp(similarity, positive) - number.clamp_min(1).log()
+    else:
+        attraction = similarity.masked_fill(~positive, 0).sum(1) / number.clamp_min(1)
+    if loss_type == "decoupled":
+        candidates = candidates & ~positive
+        counted = counted & candidates.any(1)
+    losses = _masked_logsumexp(similarity, candidates) - attraction
+    weights = weights * counted
+    return (losses.masked_fill(~counted, 0) * weights).sum() / weights.sum().clamp_min(
+        torch.finfo(weights.dtype).tiny
+    )
+
+
+def _masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    # The lowest finite number, not −inf: a row without a candidate is finite and its gradients are zero.
+    return values.masked_fill(~mask, torch.finfo(values.dtype).min).logsumexp(1)

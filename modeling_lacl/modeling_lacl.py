@@ -1,0 +1,626 @@
+"""The LACL model: an encoder over text and label names, a Gaussian head, and its contrastive objectives."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import ModelOutput, logging
+
+from .configuration_lacl import OUTSIDE, LaclConfig
+from .decoding import combine_scores, nearest_neighbor_scores, prototypes
+from .divergences import Gaussians, pairwise_divergence
+from .losses import context_context_loss, context_label_loss
+from .prompts import build_prompt, label_means, natural_label_name, pack, split_prompt
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class LaclModelOutput(ModelOutput):
+    """Output of [`LaclModel`], all at the text's own positions.
+
+    Args:
+        last_hidden_state: `(B, L, H)`.
+        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
+        label_mean, label_variance: `(B, K, d)` fp32, each label's Gaussian in its row's prompt; None without
+            prompts.
+        label_present: `(B, K)` bool, whether the label stands in the row's prompt.
+        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
+    """
+
+    last_hidden_state: Tensor | None = None
+    mean: Tensor | None = None
+    variance: Tensor | None = None
+    label_mean: Tensor | None = None
+    label_variance: Tensor | None = None
+    label_present: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class LaclOutput(ModelOutput):
+    """Output of [`LaclForTokenClassification`].
+
+    Args:
+        loss: Scalar, `alpha * context_context_loss + (1 - alpha) * context_label_loss`; None without
+            `labels`.
+        logits: `(B, L, K)` fp32 log-scores over the labels.
+        context_context_loss, context_label_loss: Scalars, the parts of `loss`.
+        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
+        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    context_context_loss: Tensor | None = None
+    context_label_loss: Tensor | None = None
+    mean: Tensor | None = None
+    variance: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class GaussianProjection(nn.Module):
+    """Maps hidden states `(..., H)` to diagonal Gaussians: mean and variance, each `(..., d)`, fp32 or wider.
+
+    The variance is `ELU(x) + 1 + eps` (CONTaiNER, eq. 3–4; arXiv 2404.17178, section 3.2).
+    """
+
+    def __init__(self, config: LaclConfig) -> None:
+        super().__init__()
+        self.mean = nn.Linear(config.hidden_size, config.projection_size)
+        self.variance = nn.Linear(config.hidden_size, config.projection_size)
+        self.epsilon = config.variance_epsilon
+
+    def forward(self, hidden_states: Tensor) -> Gaussians:
+        # The weights are fp32 unless someone casts the whole model; what follows never is less.
+        hidden_states = hidden_states.to(self.mean.weight.dtype)
+        wide = torch.promote_types(hidden_states.dtype, torch.float32)
+        mean, variance = self.mean(hidden_states).to(wide), self.variance(hidden_states).to(wide)
+        return mean, nn.functional.elu(variance) + 1 + self.epsilon
+
+
+class LaclPreTrainedModel(PreTrainedModel):
+    """Base class: weights, configuration and loading."""
+
+    config_class = LaclConfig
+    base_model_prefix = "lacl"
+    supports_gradient_checkpointing = True
+    _keep_in_fp32_modules_strict = [
+        "projection.mean",
+        "projection.variance",
+        "support_mean",
+        "support_variance",
+    ]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=getattr(self.config.encoder_config, "initializer_range", 0.02))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class LaclModel(LaclPreTrainedModel):
+    """Encoder over `[CLS] text [SEP] none [SEP] person [SEP] …`, and each token and label as a Gaussian."""
+
+    def __init__(self, config: LaclConfig) -> None:
+        super().__init__(config)
+        encoder_class = MODEL_MAPPING[type(config.encoder_config)]
+        # In the dtype that this model is built in, whichever the encoder's own checkpoint was stored in.
+        self.encoder = AutoModel.from_config(
+            config.encoder_config, dtype=torch.get_default_dtype(), **encoder_kwargs(encoder_class)
+        )
+        self.projection = GaussianProjection(config)
+        parameters = inspect.signature(self.encoder.forward).parameters
+        self._takes_token_types = "token_type_ids" in parameters
+        self._positions = absolute_positions(self.encoder)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        embeddings: nn.Module = self.encoder.get_input_embeddings()
+        return embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.encoder.set_input_embeddings(value)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        prompt_ids: Tensor | None = None,
+        prompt_labels: Tensor | None = None,
+        num_labels: int | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> LaclModelOutput:
+        """Encodes text and prompt in one pass.
+
+        Args:
+            input_ids: `(B, L)` long, tokenised text with its special tokens.
+            attention_mask: `(B, L)`, 0 at padding on either side; all ones if None.
+            token_type_ids: `(B, L)`, passed on if the encoder has them; the prompt gets type 0.
+            prompt_ids: `(B, P)` long, suffix tokens; None for text alone.
+            prompt_labels: `(B, P)` long, label id of each suffix token, −1 at separators, −2 at padding.
+            num_labels: K; by default one more than the largest label in `prompt_labels`.
+            output_hidden_states, output_attentions: As in every encoder.
+
+        Raises:
+            ValueError: Prompt tokens without their labels, or text and prompt longer than the encoder's
+                positions.
+        """
+        if (prompt_ids is None) != (prompt_labels is None):
+            raise ValueError("prompt_ids and prompt_labels go together: give both or neither")
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if prompt_ids is None or prompt_labels is None:
+            prompt_ids = prompt_labels = input_ids.new_zeros((len(input_ids), 0))
+        packed = pack(input_ids, attention_mask, prompt_ids, prompt_labels, self.config.pad_token_id or 0)
+        width = self._width(packed.attention_mask)
+        options: dict[str, Any] = {}
+        if output_hidden_states is not None:
+            options["output_hidden_states"] = output_hidden_states
+        if output_attentions is not None:
+            options["output_attentions"] = output_attentions
+        if token_type_ids is not None and self._takes_token_types:
+            zeros = torch.zeros_like(prompt_ids)
+            types = pack(token_type_ids, attention_mask, zeros, prompt_labels, 0)
+            options["token_type_ids"] = types.input_ids[:, :width]
+        encoded = self.encoder(
+            input_ids=packed.input_ids[:, :width],
+            attention_mask=packed.attention_mask[:, :width],
+            return_dict=True,
+            **options,
+        )
+        hidden = encoded.last_hidden_state
+        text = gather_positions(hidden, packed.text_index)
+        if prompt_ids.shape[1]:
+            if num_labels is None:
+                num_labels = int(prompt_labels.max()) + 1
+            with full_precision(hidden):
+                label_hidden, label_present = label_means(
+                    gather_positions(hidden, packed.prompt_index).float(), prompt_labels, num_labels
+                )
+                label_mean, label_variance = self.projection(label_hidden)
+        else:
+            label_mean = label_variance = label_present = None
+        with full_precision(hidden):
+            mean, variance = self.projection(text.float())
+        return LaclModelOutput(
+            last_hidden_state=text,
+            mean=mean,
+            variance=variance,
+            label_mean=label_mean,
+            label_variance=label_variance,
+            label_present=label_present,
+            hidden_states=getattr(encoded, "hidden_states", None),
+            attentions=getattr(encoded, "attentions", None),
+        )
+
+    def _width(self, attention_mask: Tensor) -> int:
+        """Columns of packed rows that go through the encoder: all of them if it has as many positions."""
+        width = attention_mask.shape[1]
+        if self._positions is None or width <= self._positions:
+            return width
+        longest = int(attention_mask.sum(1).max())
+        if longest > self._positions:
+            raise ValueError(
+                f"text and label names take {longest} tokens, the encoder has {self._positions} positions: "
+                "cut the text into windows (predict does), shorten label names, or lower max_prompt_length"
+            )
+        return longest
+
+
+class LaclForTokenClassification(LaclPreTrainedModel):
+    """Named entities by similarity to label names, to a support set, or to both.
+
+    The model owns its label set (`config.id2label`, `config.label_names`, their tokens) and, once adapted,
+    its support representations, so that a saved checkpoint predicts on its own. Labels are types; `O` is
+    label 0.
+    """
+
+    def __init__(self, config: LaclConfig) -> None:
+        super().__init__(config)
+        self.lacl = LaclModel(config)
+        shape = (config.support_size, config.projection_size)
+        self.register_buffer("support_mean", torch.zeros(shape))
+        self.register_buffer("support_variance", torch.ones(shape))
+        self.register_buffer("support_labels", torch.zeros(config.support_size, dtype=torch.long))
+        self._tokenizer: PreTrainedTokenizerBase | None = None
+        self.post_init()
+
+    @classmethod
+    def from_encoder(
+        cls,
+        encoder: str | os.PathLike[str] | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str],
+        label_names: Mapping[str, str] | None = None,
+        **config_kwargs: Any,
+    ) -> LaclForTokenClassification:
+        """A pretrained encoder with a fresh projection head.
+
+        Args:
+            encoder: Name or path of a pretrained encoder, or the encoder itself.
+            tokenizer: Its tokenizer.
+            labels: The types, without `O`.
+            label_names: Natural-language names of labels; by rule where one is missing.
+            **config_kwargs: Further arguments of [`LaclConfig`].
+
+        Raises:
+            ValueError: The encoder's weights are not those that `AutoModel` expects, or as `set_labels`.
+        """
+        if not isinstance(encoder, PreTrainedModel):
+            encoder = cast(PreTrainedModel, AutoModel.from_pretrained(encoder))
+        encoder_config = copy.deepcopy(encoder.config)
+        if os.path.isdir(encoder_config.name_or_path or ""):
+            encoder_config.name_or_path = ""  # a folder of this machine has no place in a checkpoint
+        model = cls(LaclConfig(encoder_config=encoder_config, **config_kwargs))
+        missing, unexpected = model.lacl.encoder.load_state_dict(encoder.state_dict(), strict=False)
+        unexpected = [name for name in unexpected if not name.startswith("pooler.")]
+        if missing or unexpected:
+            raise ValueError(
+                f"{type(encoder).__name__} does not fit {type(model.lacl.encoder).__name__}: missing weights "
+                f"{missing[:3]}, unexpected {unexpected[:3]}; give the bare encoder, as AutoModel builds it"
+            )
+        model.tokenizer = tokenizer
+        model.set_labels(labels, label_names)
+        return model.eval()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        prompt_ids: Tensor | None = None,
+        prompt_labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> LaclOutput | tuple[Any, ...]:
+        """Scores every token against every label; with `labels`, the loss as well.
+
+        Args:
+            input_ids: `(B, L)` long, ordinary tokenised text.
+            attention_mask: `(B, L)`, 0 at padding.
+            token_type_ids: `(B, L)`, for encoders that have them.
+            labels: `(B, L)` long; −100 where a token does not count (all but the first piece of a word).
+            prompt_ids: `(B, P)` long, a label set of the call's own (see `build_prompt`); by default the
+                model's.
+            prompt_labels: `(B, P)` long, label id of each prompt token; −1 at separators, −2 at padding.
+            output_hidden_states, output_attentions, return_dict: As in every Hugging Face model.
+
+        Returns:
+            [`LaclOutput`]. `logits` weigh label similarity and support similarity by `config.label_weight`; a
+            call with labels of its own, or with `labels` to learn from, has label similarity alone. A label
+            that is missing from a row's prompt has the lowest finite logit.
+
+        Raises:
+            ValueError: The model has no labels, `labels` has an id beyond the prompt's, or as [`LaclModel`].
+        """
+        own_labels = prompt_ids is None and prompt_labels is None
+        prompts = self._prompts(input_ids) if own_labels else [(prompt_ids, prompt_labels)]
+        num_labels = self.config.num_labels if own_labels else None
+        passes = [
+            self.lacl(
+                input_ids,
+                attention_mask,
+                token_type_ids,
+                *prompt,
+                num_labels=num_labels,
+                output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
+            )
+            for prompt in prompts
+        ]
+        first = passes[0]
+        with full_precision(first.mean):
+            mean, variance = first.mean, first.variance
+            if len(passes) > 1:
+                mean = torch.stack([one.mean for one in passes]).mean(0)
+                variance = torch.stack([one.variance for one in passes]).mean(0)
+            similarity, present = self._label_similarity(passes)
+            loss = context_context = context_label = None
+            if labels is not None:
+                valid = labels >= 0
+                loss, context_context, context_label = self._losses(
+                    (mean[valid], variance[valid]),
+                    labels[valid],
+                    None if similarity is None else similarity[valid],
+                    None if present is None else present.unsqueeze(1).expand(*labels.shape, -1)[valid],
+                )
+            logits = None
+            if own_labels and self.has_support and labels is None:
+                logits = self._support_similarity(mean, variance)
+                if similarity is None:
+                    logits = logits.log_softmax(-1)
+                else:
+                    logits = combine_scores(similarity, logits, self.config.label_weight)
+            elif similarity is not None:
+                logits = similarity.log_softmax(-1)
+        # All at once: a field that is set later is no item of a ModelOutput.
+        output = LaclOutput(
+            loss=loss,
+            logits=logits,
+            context_context_loss=context_context,
+            context_label_loss=context_label,
+            mean=mean,
+            variance=variance,
+            hidden_states=first.hidden_states,
+            attentions=first.attentions,
+        )
+        if return_dict is False or (return_dict is None and not self.config.return_dict):
+            return output.to_tuple()
+        return output
+
+    def _prompts(self, input_ids: Tensor) -> list[tuple[Tensor | None, Tensor | None]]:
+        """The model's own label set as prompts for these rows: several where it is too long for one."""
+        if not self.config.use_prompts:
+            return [(None, None)]
+        names = self.config.label_token_ids
+        if not names:
+            raise ValueError("the model has no labels: call set_labels, or give prompt_ids and prompt_labels")
+        rows = len(input_ids)
+        prompts: list[tuple[Tensor | None, Tensor | None]] = []
+        for group in split_prompt(names, self.config.max_prompt_length):
+            prompt = build_prompt(names, self.config.separator_token_id, group)
+            ids, labels = (part.to(input_ids.device).unsqueeze(0).expand(rows, -1) for part in prompt)
+            prompts.append((ids, labels))
+        return prompts
+
+    def _label_similarity(self, passes: Sequence[LaclModelOutput]) -> tuple[Tensor | None, Tensor | None]:
+        """`(B, L, K)` similarity of tokens to labels, `(B, K)` presence in a prompt."""
+        if passes[0].label_mean is None:
+            return None, None
+        total = torch.zeros(())
+        number = torch.zeros(())
+        for one in passes:
+            tokens = cast(Gaussians, (one.mean, one.variance))
+            similarity = self.similarity(tokens, cast(Gaussians, (one.label_mean, one.label_variance)))
+            present = cast(Tensor, one.label_present).unsqueeze(1)
+            if len(passes) > 1:
+                # Several prompts are compared through "outside", which stands in each of them. Losses and
+                # log-scores do not change by what is taken off a whole row.
+                similarity = similarity - similarity[..., :1]
+            total = total.to(similarity.device) + similarity * present
+            number = number.to(similarity.device) + present.to(similarity.dtype)
+        similarity = total / number.clamp_min(1)
+        return similarity.masked_fill(number == 0, torch.finfo(similarity.dtype).min), (number > 0).squeeze(1)
+
+    def _support_similarity(self, mean: Tensor, variance: Tensor) -> Tensor:
+        num_labels = len(self.config.id2label or ())
+        tokens = (mean.flatten(0, 1), variance.flatten(0, 1))
+        support = (self.support_mean.to(mean.dtype), self.support_variance.to(mean.dtype))
+        if self.config.support_method == "neighbors":
+            similarity = self.similarity(tokens, support)
+            scores = nearest_neighbor_scores(similarity, self.support_labels, num_labels)
+        else:
+            *centres, present = prototypes(*support, self.support_labels, num_labels)
+            scores = self.similarity(tokens, (centres[0], centres[1]))
+            scores = scores.masked_fill(~present, torch.finfo(scores.dtype).min)
+        return scores.view(*mean.shape[:2], num_labels)
+
+    def _losses(
+        self, tokens: Gaussians, labels: Tensor, label_similarity: Tensor | None, present: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        config = self.config
+        context_context = context_context_loss(
+            self.similarity(tokens, tokens), labels, config.loss_type, config.class_weight_power
+        )
+        if label_similarity is None or present is None:
+            return context_context, context_context, None
+        num_labels = label_similarity.shape[1]
+        if len(labels) and int(labels.max()) >= num_labels:
+            raise ValueError(
+                f"labels has the id {int(labels.max())}, and the prompt has {num_labels} labels, from 0"
+            )
+        context_label = context_label_loss(
+            label_similarity, labels, present, config.loss_type, config.class_weight_power
+        )
+        return (
+            config.alpha * context_context + (1 - config.alpha) * context_label,
+            context_context,
+            context_label,
+        )
+
+    def similarity(self, p: Gaussians, q: Gaussians) -> Tensor:
+        """Minus the configured divergence over the temperature; shapes as in `pairwise_divergence`."""
+        return pairwise_divergence(self.config.divergence, p, q) / -self.config.similarity_temperature
+
+    # ---- label set and support ----
+
+    def set_labels(self, labels: Sequence[str], label_names: Mapping[str, str] | None = None) -> None:
+        """Gives the model another label set and forgets its support.
+
+        Args:
+            labels: The types, without `O`.
+            label_names: Natural-language names; by rule (`natural_label_name`) where one is missing.
+
+        Raises:
+            ValueError: No labels, a label twice, a name for an unknown label, two labels with one name, a
+                name without tokens or with more than a prompt holds. The model is then as it was.
+        """
+        names = self.resolve_names(labels, label_names)
+        token_ids = self.tokenize_names(list(names.values()))
+        config, tokenizer = self.config, self.tokenizer
+        split_prompt(token_ids, config.max_prompt_length)
+        separator = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
+        if separator is None:
+            raise ValueError("the tokenizer has neither sep_token nor eos_token to part label names: set one")
+        # Nothing fails from here on: an error leaves the model as it was.
+        config.id2label = dict(enumerate(names))
+        config.label2id = {label: index for index, label in enumerate(names)}
+        config.label_names = names
+        config.label_token_ids = token_ids
+        config.separator_token_id = separator
+        if tokenizer.pad_token_id is not None:
+            config.pad_token_id = tokenizer.pad_token_id
+        self.clear_support()
+
+    def resolve_names(
+        self, labels: Sequence[str], label_names: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Natural-language name of `O` and of each label, in the order of ids; raises as `set_labels`."""
+        if isinstance(labels, str) or not set(labels) - {OUTSIDE}:
+            raise ValueError(f"labels must be a list with at least one entity type, got {labels!r}")
+        labels = [label for label in labels if label != OUTSIDE]
+        given = dict(label_names or {})
+        unknown = set(given) - {OUTSIDE, *labels}
+        if unknown:
+            raise ValueError(
+                f"label_names has names for {sorted(unknown)}, which are not among the labels {labels}"
+            )
+        names = {OUTSIDE: given.get(OUTSIDE, self.config.outside_name)}
+        owners = {names[OUTSIDE].strip().lower(): OUTSIDE}
+        for label in labels:
+            if label in names:
+                raise ValueError(f"label {label!r} stands twice in labels")
+            name = given.get(label, natural_label_name(label))
+            owner = owners.setdefault(name.strip().lower(), label)
+            if owner != label:
+                raise ValueError(
+                    f"labels {owner!r} and {label!r} share the name {name!r}: "
+                    "give one of them another in label_names"
+                )
+            names[label] = name
+        return names
+
+    def tokenize_names(self, names: Sequence[str]) -> list[list[int]]:
+        """Token ids of label names, without special tokens.
+
+        Raises:
+            ValueError: A name without a token, or two names that the tokenizer does not tell apart.
+        """
+        # A leading space: byte-level tokenizers write a word inside a sentence with one.
+        words = [f" {name.strip()}" for name in names]
+        token_ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
+        owners: dict[tuple[int, ...], str] = {}
+        for name, ids in zip(names, token_ids, strict=True):
+            if not ids:
+                raise ValueError(f"the label name {name!r} has no token: give it words in label_names")
+            owner = owners.setdefault(tuple(ids), name)
+            if owner is not name:
+                raise ValueError(
+                    f"the tokenizer does not tell the label names {owner!r} and {name!r} apart: "
+                    "give one of them other words in label_names"
+                )
+        return [list(ids) for ids in token_ids]
+
+    @property
+    def has_support(self) -> bool:
+        """Whether the model holds support representations."""
+        return bool(self.config.support_size)
+
+    def set_support(self, mean: Tensor, variance: Tensor, labels: Tensor) -> None:
+        """Keeps copies of support tokens with the model: `(S, d)`, `(S, d)` fp32 and `(S,)` long label ids.
+
+        Raises:
+            ValueError: Other shapes, or a label that the model does not have.
+        """
+        shape = (len(labels), self.config.projection_size)
+        if mean.shape != shape or variance.shape != shape:
+            raise ValueError(
+                f"mean and variance must be {shape}, got {tuple(mean.shape)}, {tuple(variance.shape)}"
+            )
+        num_labels = len(self.config.id2label or ())
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_labels:
+            raise ValueError(
+                f"support labels must be from 0 to {num_labels - 1}, got {labels.unique().tolist()}"
+            )
+        # Copies made outside of inference mode, in which the caller may be, can take part in anything later.
+        with torch.inference_mode(False):
+            self.support_mean = mean.detach().to(self.device, torch.float32, copy=True).contiguous()
+            self.support_variance = variance.detach().to(self.device, torch.float32, copy=True).contiguous()
+            self.support_labels = labels.detach().to(self.device, torch.long, copy=True).contiguous()
+        self.config.support_size = len(labels)
+
+    def clear_support(self) -> None:
+        """Forgets the support representations."""
+        empty = self.support_mean.new_zeros((0, self.config.projection_size))
+        self.set_support(empty, empty, self.support_labels[:0])
+
+    # ---- use ----
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer: the one given, or the one that was saved with the checkpoint.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self._tokenizer is None:
+            if not self.name_or_path:
+                raise ValueError("the model has no tokenizer: set model.tokenizer")
+            try:
+                self.tokenizer = AutoTokenizer.from_pretrained(self.name_or_path)
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"no usable tokenizer in {self.name_or_path!r}: set model.tokenizer"
+                ) from error
+        return cast(PreTrainedTokenizerBase, self._tokenizer)
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"{type(tokenizer).__name__} gives no character offsets: load the fast one, use_fast=True"
+            )
+        self._tokenizer = tokenizer
+
+    def predict(self, inputs: Any, **kwargs: Any) -> Any:
+        """Entities in text; arguments and results as in [`prediction.predict`]."""
+        from .prediction import predict
+
+        return predict(self, self.tokenizer, inputs, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """Saves weights, configuration and, so that the checkpoint stands on its own, the tokenizer."""
+        result = super().save_pretrained(save_directory, *args, **kwargs)
+        if self._tokenizer is not None or self.name_or_path:
+            try:
+                self.tokenizer.save_pretrained(save_directory)
+            except ValueError as error:  # the checkpoint came without one
+                logger.warning("the model is saved without a tokenizer: %s", error)
+        return result
+
+
+def encoder_kwargs(encoder_class: Any) -> dict[str, Any]:
+    """Arguments that spare the encoder a pooling layer, which tagging does not use."""
+    parameters = inspect.signature(encoder_class.__init__).parameters
+    return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
+
+
+def absolute_positions(encoder: nn.Module) -> int | None:
+    """Tokens that an encoder with a table of position embeddings can take; None for one without."""
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa and its kin count positions from behind the padding index.
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return None
+
+
+def gather_positions(hidden_states: Tensor, index: Tensor) -> Tensor:
+    """`(B, T, H)` at `(B, L)` positions -> `(B, L, H)`."""
+    return hidden_states.gather(1, index.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))
+
+
+def full_precision(like: Tensor) -> Any:
+    """Context without autocast: divergences between Gaussians lose too much in half precision."""
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
