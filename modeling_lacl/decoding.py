@@ -1,0 +1,252 @@
+"""Decoding: from similarities to labels, from labels to entities. Pure functions on tensors.
+
+Label 0 is always "outside" (`O`). Scores are log-scores: larger is better. `K` counts the labels and outside,
+`S` the support tokens, `B` the texts of a batch, `W` the words of a text.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+OUTSIDE = 0
+# A log-score that loses against every real one, and that can still be added up without overflow in float32.
+IMPOSSIBLE = -1e30
+# Only differences of path scores matter: setting the best back to 0 keeps float32 exact over any length.
+_RESCALE_EVERY = 16
+
+# The abstract transitions of StructShot (Yang & Katiyar 2020): from each state, its successors.
+_SUCCESSORS = {"start": ("O", "I"), "O": ("O", "I"), "I": ("O", "same", "other")}
+
+
+def nearest_neighbor_scores(similarity: Tensor, support_labels: Tensor, num_labels: int) -> Tensor:
+    """The similarity of the nearest support token of every label (NNShot, Yang & Katiyar 2020).
+
+    Args:
+        similarity: (N, S) float, similarity of each token to each support token.
+        support_labels: (S,) long, label ids in [0, num_labels).
+        num_labels: K.
+
+    Returns:
+        (N, K), dtype of `similarity`. A label without a support token gets the dtype's lowest finite number.
+    """
+    lowest = torch.finfo(similarity.dtype).min
+    scores = similarity.new_full((similarity.shape[0], num_labels), lowest)
+    return scores.scatter_reduce(1, support_labels.expand_as(similarity), similarity, reduce="amax")
+
+
+def prototypes(
+    mean: Tensor, variance: Tensor, support_labels: Tensor, num_labels: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One Gaussian per label: average mean and average variance of its support tokens (Snell et al. 2017).
+
+    Args:
+        mean, variance: (S, d) float, the diagonal Gaussians of the support tokens.
+        support_labels: (S,) long, label ids in [0, num_labels).
+        num_labels: K.
+
+    Returns:
+        mean (K, d), variance (K, d), present (K,) bool. A label without a support token has `present` False,
+        mean 0 and variance 1, so that divergences from it are finite.
+    """
+    counts = torch.bincount(support_labels, minlength=num_labels)
+    present = counts > 0
+    share = counts.clamp(min=1).unsqueeze(1).to(mean.dtype)
+    shape = (num_labels, mean.shape[1])
+    label_mean = mean.new_zeros(shape).index_add(0, support_labels, mean) / share
+    label_variance = variance.new_zeros(shape).index_add(0, support_labels, variance) / share
+    return label_mean, torch.where(present.unsqueeze(1), label_variance, 1.0), present
+
+
+def combine_scores(label_scores: Tensor, support_scores: Tensor, label_weight: float) -> Tensor:
+    """Weighted geometric mean of two distributions over the labels, as log-scores.
+
+    Args:
+        label_scores: (..., K), similarity to the label names.
+        support_scores: (..., K), similarity to the support.
+        label_weight: weight of the label names in [0, 1]; the support has the rest.
+
+    Returns:
+        (..., K) `label_weight * log_softmax(label_scores) + (1 - label_weight) * log_softmax(support_scores)`
+    """
+    if not 0.0 <= label_weight <= 1.0:
+        raise ValueError(f"label_weight is {label_weight}: give a number from 0 (support) to 1 (names)")
+    # At either end the other part is left out: 0 times minus infinity would be NaN.
+    if label_weight == 1.0:
+        return label_scores.log_softmax(dim=-1)
+    if label_weight == 0.0:
+        return support_scores.log_softmax(dim=-1)
+    return torch.lerp(support_scores.log_softmax(dim=-1), label_scores.log_softmax(dim=-1), label_weight)
+
+
+def _checked_transitions(transitions: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    checked: dict[str, dict[str, float]] = {}
+    for state, successors in _SUCCESSORS.items():
+        row = transitions.get(state)
+        if not isinstance(row, Mapping) or set(row) != set(successors):
+            raise ValueError(
+                f"transitions[{state!r}] is {row!r}: give a probability for each of {successors}"
+            )
+        values = {name: float(row[name]) for name in successors}
+        if min(values.values()) < 0.0 or not np.isclose(sum(values.values()), 1.0, atol=1e-3):
+            raise ValueError(f"transitions[{state!r}] is {row!r}: probabilities must be >= 0 and sum to 1")
+        checked[state] = values
+    return checked
+
+
+def expand_transitions(transitions: Mapping[str, Any], num_labels: int) -> tuple[Tensor, Tensor]:
+    """Transitions between labels from abstract ones; the mass of "I" and "other" is spread over the types.
+
+    Args:
+        transitions: probabilities `{"start": {"O", "I"}, "O": {"O", "I"}, "I": {"O", "same", "other"}}`, as
+            `estimate_transitions` makes them from another label set (StructShot, Yang & Katiyar 2020).
+        num_labels: K >= 1. With no type (K = 1) or no other type (K = 2) the rest of a row is scaled up.
+
+    Returns:
+        start (K,), matrix (K, K): float32 log-probabilities; matrix[i, j] is the step from label i to j.
+        Every row of probabilities sums to 1. A probability of 0 becomes `IMPOSSIBLE`.
+
+    Raises:
+        ValueError: a state or a successor is missing, or a row is no distribution.
+    """
+    if num_labels < 1:
+        raise ValueError(f"num_labels is {num_labels}: there is at least one label, outside")
+    p = _checked_transitions(transitions)
+    types, others = max(num_labels - 1, 1), max(num_labels - 2, 1)
+    start = torch.full((num_labels,), p["start"]["I"] / types, dtype=torch.float64)
+    start[OUTSIDE] = p["start"]["O"]
+    matrix = torch.full((num_labels, num_labels), p["I"]["other"] / others, dtype=torch.float64)
+    matrix.fill_diagonal_(p["I"]["same"])
+    matrix[:, OUTSIDE] = p["I"]["O"]
+    matrix[OUTSIDE, :] = p["O"]["I"] / types
+    matrix[OUTSIDE, OUTSIDE] = p["O"]["O"]
+    return _log_distribution(start), _log_distribution(matrix)
+
+
+def _log_distribution(rows: Tensor) -> Tensor:
+    total = rows.sum(dim=-1, keepdim=True)
+    # A row left with no mass at all (every successor needs a type that is not there) becomes uniform.
+    rows = torch.where(total > 0, rows / total, 1.0 / rows.shape[-1])
+    return rows.log().clamp(min=IMPOSSIBLE).float()
+
+
+def estimate_transitions(label_sequences: Iterable[Sequence[int]]) -> dict[str, dict[str, float]]:
+    """Abstract transitions of a labelled corpus, with add-one smoothing.
+
+    Args:
+        label_sequences: the label ids of the words of each sentence; 0 is outside, ids below 0 do not count.
+
+    Returns:
+        Probabilities as `expand_transitions` takes them, ready for JSON.
+    """
+    counts = {state: dict.fromkeys(successors, 1) for state, successors in _SUCCESSORS.items()}
+    for sequence in label_sequences:
+        labels = np.asarray(sequence, dtype=np.int64)
+        labels = labels[labels >= 0]
+        if not len(labels):
+            continue
+        counts["start"]["O" if labels[0] == OUTSIDE else "I"] += 1
+        before, after = labels[:-1], labels[1:]
+        from_outside, to_outside, same = before == OUTSIDE, after == OUTSIDE, before == after
+        counts["O"]["O"] += int((from_outside & to_outside).sum())
+        counts["O"]["I"] += int((from_outside & ~to_outside).sum())
+        counts["I"]["O"] += int((~from_outside & to_outside).sum())
+        counts["I"]["same"] += int((~from_outside & same).sum())
+        counts["I"]["other"] += int((~from_outside & ~to_outside & ~same).sum())
+    return {
+        state: {name: count / sum(row.values()) for name, count in row.items()}
+        for state, row in counts.items()
+    }
+
+
+def viterbi(log_scores: Tensor, lengths: Tensor, start: Tensor, matrix: Tensor) -> Tensor:
+    """The best label path of every text: argmax of start + scores + transitions, by dynamic programming.
+
+    Args:
+        log_scores: (B, W, K) float, log-scores of the words; what stands past a text's length is not read.
+        lengths: (B,) long, words of each text, in [0, W].
+        start: (K,) log-probabilities of the first label.
+        matrix: (K, K) log-probabilities of the step from label i to label j.
+
+    Returns:
+        (B, W) long, label ids, -1 past a text's length. Vectorised over texts and labels, a loop over words.
+    """
+    batch, width, num_labels = log_scores.shape
+    device = log_scores.device
+    lengths = lengths.to(device)
+    if batch == 0 or width == 0:
+        return torch.full((batch, width), -1, dtype=torch.long, device=device)
+    shortest = int(lengths.min())
+    scores = log_scores.float().clamp(min=IMPOSSIBLE).transpose(0, 1)
+    matrix = matrix.to(device).float().clamp(min=IMPOSSIBLE)
+    stay = torch.arange(num_labels, device=device).expand(batch, num_labels)
+
+    best = scores[0] + start.to(device).float().clamp(min=IMPOSSIBLE)
+    pointers = [stay]
+    for word in range(1, width):
+        reached, pointer = (best.unsqueeze(2) + matrix).max(dim=1)
+        reached += scores[word]
+        if word % _RESCALE_EVERY == 0:
+            reached = (reached - reached.amax(dim=1, keepdim=True)).clamp(min=IMPOSSIBLE)
+        if word >= shortest:
+            # Past its end a text keeps its state, so that one backward walk serves every length.
+            inside = (lengths > word).unsqueeze(1)
+            reached, pointer = torch.where(inside, reached, best), torch.where(inside, pointer, stay)
+        best = reached
+        pointers.append(pointer)
+
+    previous = torch.stack(pointers).cpu().numpy()
+    paths = np.empty((width, batch), dtype=np.int64)
+    texts = np.arange(batch)
+    state = best.argmax(dim=1).cpu().numpy()
+    for word in range(width - 1, 0, -1):
+        paths[word] = state
+        state = previous[word, texts, state]
+    paths[0] = state
+    outside_text = torch.arange(width, device=device) >= lengths.unsqueeze(1)
+    return torch.from_numpy(paths.T.copy()).to(device).masked_fill(outside_text, -1)
+
+
+def label_runs(label_ids: np.ndarray | Tensor | Sequence[int]) -> list[tuple[int, int, int]]:
+    """Entities of a text: the runs of one type. Neighbouring words of one type make one entity (IO tags).
+
+    Args:
+        label_ids: (W,) label ids; 0 (outside) and ids below 0 belong to no entity.
+
+    Returns:
+        (start_word, end_word, label) per run, in order; `end_word` is one past the last word.
+    """
+    ids = np.asarray(label_ids, dtype=np.int64)
+    if not len(ids):
+        return []
+    edges = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+    starts = np.concatenate(([0], edges))
+    ends = np.concatenate((edges, [len(ids)]))
+    labels = ids[starts]
+    kept = labels > OUTSIDE
+    return list(zip(starts[kept].tolist(), ends[kept].tolist(), labels[kept].tolist(), strict=True))
+
+
+def entity_scores(log_scores: Tensor, runs: Sequence[tuple[int, int, int]]) -> list[float]:
+    """Score of each entity: the mean over its words of the softmax probability of its label.
+
+    Args:
+        log_scores: (W, K) float.
+        runs: entities of this text, as `label_runs` gives them.
+
+    Returns:
+        One float in [0, 1] per entity.
+    """
+    if not runs:
+        return []
+    starts, ends, labels = np.asarray(runs, dtype=np.int64).T
+    lengths = ends - starts
+    # Every word of every entity, one after the other.
+    first = np.cumsum(lengths) - lengths
+    words = torch.from_numpy(np.arange(lengths.sum()) + np.repeat(starts - first, lengths))
+    own_label = torch.from_numpy(np.repeat(labels, lengths))
+    probabilities = log_scores.detach().cpu()[words].double().softmax(dim=-1)
+    own = probabilities.gather(1, own_label.unsqueeze(1)).squeeze(1).numpy()
+    return np.clip(np.add.reduceat(own, first) / lengths, 0.0, 1.0).tolist()

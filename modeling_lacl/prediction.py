@@ -1,0 +1,399 @@
+"""Prediction: text -> words -> windows -> batches -> scores of words -> labels -> entities with offsets."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from .decoding import IMPOSSIBLE, OUTSIDE, entity_scores, expand_transitions, label_runs, viterbi
+from .prompts import build_prompt, split_prompt
+from .words import align_words, share_words, split_words
+
+if TYPE_CHECKING:
+    from .modeling_lacl import LaclForTokenClassification
+
+__all__ = ["align_words", "predict", "predict_words", "split_words", "word_scores"]
+
+Entity: TypeAlias = dict[str, Any]
+
+# A buffer of texts is sorted by length into batches of little padding; one buffer at a time is in memory.
+_BATCHES_PER_BUFFER = 32
+# Viterbi pads texts to a common number of words: at most this many (text, word) cells at a time.
+_VITERBI_CELLS = 2**16
+
+# Half of a character, which UTF-8, and so the tokenizer, cannot hold.
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+# The truncation setting of a fast tokenizer is state of its own: set and use it in one piece.
+_tokenizer_lock = threading.Lock()
+
+
+def predict(
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: str | Iterable[str] | Iterable[Sequence[str]],
+    *,
+    is_split_into_words: bool = False,
+    labels: Sequence[str] | Mapping[str, str] | None = None,
+    threshold: float = 0.0,
+    batch_size: int = 32,
+    stride: int = 32,
+) -> list[Entity] | list[list[Entity]] | Iterator[list[Entity]]:
+    """Finds the entities of one text, of many, or of a stream.
+
+    Args:
+        model: A model with a label set, or any with `labels`.
+        tokenizer: Its tokenizer, a fast one.
+        inputs: A string gives its entities; a list or tuple of strings a list of those; any other iterable (a
+            generator, an open file) a generator of those, which reads ahead no further than 32 batches.
+        is_split_into_words: The texts are given as lists of words: a list of strings is *one* sentence, a
+            list of lists is many, any other iterable of lists streams. Offsets are into `" ".join(words)`.
+        labels: Other entity types than the model's own, found by their names alone, without support: a list
+            of labels, or a mapping from labels to natural-language names.
+        threshold: Entities with a lower score are left out; from 0 to 1.
+        batch_size: Windows of text that go through the encoder at once.
+        stride: Tokens that neighbouring windows of a long text share, at most half a window.
+
+    Returns:
+        Entities in order of their place, each a dict: `entity_group` (label), `score` (float in [0, 1], the
+        mean probability of the label over the entity's words), `word`, `start` and `end`, where
+        `text[start:end] == word`.
+
+    Raises:
+        TypeError: `inputs`, or one of the texts, is of another type than told.
+        ValueError: An argument out of range, unusable labels, or a model that has nothing to compare with.
+    """
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"threshold is {threshold}: give a number from 0 to 1")
+    predictor = _Predictor.build(model, tokenizer, labels, batch_size, stride)
+    to_text = _text_from_words if is_split_into_words else _text_from_string
+    wanted = "a list of words (is_split_into_words=True)" if is_split_into_words else "a string"
+
+    def entities(items: Iterable[Any]) -> Iterator[list[Entity]]:
+        texts = (to_text(item, f"inputs[{index}]") for index, item in enumerate(items))
+        return predictor.entities(texts, threshold)
+
+    if isinstance(inputs, str):
+        if is_split_into_words:
+            raise TypeError("inputs is a string, but is_split_into_words=True: give a list of words")
+        return next(entities([inputs]))
+    if isinstance(inputs, bytes | bytearray | Mapping) or not isinstance(inputs, Iterable):
+        raise TypeError(
+            f"inputs is of type {type(inputs).__name__}: give {wanted}, or a list or generator of those"
+        )
+    if not isinstance(inputs, Sequence):
+        return entities(inputs)
+    if is_split_into_words and len(inputs) and isinstance(inputs[0], str):
+        return next(predictor.entities([_text_from_words(inputs, "inputs")], threshold))
+    return list(entities(inputs))
+
+
+def predict_words(
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    sentences: Iterable[Sequence[str]],
+    *,
+    labels: Sequence[str] | Mapping[str, str] | None = None,
+    batch_size: int = 32,
+    stride: int = 32,
+) -> list[list[int]]:
+    """The label id of every word of every sentence, for evaluation.
+
+    Args:
+        sentences: Lists of words.
+        model, tokenizer, labels, batch_size, stride: As in `predict`; `labels` are numbered from 1 in order.
+
+    Returns:
+        One list per sentence with one label id per word, 0 for outside.
+    """
+    predictor = _Predictor.build(model, tokenizer, labels, batch_size, stride)
+    texts = (_text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences))
+    return [ids.tolist() for _, _, ids in predictor.label_ids(texts)]
+
+
+def word_scores(
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    sentences: Iterable[Sequence[str]],
+    *,
+    labels: Sequence[str] | Mapping[str, str] | None = None,
+    batch_size: int = 32,
+    stride: int = 32,
+) -> list[Tensor]:
+    """Log-scores of every word of every sentence, windows merged; arguments as in `predict_words`.
+
+    Returns:
+        (W, K) float32 CPU tensors. A word without a token is outside.
+    """
+    predictor = _Predictor.build(model, tokenizer, labels, batch_size, stride)
+    texts = (_text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences))
+    return [scores for _, scores, _ in predictor.label_ids(texts)]
+
+
+@dataclass(frozen=True)
+class _Text:
+    text: str
+    words: np.ndarray  # (W, 2) int64, (start, end) of each word
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A part of a text that the encoder sees at once, and the words that are read from it."""
+
+    input_ids: list[int]
+    words: np.ndarray  # (n,) word numbers, counted through the whole buffer
+    tokens: np.ndarray  # (n,) the first token of each, in this window
+
+
+def _text_from_string(text: Any, where: str) -> _Text:
+    if not isinstance(text, str):
+        raise TypeError(f"{where} is of type {type(text).__name__}: give a string")
+    return _Text(text, np.asarray(split_words(text), dtype=np.int64).reshape(-1, 2))
+
+
+def _text_from_words(words: Any, where: str) -> _Text:
+    if isinstance(words, str) or not isinstance(words, Sequence):
+        raise TypeError(f"{where} is of type {type(words).__name__}: give a list of words")
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            raise TypeError(
+                f"{where}[{index}] is of type {type(word).__name__}: give a string for every word"
+            )
+    lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
+    starts = np.cumsum(lengths + 1) - lengths - 1
+    return _Text(" ".join(words), np.stack([starts, starts + lengths], axis=1))
+
+
+@dataclass(frozen=True)
+class _Predictor:
+    """All that one call needs; nothing is kept on the model, so that threads can share it."""
+
+    model: LaclForTokenClassification
+    tokenizer: PreTrainedTokenizerBase
+    labels: list[str]  # by id
+    prompts: list[tuple[Tensor, Tensor]]  # of the call's own labels; empty: the model's own
+    groups: list[list[int]]  # the label ids in each of `prompts`
+    batch_size: int
+    max_length: int  # tokens of a window, special ones included
+    stride: int
+
+    @classmethod
+    def build(
+        cls,
+        model: LaclForTokenClassification,
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str] | Mapping[str, str] | None,
+        batch_size: int,
+        stride: int,
+    ) -> _Predictor:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}: give at least 1")
+        if stride < 0:
+            raise ValueError(f"stride is {stride}: give 0 or more")
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"{type(tokenizer).__name__} gives no character offsets: load the fast tokenizer"
+            )
+        config = model.config
+        if labels is None:
+            if not config.use_prompts and not model.has_support:
+                raise ValueError(
+                    "the model has neither a support nor label prompts: adapt it to examples first"
+                )
+            id2label: Any = config.id2label
+            names = [id2label[index] for index in range(len(id2label))]
+            token_ids = config.label_token_ids or []
+        else:
+            names, token_ids = _resolve_labels(model, labels)
+        groups = split_prompt(token_ids, config.max_prompt_length) if config.use_prompts and token_ids else []
+        prompt_length = max(
+            (sum(len(token_ids[label]) + 1 for label in group) for group in groups), default=0
+        )
+        groups = [] if labels is None else groups  # the model packs its own labels itself
+        prompts = [build_prompt(token_ids, config.separator_token_id, group) for group in groups]
+        positions = _encoder_positions(model)
+        max_length = min(config.max_text_length, positions - prompt_length)
+        room = max_length - tokenizer.num_special_tokens_to_add()
+        if room < 1:
+            raise ValueError(
+                f"the label names take {prompt_length} of the encoder's {positions} positions and leave none "
+                "for text: give shorter names in label_names, or lower config.max_prompt_length"
+            )
+        return cls(model, tokenizer, names, prompts, groups, batch_size, max_length, min(stride, room // 2))
+
+    def entities(self, texts: Iterable[_Text], threshold: float) -> Iterator[list[Entity]]:
+        """The entities of each text, in the order of the texts."""
+        for text, scores, ids in self.label_ids(texts):
+            runs = label_runs(ids)
+            yield [
+                self._entity(text, run, score)
+                for run, score in zip(runs, entity_scores(scores, runs), strict=True)
+                if score >= threshold
+            ]
+
+    def _entity(self, text: _Text, run: tuple[int, int, int], score: float) -> Entity:
+        start, end = int(text.words[run[0], 0]), int(text.words[run[1] - 1, 1])
+        return {
+            "entity_group": self.labels[run[2]],
+            "score": score,
+            "word": text.text[start:end],
+            "start": start,
+            "end": end,
+        }
+
+    def label_ids(self, texts: Iterable[_Text]) -> Iterator[tuple[_Text, Tensor, np.ndarray]]:
+        """Each text with its words' scores (W, K) and label ids (W,), in the order of the texts."""
+        stream = iter(texts)
+        while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
+            scores = self.scores(buffer)
+            yield from zip(buffer, scores, self.decode(scores), strict=True)
+
+    def decode(self, scores: Sequence[Tensor]) -> list[np.ndarray]:
+        """(W,) label ids from the (W, K) scores of each text."""
+        config = self.model.config
+        if not config.viterbi:
+            return [text.argmax(dim=1).numpy() for text in scores]
+        if config.transitions is None:
+            raise ValueError(
+                "config.viterbi is set without config.transitions: estimate them, or switch it off"
+            )
+        start, matrix = expand_transitions(config.transitions, len(self.labels))
+        paths: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(scores)
+        order = sorted(range(len(scores)), key=lambda index: -len(scores[index]))
+        while order:
+            taken = max(1, _VITERBI_CELLS // max(1, len(scores[order[0]])))
+            chosen, order = order[:taken], order[taken:]
+            lengths = torch.tensor([len(scores[index]) for index in chosen])
+            padded = torch.nn.utils.rnn.pad_sequence([scores[index] for index in chosen], batch_first=True)
+            found = viterbi(padded, lengths, start, matrix).numpy()
+            for index, path, length in zip(chosen, found, lengths.tolist(), strict=True):
+                paths[index] = path[:length]
+        return paths
+
+    def scores(self, texts: Sequence[_Text]) -> list[Tensor]:
+        """(W, K) log-scores of the words of each text."""
+        counts = [len(text.words) for text in texts]
+        scores = torch.full((sum(counts), len(self.labels)), IMPOSSIBLE)
+        scores[:, OUTSIDE] = 0.0  # what stands for a word without a token
+        windows = self.windows(texts)
+        windows.sort(
+            key=lambda window: -len(window.input_ids)
+        )  # the longest first: little padding, memory known
+        with _evaluating(self.model), torch.inference_mode():
+            for first in range(0, len(windows), self.batch_size):
+                batch = windows[first : first + self.batch_size]
+                rows = np.repeat(np.arange(len(batch)), [len(window.words) for window in batch])
+                tokens = np.concatenate([window.tokens for window in batch])
+                words = np.concatenate([window.words for window in batch])
+                read = self.logits(batch)[torch.from_numpy(rows), torch.from_numpy(tokens)]
+                scores[torch.from_numpy(words)] = read.float().cpu()
+        return list(scores.split(counts))
+
+    def logits(self, batch: Sequence[_Window]) -> Tensor:
+        """(B, L, K) log-scores of a batch of windows."""
+        lengths = np.asarray([len(window.input_ids) for window in batch])
+        inside = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.full(inside.shape, self.model.config.pad_token_id or 0, dtype=np.int64)
+        ids[inside] = np.concatenate([window.input_ids for window in batch])
+        device = self.model.device
+        input_ids = torch.from_numpy(ids).to(device)
+        attention_mask = torch.from_numpy(inside.astype(np.int64)).to(device)
+        if not self.prompts:
+            return self.model(input_ids, attention_mask, return_dict=True).logits
+        merged = torch.zeros(*input_ids.shape, len(self.labels), device=device)
+        for (prompt_ids, prompt_labels), group in zip(self.prompts, self.groups, strict=True):
+            output = self.model(
+                input_ids,
+                attention_mask,
+                prompt_ids=prompt_ids.to(device).expand(len(batch), -1),
+                prompt_labels=prompt_labels.to(device).expand(len(batch), -1),
+                return_dict=True,
+            )
+            # Several prompts are compared through "outside", which stands in each of them.
+            merged[..., group] = (output.logits - output.logits[..., :1])[..., group].float()
+        return merged.log_softmax(dim=-1)
+
+    def windows(self, texts: Sequence[_Text]) -> list[_Window]:
+        """Cuts texts into windows of at most `max_length` tokens; each word with a token is read in one."""
+        # Word numbers count on through the buffer. Texts without a word need no encoder.
+        bases = np.cumsum([0, *(len(text.words) for text in texts)])
+        numbers = [number for number, text in enumerate(texts) if len(text.words)]
+        if not numbers:
+            return []
+        with _tokenizer_lock:
+            encoded = self.tokenizer(
+                [_LONE_SURROGATE.sub("\ufffd", texts[number].text) for number in numbers],
+                truncation=True,
+                max_length=self.max_length,
+                stride=self.stride,
+                return_overflowing_tokens=True,
+                return_offsets_mapping=True,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+        parts_of: list[list[int]] = [[] for _ in numbers]
+        for part, sample in enumerate(encoded["overflow_to_sample_mapping"]):
+            parts_of[sample].append(part)
+        windows = []
+        for number, parts in zip(numbers, parts_of, strict=True):
+            if self.tokenizer.truncation_side == "left":
+                parts.reverse()  # such a tokenizer cuts from the end
+            offsets = [np.asarray(encoded["offset_mapping"][part], dtype=np.int64) for part in parts]
+            for part, (words, tokens) in zip(parts, share_words(offsets, texts[number].words), strict=True):
+                if len(words):
+                    windows.append(_Window(encoded["input_ids"][part], words + bases[number], tokens))
+        return windows
+
+
+def _resolve_labels(
+    model: LaclForTokenClassification, labels: Sequence[str] | Mapping[str, str]
+) -> tuple[list[str], list[list[int]]]:
+    """Labels by id with outside first, and the tokens of their names."""
+    if not model.config.use_prompts:
+        raise ValueError(
+            "labels needs a model with label prompts, and this one was made with use_prompts=False"
+        )
+    if isinstance(labels, str) or not isinstance(labels, Sequence | Mapping):
+        raise TypeError(f"labels is {labels!r}: give a list of labels, or a mapping from labels to names")
+    for label in labels:
+        if not isinstance(label, str):
+            raise TypeError(f"labels has {label!r}: give strings")
+    names = model.resolve_names(list(labels), labels if isinstance(labels, Mapping) else None)
+    if len(names) < 2:
+        raise ValueError(f"labels is {labels!r}: give at least one entity type")
+    return list(names), model.tokenize_names(list(names.values()))
+
+
+def _encoder_positions(model: LaclForTokenClassification) -> int:
+    """Longest row the encoder takes, in tokens."""
+    positions = getattr(model.config.encoder_config, "max_position_embeddings", None) or -1
+    if positions < 0:  # relative positions only, as in XLNet
+        return 2**31
+    for name, module in model.lacl.encoder.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            # RoBERTa and its kin number positions from behind the padding index.
+            return int(positions) - module.padding_idx - 1
+    return int(positions)
+
+
+@contextmanager
+def _evaluating(model: LaclForTokenClassification) -> Iterator[None]:
+    """Dropout off inside, the former mode again afterwards."""
+    was_training = model.training
+    if was_training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            model.train()

@@ -1,0 +1,79 @@
+"""What several tests share: a tokenizer and a model small enough to be made on the spot, with no download."""
+
+import string
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from modeling_lacl import LaclForTokenClassification
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+CHARACTERS = [
+    *string.ascii_lowercase,
+    *string.digits,
+    *string.punctuation,
+    *"äöüßéñçøıλжשعहक東京タワに行สวัด’“”…€👍",
+]
+WORDS = "the a in of to on person location creative work none ana ruiz flew quito york cessna play".split()
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    """Lower-casing WordPiece tokenizer of the BERT kind over single characters and a few whole words.
+
+    Control characters have no token; characters outside the vocabulary are `[UNK]`.
+    """
+    vocabulary = [*SPECIAL, *CHARACTERS, *(f"##{character}" for character in CHARACTERS), *WORDS]
+    backend = Tokenizer(
+        models.WordPiece(
+            {token: index for index, token in enumerate(dict.fromkeys(vocabulary))}, unk_token="[UNK]"
+        )
+    )
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", SPECIAL.index("[CLS]")), ("[SEP]", SPECIAL.index("[SEP]"))],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+@pytest.fixture
+def make_tiny_model(tiny_tokenizer):
+    """Builds a random model over a 2-layer BERT of width 32; `encoder` and `config` arguments override."""
+
+    def make(labels=("person", "location", "creative-work"), *, encoder=None, **config):
+        torch.manual_seed(0)
+        settings = {
+            "vocab_size": len(tiny_tokenizer),
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "max_position_embeddings": 128,
+            # Wide enough for random weights to tell words apart.
+            "initializer_range": 0.5,
+        }
+        bert = BertModel(BertConfig(**{**settings, **(encoder or {})}), add_pooling_layer=False)
+        model = LaclForTokenClassification.from_encoder(
+            bert, tiny_tokenizer, list(labels), **{"projection_size": 16, **config}
+        )
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def tiny_model(make_tiny_model):
+    """A fresh random model with the labels person, location and creative-work; the same at every call."""
+    return make_tiny_model()
