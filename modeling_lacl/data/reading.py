@@ -1,0 +1,167 @@
+"""`read_dataset`: any labelled source as a `datasets.Dataset` with BIO tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import ClassLabel, Dataset, DatasetDict
+
+from .building import build
+from .columns import read_columns
+from .errors import LaclDataError
+from .jsonl import is_jsonl, read_jsonl
+from .lines import read_lines
+from .records import DOCUMENT_COLUMNS, SPAN_COLUMNS, TAG_COLUMNS, TOKEN_COLUMNS, read_record
+from .schemes import split_tag
+from .sentences import Origin, Sentence
+
+FORMATS = ("columns", "jsonl")
+
+
+def read_dataset(
+    source: str | Path | Dataset | Iterable[Mapping[str, Any]],
+    *,
+    format: str | None = None,
+    token_column: int | str | None = None,
+    tag_column: int | str | None = None,
+    labels: Sequence[str] | None = None,
+    scheme: str | None = None,
+    id2label: Mapping[int, str] | Sequence[str] | None = None,
+    encoding: str = "utf-8",
+) -> Dataset:
+    """Read labelled sentences from a file, a Dataset or a list of examples.
+
+    Args:
+        source: path of a column file (CoNLL, FEW-NERD) or a JSON Lines file; a `datasets.Dataset`; or
+            examples ``{"tokens": […], "ner_tags": […]}`` or ``{"text": "…", "entities": [{"start", "end",
+            "label"}]}``.
+        format: "columns" or "jsonl"; None goes by the suffix and the first line.
+        token_column, tag_column: for column files the number of the column from 0 (negative from the right),
+            else the key; None finds them out.
+        labels: the entity types allowed, which also sets their order; None takes those in the source, in
+            order of first appearance (a ClassLabel's own order).
+        scheme: "IO", "IOB1", "BIO", "BIOES" or "BILOU"; None finds it out.
+        id2label: names of tags that are given as numbers without a ClassLabel.
+        encoding: of the file. Bytes that do not fit become U+FFFD and are told in a warning.
+
+    Returns:
+        An in-memory Dataset with `id` (str), `document_id` (str), `tokens` (list of str) and `ner_tags` (list
+        of ClassLabel with the names O, B-x, I-x, B-y, …).
+
+    Raises:
+        LaclDataError: data that cannot be read, with its place (``file:line``) and the remedy.
+        FileNotFoundError: no such file.
+    """
+    names = _as_mapping(id2label)
+    labels = None if labels is None else _as_types(labels)
+    if isinstance(source, str | Path):
+        origin = Origin(str(source))
+        sentences = _file_sentences(Path(source), format, token_column, tag_column, names, encoding)
+    else:
+        if format is not None:
+            raise ValueError("format is for files; leave it out for a Dataset or a list of examples")
+        for argument, column in (("token_column", token_column), ("tag_column", tag_column)):
+            if column is not None and not isinstance(column, str):
+                raise ValueError(
+                    f"{argument} must be a column's name for a Dataset or examples, got {column!r}"
+                )
+        keys = (
+            None if token_column is None else str(token_column),
+            None if tag_column is None else str(tag_column),
+        )
+        if isinstance(source, Dataset):
+            origin = Origin("dataset", is_file=False)
+            return _from_dataset(source, origin, *keys, labels, scheme, names)
+        if isinstance(source, DatasetDict):
+            raise ValueError(
+                f"source is a DatasetDict; pass one of its splits: {', '.join(map(str, source))}"
+            )
+        if isinstance(source, Mapping) or not isinstance(source, Iterable):
+            raise ValueError(
+                "source must be a path, a datasets.Dataset or a list of examples, "
+                f"got {type(source).__name__}"
+            )
+        origin = Origin("examples", is_file=False)
+        sentences = (
+            read_record(record, number, origin.at(number), *keys, names)
+            for number, record in enumerate(source)
+        )
+    return build(sentences, origin, labels, scheme)
+
+
+def _as_mapping(id2label: Mapping[int, str] | Sequence[str] | None) -> Mapping[int, str] | None:
+    if id2label is None or isinstance(id2label, Mapping):
+        return id2label
+    return dict(enumerate(id2label))
+
+
+def _as_types(labels: Sequence[str]) -> list[str]:
+    """Entity types; a list with "O" is one of tags, whose prefixes go."""
+    if isinstance(labels, str):
+        raise ValueError(f"labels must be a list of entity types, got the string {labels!r}")
+    if "O" in labels:
+        labels = [split_tag(label)[1] for label in labels if label != "O"]
+    return list(dict.fromkeys(labels))
+
+
+def _file_sentences(
+    path: Path,
+    format: str | None,
+    token_column: int | str | None,
+    tag_column: int | str | None,
+    id2label: Mapping[int, str] | None,
+    encoding: str,
+) -> Iterator[Sentence]:
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    if path.is_dir():
+        raise LaclDataError(f"{path}: is a folder; name one of the files in it")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if (format or _detect_format(path, encoding)) == "jsonl":
+        return read_jsonl(path, encoding, token_column, tag_column, id2label)  # type: ignore[arg-type]
+    return read_columns(path, encoding, token_column, tag_column)  # type: ignore[arg-type]
+
+
+def _detect_format(path: Path, encoding: str) -> str:
+    if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
+        return "jsonl"
+    first = next((line for _, line in read_lines(path, encoding) if line.strip()), "")
+    return "jsonl" if is_jsonl(first) else "columns"
+
+
+def _from_dataset(
+    dataset: Dataset,
+    origin: Origin,
+    token_column: str | None,
+    tag_column: str | None,
+    labels: list[str] | None,
+    scheme: str | None,
+    id2label: Mapping[int, str] | None,
+) -> Dataset:
+    wanted = {
+        token_column,
+        tag_column,
+        "id",
+        "text",
+        *TOKEN_COLUMNS,
+        *TAG_COLUMNS,
+        *SPAN_COLUMNS,
+        *DOCUMENT_COLUMNS,
+    }
+    dataset = dataset.with_format(None).select_columns(
+        [name for name in dataset.column_names if name in wanted]
+    )
+    tag_key = tag_column or next((name for name in TAG_COLUMNS if name in dataset.column_names), None)
+    feature = getattr(dataset.features.get(tag_key), "feature", None) if tag_key else None
+    declared: Sequence[str] = ()
+    if isinstance(feature, ClassLabel) and id2label is None:
+        declared = feature.names
+        id2label = dict(enumerate(declared))
+    sentences = (
+        read_record(record, number, origin.at(number), token_column, tag_column, id2label)
+        for number, record in enumerate(dataset)
+    )
+    return build(sentences, origin, labels, scheme, declared)
