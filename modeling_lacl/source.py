@@ -1,0 +1,242 @@
+"""The first stage as a whole: from a labelled file to a source-trained checkpoint."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import ClassLabel, Dataset, Features, List
+from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback, set_seed
+
+from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
+from .data import entity_types, label_names_for, load_label_names, read_dataset, to_io, tokenize_dataset
+from .data.labels import tag_names
+from .decoding import estimate_transitions
+from .encoder import resolve_encoder
+from .episodes import count_entities
+from .modeling_lacl import LaclForTokenClassification
+from .trainer import LaclTrainer
+
+METRICS_FILE = "metrics.json"
+STATE_FILE = "trainer_state.json"
+
+
+@dataclass(frozen=True)
+class SourceData:
+    """Sentences to train on and sentences of held-out types to evaluate on.
+
+    Attributes:
+        train: sentences without a held-out type.
+        held_out: sentences with one, where every other type is outside; `None` if no type is held out.
+        types: the types of `train`.
+        label_names: natural-language name of every type of both.
+        coarse_names: type -> name of its coarse group; empty without groups.
+    """
+
+    train: Dataset
+    held_out: Dataset | None
+    types: list[str]
+    label_names: dict[str, str]
+    coarse_names: dict[str, str]
+
+
+def train_source(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: LaclTrainingArguments,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> LaclForTokenClassification:
+    """Trains a model on source data and saves it to `training_args.output_dir`.
+
+    The folder gets the model with its tokenizer, `metrics.json` and `trainer_state.json` when training is
+    through, and `checkpoint-<step>` folders on the way, from which `resume_from_checkpoint` goes on. A folder
+    that holds a `config.json` holds a whole checkpoint: that file is moved there last.
+
+    Args:
+        model_args: the encoder and the options of the model.
+        data_args: the labelled source data.
+        training_args: the training.
+        callbacks: further callbacks of the trainer.
+
+    Returns:
+        The trained model, with its tokenizer: the best one if `load_best_model_at_end`.
+
+    Raises:
+        ValueError: the arguments do not go together, or `output_dir` is not empty (see
+            `overwrite_output_dir`).
+        LaclDataError: the data cannot be read.
+        FloatingPointError: the loss became NaN or infinite; nothing is saved over.
+    """
+    _check_evaluation(data_args, training_args)
+    _check_processes(training_args)
+    if training_args.process_index == 0:
+        clear_output_dir(training_args)
+    set_seed(training_args.seed)
+    data = read_source(data_args)
+    encoder = resolve_encoder(model_args.encoder)
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    names = {name: data.label_names[name] for name in data.types}
+    model = LaclForTokenClassification.from_encoder(
+        encoder, tokenizer, data.types, names, **model_args.config_kwargs()
+    )
+    config: Any = model.config
+    config.transitions = estimate_transitions(to_io(data.train, data.types, unknown_types="outside"))
+    stopping = training_args.early_stopping_patience
+    trainer = LaclTrainer(
+        model=model,
+        args=training_args,
+        train_dataset=tokenize_dataset(
+            data.train, tokenizer, data.types, config.max_text_length, unknown_types="outside"
+        ),
+        eval_dataset=data.held_out,
+        processing_class=tokenizer,
+        coarse_names=data.coarse_names,
+        eval_label_names=data.label_names,
+        callbacks=[*callbacks, *([EarlyStoppingCallback(stopping)] if stopping else [])],
+    )
+    metrics = trainer.train(resume_from_checkpoint=_resume(training_args)).metrics
+    if data.held_out is not None:
+        metrics.update(trainer.evaluate())
+    if training_args.should_save:
+        _save(trainer, metrics)
+    trainer.accelerator.wait_for_everyone()
+    return model
+
+
+def read_source(data_args: DataArguments) -> SourceData:
+    """Reads the training file and sets the sentences with held-out types apart.
+
+    Raises:
+        ValueError: a held-out type that the file does not have, or no type left to train on.
+        LaclDataError: the file cannot be read.
+    """
+    dataset = read_dataset(
+        data_args.train_file,
+        format=data_args.data_format,
+        token_column=_column(data_args.token_column),
+        tag_column=_column(data_args.tag_column),
+        encoding=data_args.encoding,
+    )
+    everything = entity_types(dataset)
+    held_out_types = list(dict.fromkeys(data_args.held_out_types))
+    for name in held_out_types:
+        if name not in everything:
+            close = difflib.get_close_matches(name, everything, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"its types are {', '.join(everything)}"
+            raise ValueError(f"held_out_types: {data_args.train_file} has no type {name!r}; {hint}")
+    counts = count_entities(to_io(dataset, everything), len(everything) + 1)
+    is_held_out = counts[:, [everything.index(name) + 1 for name in held_out_types]].any(axis=1)
+    # A type that is found beside held-out types only has no sentence left to train on.
+    remaining = counts[~is_held_out].sum(axis=0)
+    types = [name for label, name in enumerate(everything, start=1) if remaining[label]]
+    if not types:
+        raise ValueError(
+            f"no entity is left in {data_args.train_file} to train on; label entities in it, or hold out "
+            "fewer types"
+        )
+    held_out = None
+    if held_out_types:
+        held_out = keep_types(dataset.select(np.flatnonzero(is_held_out)), held_out_types)
+    coarse_names = load_label_names(data_args.coarse_names) if data_args.coarse_names else {}
+    return SourceData(
+        train=dataset.select(np.flatnonzero(~is_held_out)),
+        held_out=held_out,
+        types=types,
+        label_names=label_names_for([*types, *held_out_types], data_args.type_names),
+        coarse_names={name: coarse for name, coarse in coarse_names.items() if name in types},
+    )
+
+
+def keep_types(dataset: Dataset, types: Sequence[str]) -> Dataset:
+    """The sentences of a dataset from `read_dataset` with `types` alone; every other type becomes outside."""
+    names = ["O", *(f"{prefix}-{name}" for name in types for prefix in "BI")]
+    ids = {name: index for index, name in enumerate(names)}
+    lookup = [ids.get(name, 0) for name in tag_names(dataset)]
+
+    def rename(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"ner_tags": [[lookup[tag] for tag in tags] for tags in rows["ner_tags"]]}
+
+    features = Features({**dataset.features, "ner_tags": List(ClassLabel(names=names))})
+    return dataset.map(rename, batched=True, features=features, desc="Holding out types")
+
+
+def clear_output_dir(training_args: LaclTrainingArguments) -> None:
+    """Sees to it that a run mixes with no other: with `overwrite_output_dir` the old checkpoints go.
+
+    An old model in the folder stays until the new one is there.
+
+    Raises:
+        ValueError: the folder is not empty, and neither `overwrite_output_dir` nor `resume_from_checkpoint`
+            is set.
+    """
+    folder = Path(str(training_args.output_dir))
+    if training_args.resume_from_checkpoint or not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not training_args.overwrite_output_dir:
+        raise ValueError(
+            f"output_dir {folder} is not empty; give another folder, set overwrite_output_dir to replace "
+            "what it holds, or set resume_from_checkpoint to 'last' to go on with the run in it"
+        )
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+
+
+def _check_evaluation(data_args: DataArguments, training_args: LaclTrainingArguments) -> None:
+    evaluates = training_args.eval_strategy != "no"
+    if evaluates and not data_args.held_out_types:
+        raise ValueError(
+            "eval_strategy is set, but there is nothing to evaluate on; name held_out_types, or set "
+            "eval_strategy to 'no'"
+        )
+    if training_args.early_stopping_patience and not evaluates:
+        raise ValueError("early_stopping_patience needs evaluations; set eval_strategy to 'steps' or 'epoch'")
+
+
+def _check_processes(training_args: LaclTrainingArguments) -> None:
+    """Processes that do not know of each other would write over each other's files."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 and training_args.world_size == 1:
+        raise ValueError(
+            f"{started} processes were started, but each would train alone, as there is no GPU; "
+            "set use_cpu to true to train on the CPU together"
+        )
+
+
+def _resume(training_args: LaclTrainingArguments) -> str | bool | None:
+    """`last` and `true` mean the last checkpoint in `output_dir`; anything else is a path."""
+    given = training_args.resume_from_checkpoint
+    return True if str(given).lower() in ("last", "true") else given
+
+
+def _column(given: str | None) -> int | str | None:
+    return int(given) if given is not None and given.lstrip("-").isdigit() else given
+
+
+def _save(trainer: LaclTrainer, metrics: dict[str, Any]) -> None:
+    folder = Path(str(trainer.args.output_dir))
+    # Beside its destination, so that moving is renaming.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
+        unfinished = Path(name)
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+        model.save_pretrained(unfinished)
+        trainer.tokenizer.save_pretrained(unfinished)
+        (unfinished / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        trainer.state.save_to_json(str(unfinished / STATE_FILE))
+        publish(unfinished, folder)
+
+
+def publish(unfinished: Path, folder: Path) -> None:
+    """Moves a checkpoint's files into `folder`: `config.json`, without which nothing loads it, goes last."""
+    (folder / "config.json").unlink(missing_ok=True)
+    for stale in folder.glob("model*.safetensors*"):
+        stale.unlink()
+    for file in sorted(unfinished.iterdir(), key=lambda file: file.name == "config.json"):
+        file.replace(folder / file.name)

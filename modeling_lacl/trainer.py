@@ -1,0 +1,325 @@
+"""`LaclTrainer`: the Hugging Face Trainer with drawn label sets, episodes, and F1 on held-out types."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import (
+    DataCollatorForTokenClassification,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import speed_metrics
+
+from .arguments import LaclTrainingArguments
+from .collator import LaclDataCollator
+from .episodes import EpisodeBatchSampler
+from .modeling_lacl import LaclForTokenClassification
+from .validation import FewShotValidation
+
+LOSS_PARTS = ("context_context_loss", "context_label_loss")
+
+
+class LaclTrainer(Trainer):
+    """Trains a `LaclForTokenClassification`, on source data or on a support set.
+
+    Logs, beside what `Trainer` logs, the parts of the loss (means since the last log) and `tokens_per_second`
+    (text tokens, without padding and prompts; evaluating and saving not counted). `evaluate` gives entity
+    scores on types that are not trained on, see `FewShotValidation`; so `metric_for_best_model="f1"`,
+    `EarlyStoppingCallback` and `load_best_model_at_end` work on few-shot F1.
+
+    Args:
+        model: the model, whose own label set is that of `train_dataset`.
+        args: the arguments.
+        train_dataset: rows from `tokenize_dataset`, with labels numbered as in `model.config.label2id`.
+        eval_dataset: sentences from `read_dataset` over held-out types, or several such by name.
+        processing_class: the tokenizer; by default the model's.
+        data_collator: by default a `LaclDataCollator` over the model's labels, as `args` describes it.
+        coarse_names: type -> name of its coarse group, for `args.coarse_probability`.
+        eval_label_names: natural-language names of held-out types; by rule where a type has none.
+        **kwargs: passed on to `Trainer`.
+    """
+
+    args: LaclTrainingArguments
+    model: LaclForTokenClassification
+
+    def __init__(
+        self,
+        model: LaclForTokenClassification,
+        args: LaclTrainingArguments,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | Mapping[str, Dataset] | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        *,
+        data_collator: Any = None,
+        coarse_names: Mapping[str, str] | None = None,
+        eval_label_names: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        tokenizer = processing_class if processing_class is not None else model.tokenizer
+        if data_collator is None:
+            data_collator = default_collator(model, args, tokenizer, coarse_names)
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=data_collator,
+            train_dataset=train_dataset,
+            eval_dataset=dict(eval_dataset) if isinstance(eval_dataset, Mapping) else eval_dataset,
+            processing_class=tokenizer,
+            **kwargs,
+        )
+        self.tokenizer = tokenizer
+        self.eval_label_names = eval_label_names
+        # The loss is a mean over a batch: the Trainer divides it by the number of accumulated batches.
+        self.model_accepts_loss_kwargs = False
+        self._window = _LogWindow()
+        self.add_callback(_Stopwatch(self._window))
+        # Now, since data that cannot be evaluated on should not come to light after hours.
+        self._validations: dict[int, FewShotValidation] = {}
+        for dataset in (
+            self.eval_dataset.values() if isinstance(self.eval_dataset, dict) else [self.eval_dataset]
+        ):
+            if dataset is not None:
+                self._validation(dataset)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of sentences at random, or, with `sampling="episodes"`, one episode each.
+
+        An epoch of episodes has as many batches as one of plain batches.
+        """
+        if self.args.sampling == "plain" or self.train_dataset is None:
+            return super().get_train_dataloader()
+        dataset = self._remove_unused_columns(self.train_dataset, description="Training")
+        sampler = EpisodeBatchSampler(
+            dataset["labels"],
+            len(self.model.config.id2label or {}),
+            n_way=self.args.n_way,
+            k_shot=self.args.k_shot,
+            q_shot=self.args.q_shot,
+            episodes=-(-len(dataset) // self._train_batch_size),
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+        )
+        self._window.episode_sampler = sampler
+        loader = DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
+        prepared: DataLoader = self.accelerator.prepare(loader)
+        return prepared
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new and self.args.head_learning_rate is not None:
+            head = {id(parameter) for parameter in self.model.lacl.projection.parameters()}
+            for group in list(optimizer.param_groups):
+                own = [parameter for parameter in group["params"] if id(parameter) in head]
+                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in head]
+                optimizer.param_groups.append({**group, "params": own, "lr": self.args.head_learning_rate})
+        return optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The loss of a batch.
+
+        Raises:
+            FloatingPointError: the loss is NaN or infinite; names the part of it.
+        """
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        parts = {name: outputs[name].detach().mean() for name in LOSS_PARTS if outputs.get(name) is not None}
+        if not torch.isfinite(loss).all():
+            raise FloatingPointError(_not_finite(parts, self.state.global_step + 1))
+        if model.training:
+            self._window.add(parts, inputs["attention_mask"].sum())
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the parts of the loss and the throughput to what is logged during training."""
+        if "loss" in logs:
+            logs.update(self._window.drain(self.accelerator))
+        super().log(logs, start_time)
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Scores the model on types that it is not trained on, and leaves it as it was.
+
+        Args:
+            eval_dataset: sentences from `read_dataset`, several such by name, or a name; by default the
+                trainer's own.
+            ignore_keys: not used; part of the signature of `Trainer.evaluate`.
+            metric_key_prefix: put before the name of each metric.
+
+        Returns:
+            The scores of `FewShotValidation.scores` and the run time.
+
+        Raises:
+            ValueError: there is nothing to evaluate on.
+        """
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(dataset, str) and isinstance(self.eval_dataset, dict):
+            dataset = self.eval_dataset[dataset]
+        if dataset is None:
+            raise ValueError(
+                "evaluation needs an eval_dataset; give one, or hold out types of the training data"
+            )
+        if isinstance(dataset, Mapping):
+            metrics: dict[str, float] = {}
+            for name, one in dataset.items():
+                metrics.update(self.evaluate(one, metric_key_prefix=f"{metric_key_prefix}_{name}"))
+            return metrics
+        start = time.time()
+        validation = self._validation(dataset)
+        shared: list[Any] = [None]
+        if self.is_world_process_zero():
+            shared = [
+                validation.scores(
+                    self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False),
+                    self.tokenizer,
+                    self.args.per_device_eval_batch_size,
+                )
+            ]
+        # One process decides, or rounding could make processes disagree on when to stop.
+        broadcast_object_list(shared)
+        metrics = {f"{metric_key_prefix}_{key}": value for key, value in shared[0].items()}
+        metrics.update(speed_metrics(metric_key_prefix, start, num_samples=validation.num_samples))
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _validation(self, dataset: Dataset) -> FewShotValidation:
+        if id(dataset) not in self._validations:
+            validation = FewShotValidation(
+                dataset,
+                k_shot=self.args.eval_k_shot,
+                draws=self.args.eval_draws,
+                query_size=self.args.eval_query_size,
+                seed=self.args.seed,
+                label_names=self.eval_label_names,
+            )
+            model: LaclForTokenClassification = self.accelerator.unwrap_model(self.model)
+            model.resolve_names(validation.types, validation.label_names)
+            self._validations[id(dataset)] = validation
+        return self._validations[id(dataset)]
+
+
+def default_collator(
+    model: LaclForTokenClassification,
+    args: LaclTrainingArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    coarse_names: Mapping[str, str] | None = None,
+) -> Any:
+    """The collator for a model's label set: with a drawn prompt, or plain where the model uses none.
+
+    Args:
+        model: the model, with its labels.
+        args: the arguments.
+        tokenizer: the tokenizer.
+        coarse_names: type -> name of its coarse group.
+    """
+    config: Any = model.config
+    if not config.use_prompts:
+        return DataCollatorForTokenClassification(tokenizer)
+    names = config.label_names
+    return LaclDataCollator(
+        tokenizer,
+        [names[config.id2label[label]] for label in range(len(config.id2label))],
+        labels_per_prompt=args.labels_per_prompt,
+        present_share=args.present_share,
+        coarse_names={names[name]: coarse for name, coarse in (coarse_names or {}).items() if name in names},
+        coarse_probability=args.coarse_probability,
+        episodic=args.sampling == "episodes",
+        max_prompt_length=config.max_prompt_length,
+        seed=args.seed if args.data_seed is None else args.data_seed,
+    )
+
+
+def _not_finite(parts: Mapping[str, Tensor], step: int) -> str:
+    bad = {name: value.item() for name, value in parts.items() if not torch.isfinite(value)}
+    found = (
+        ", ".join(f"{name} is {value}" for name, value in bad.items())
+        or "its parts are finite, their sum is not"
+    )
+    return (
+        f"the loss of step {step} is not a finite number: {found}. Training stops and nothing is saved over; "
+        "go on from the last checkpoint with a lower learning_rate or a higher similarity_temperature, "
+        "and without fp16"
+    )
+
+
+class _LogWindow:
+    """What is summed up between two logs."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.batches = 0
+        self.tokens: Tensor | int = 0
+        self.seconds = 0.0
+        self.episode_sampler: EpisodeBatchSampler | None = None
+
+    def add(self, parts: Mapping[str, Tensor], tokens: Tensor) -> None:
+        for name, value in parts.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.batches += 1
+        self.tokens = self.tokens + tokens
+
+    def drain(self, accelerator: Any) -> dict[str, float]:
+        """Means over the batches of all processes, and tokens of all processes a second; starts anew."""
+        logs: dict[str, float] = {}
+        if self.batches:
+            for name, total in self.sums.items():
+                logs[name] = accelerator.reduce(total / self.batches, "mean").item()
+            tokens = accelerator.reduce(torch.as_tensor(self.tokens), "sum").item()
+            logs["tokens_per_second"] = round(tokens / max(self.seconds, 1e-9), 1)
+        self.sums, self.batches, self.tokens, self.seconds = {}, 0, 0, 0.0
+        return logs
+
+
+class _Stopwatch(TrainerCallback):
+    """Times the training alone: the clock starts again after every evaluation and save."""
+
+    def __init__(self, window: _LogWindow) -> None:
+        self.window = window
+        self.mark = time.perf_counter()
+
+    def _restart(self, *args: Any, **kwargs: Any) -> None:
+        self.mark = time.perf_counter()
+
+    on_train_begin = on_evaluate = on_save = _restart
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        now = time.perf_counter()
+        self.window.seconds += now - self.mark
+        self.mark = now
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # The Trainer itself does not reach the sampler where a resumed run wraps it in several layers.
+        if self.window.episode_sampler is not None:
+            self.window.episode_sampler.set_epoch(int(state.epoch or 0))

@@ -1,0 +1,239 @@
+"""The first stage as a whole, on a small file and a small encoder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+import modeling_lacl.source as source_module
+from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.arguments import DataArguments, LaclTrainingArguments, ModelArguments
+from modeling_lacl.source import publish, read_source, train_source
+
+WORDS = {"person-actor": "ana", "person-other": "ruiz", "location-city": "quito", "product-plane": "cessna"}
+
+
+@pytest.fixture
+def train_file(tmp_path):
+    """FEW-NERD's format; every fourth sentence has a plane, and half of those a city as well."""
+    generator = np.random.default_rng(0)
+    lines = []
+    for i in range(40):
+        first = str(generator.choice(["person-actor", "person-other"]))
+        second = "product-plane" if i % 4 == 0 else "location-city"
+        third = "location-city" if i % 8 == 0 else "person-actor"
+        lines += ["the\tO"]
+        for name in (first, second, third):
+            lines += [f"{WORDS[name]}\t{name}", "flew\tO"]
+        lines += [""]
+    path = tmp_path / "train.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def encoder(tmp_path, tiny_tokenizer):
+    torch.manual_seed(0)
+    folder = tmp_path / "encoder"
+    config = BertConfig(
+        vocab_size=len(tiny_tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=128,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def run(train_file, encoder, tmp_path):
+    def start(held_out_types=("product-plane",), **options):
+        settings = {
+            "max_steps": 3,
+            "per_device_train_batch_size": 8,
+            "save_strategy": "no",
+            "logging_steps": 1,
+            "disable_tqdm": True,
+            "use_cpu": True,
+            "eval_k_shot": 1,
+            "eval_draws": 1,
+        }
+        return train_source(
+            ModelArguments(encoder=str(encoder), projection_size=8),
+            DataArguments(train_file=str(train_file), held_out_types=list(held_out_types)),
+            LaclTrainingArguments(output_dir=str(tmp_path / "model"), **{**settings, **options}),
+        )
+
+    return start
+
+
+def test_the_checkpoint_stands_on_its_own(run, tmp_path):
+    model = run(eval_strategy="steps", eval_steps=1)
+    folder = tmp_path / "model"
+    assert not list(folder.glob(".saving*"))
+    loaded = LaclForTokenClassification.from_pretrained(folder)
+    config: Any = loaded.config
+    assert config.id2label == model.config.id2label and config.id2label[0] == "O"
+    assert set(config.label2id) == {"O", "person-actor", "person-other", "location-city"}
+    assert loaded.config.projection_size == 8
+    assert loaded.config.transitions and loaded.config.transitions["start"]["O"] > 0.9
+    texts = ["the ana flew", "quito"]
+    assert loaded.predict(texts) == model.eval().predict(texts)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert 0 <= metrics["eval_f1"] <= 1 and metrics["train_loss"] > 0
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    assert sum("eval_f1_product-plane" in entry for entry in history) >= 3
+
+
+def test_the_same_seed_gives_the_same_model(run):
+    first = run(seed=1)
+    second = run(seed=1, overwrite_output_dir=True)
+    third = run(seed=2, overwrite_output_dir=True)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), third.parameters(), strict=True))
+
+
+def test_held_out_sentences_are_set_apart(train_file):
+    data: Any = read_source(DataArguments(train_file=str(train_file), held_out_types=["product-plane"]))
+    assert len(data.train) == 30 and len(data.held_out) == 10
+    assert sorted(data.types) == ["location-city", "person-actor", "person-other"]
+    assert not any("cessna" in row["tokens"] for row in data.train)
+    names = data.held_out.features["ner_tags"].feature.names
+    assert names == ["O", "B-product-plane", "I-product-plane"]
+    for row in data.held_out:
+        tags = [names[tag] for tag in row["ner_tags"]]
+        assert tags == ["B-product-plane" if token == "cessna" else "O" for token in row["tokens"]]
+
+
+def test_nothing_held_out(train_file):
+    data = read_source(DataArguments(train_file=str(train_file)))
+    assert len(data.train) == 40 and data.held_out is None and len(data.types) == 4
+
+
+@pytest.mark.parametrize(
+    ("held_out_types", "message"),
+    [
+        (["product-plain"], "no type 'product-plain'; did you mean 'product-plane'"),
+        (list(WORDS), "no entity is left"),
+    ],
+)
+def test_bad_held_out_types(train_file, held_out_types, message):
+    with pytest.raises(ValueError, match=message):
+        read_source(DataArguments(train_file=str(train_file), held_out_types=held_out_types))
+
+
+def test_a_folder_with_something_in_it_is_refused(run, tmp_path):
+    run()
+    before = (tmp_path / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="is not empty; .*overwrite_output_dir.*resume_from_checkpoint"):
+        run()
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
+    stale = tmp_path / "model" / "checkpoint-99"
+    stale.mkdir()
+    run(overwrite_output_dir=True, seed=5)
+    assert not stale.exists()
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() != before
+
+
+def test_a_broken_run_is_resumed(run, tmp_path, monkeypatch):
+    options = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2, "held_out_types": ()}
+    unbroken = run(**options)
+    whole = [entry["loss"] for entry in _history(tmp_path) if "loss" in entry]
+
+    class Broken(Exception):
+        pass
+
+    right = source_module.LaclTrainer.compute_loss
+
+    def breaks(self, *args, **kwargs):
+        if self.state.global_step == 5:
+            raise Broken
+        return right(self, *args, **kwargs)
+
+    old_model = (tmp_path / "model" / "model.safetensors").read_bytes()
+    monkeypatch.setattr(source_module.LaclTrainer, "compute_loss", breaks)
+    with pytest.raises(Broken):
+        run(**options, overwrite_output_dir=True)
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == old_model
+    monkeypatch.setattr(source_module.LaclTrainer, "compute_loss", right)
+    resumed = run(**options, resume_from_checkpoint="last")
+    assert [entry["loss"] for entry in _history(tmp_path) if "loss" in entry] == pytest.approx(
+        whole, rel=1e-5
+    )
+    for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def _history(tmp_path):
+    return json.loads((tmp_path / "model" / "trainer_state.json").read_text())["log_history"]
+
+
+def test_a_loss_that_is_no_number_leaves_the_old_model(run, tmp_path):
+    run()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    with pytest.raises(FloatingPointError, match="is not a finite number"):
+        run(overwrite_output_dir=True, learning_rate=1e30, max_steps=20, max_grad_norm=0.0)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
+
+
+def test_half_a_checkpoint_does_not_load(tmp_path, monkeypatch):
+    """Whenever moving breaks off, config.json is not there."""
+    unfinished, folder = tmp_path / "new", tmp_path / "old"
+    names = ("config.json", "model.safetensors", "tokenizer.json", "metrics.json")
+    for broken_at in range(len(names)):
+        for place in (unfinished, folder):
+            place.mkdir(exist_ok=True)
+            for name in names:
+                (place / name).write_text(place.name)
+        (folder / "model-00001-of-00002.safetensors").write_text("stale")
+        replace = Path.replace
+        count = iter(range(len(names)))
+
+        def breaks(self, target, broken_at=broken_at, count=count, replace=replace):
+            if next(count) == broken_at:
+                raise OSError("no space left")
+            return replace(self, target)
+
+        with monkeypatch.context() as patch, pytest.raises(OSError):
+            patch.setattr(Path, "replace", breaks)
+            publish(unfinished, folder)
+        assert not (folder / "config.json").exists()
+    for name in names:
+        (unfinished / name).write_text("new")
+    publish(unfinished, folder)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(names, "new")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eval_strategy": "steps", "held_out_types": ()}, "name held_out_types"),
+        ({"early_stopping_patience": 2}, "set eval_strategy"),
+    ],
+)
+def test_arguments_that_do_not_go_together(run, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(**options)
+
+
+def test_early_stopping_by_argument(run, monkeypatch, tmp_path):
+    values = iter([0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    monkeypatch.setattr(
+        "modeling_lacl.validation.FewShotValidation.scores", lambda *args: {"f1": next(values)}
+    )
+    run(max_steps=6, eval_strategy="steps", eval_steps=1, early_stopping_patience=2)
+    assert max(entry["step"] for entry in _history(tmp_path)) == 3
+
+
+def test_processes_that_would_train_alone_are_refused(monkeypatch, tmp_path):
+    alone = LaclTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="2 processes were started, but each would train alone"):
+        train_source(ModelArguments(), DataArguments(train_file="none.txt"), alone)
