@@ -1,0 +1,149 @@
+"""The second stage: a source-trained model takes on the types of a handful of labelled sentences."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, PrinterCallback
+
+from .arguments import LaclTrainingArguments
+from .configuration_lacl import OUTSIDE
+from .data import LaclDataError, entity_types, load_label_names, read_dataset, shipped_label_names
+from .data.labels import to_io
+from .modeling_lacl import LaclForTokenClassification
+from .prompts import split_prompt
+from .support import encode_support, tokenize_support
+from .trainer import LaclTrainer
+
+ADAPT_STEPS = 20
+"""Optimiser steps on the support set, chosen on development data (see docs/method.md)."""
+
+
+def adapt(
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    support: str | Path | Dataset | Iterable[Mapping[str, Any]],
+    label_names: str | Path | Mapping[str, str] | None = None,
+    *,
+    steps: int = ADAPT_STEPS,
+    learning_rate: float = 5e-5,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> LaclForTokenClassification:
+    """Adapts a model to the entity types of a support set.
+
+    Fine-tunes a copy of the model on the support sentences with the source stage's own objective, all types in
+    the prompt in shuffled order, then keeps the Gaussian of every support token for decoding.
+
+    Args:
+        model: The source-trained model; it is left as it was.
+        tokenizer: Its tokenizer.
+        support: The labelled sentences: whatever `read_dataset` reads.
+        label_names: Natural-language names of types: a mapping, a YAML file, or the name of a shipped map; by rule
+            where a type has none.
+        steps: Optimiser steps; 0 only encodes the support set.
+        learning_rate: Of AdamW, constant.
+        batch_size: Sentences a step; a smaller support set is one batch.
+        seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
+
+    Returns:
+        A model that holds the new label set and the support, ready for `predict`.
+
+    Raises:
+        LaclDataError: The support set is empty or without an entity, or a type has no example.
+        ValueError: Two labels share a natural-language name, or an argument is out of its range.
+    """
+    if steps < 0:
+        raise ValueError(f"steps is {steps}: give 0 to fine-tune nothing, or a number of steps")
+    dataset = support_dataset(support)
+    types = entity_types(dataset)
+    names = _names_of(types, label_names)
+    adapted = copy.deepcopy(model)
+    adapted.tokenizer = tokenizer
+    adapted.set_labels(types, names)
+    # A caller's own random numbers go on as if nothing had happened.
+    with torch.random.fork_rng():
+        if steps:
+            _fine_tune(adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed)
+    adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size))
+    return adapted.eval()
+
+
+def support_dataset(support: str | Path | Dataset | Iterable[Mapping[str, Any]]) -> Dataset:
+    """Reads a support set and checks that each of its types has an example.
+
+    Raises:
+        LaclDataError: No sentence, no entity, or a type without an example.
+    """
+    dataset = read_dataset(support)
+    place = str(support) if isinstance(support, str | Path) else "the support set"
+    if not len(dataset):
+        raise LaclDataError(f"{place}: has no sentence; give at least one labelled sentence a type")
+    types = entity_types(dataset)
+    if not types:
+        raise LaclDataError(f"{place}: has no entity; give at least one labelled example a type")
+    seen = {label for sentence in to_io(dataset, types) for label in sentence}
+    missing = [name for index, name in enumerate(types, start=1) if index not in seen]
+    if missing:
+        raise LaclDataError(
+            f"{place}: no example of {', '.join(missing)}; add a sentence with one, or leave the type out"
+        )
+    return dataset
+
+
+def _names_of(types: list[str], label_names: str | Path | Mapping[str, str] | None) -> dict[str, str]:
+    """The given names of these types. A map that is shipped for a corpus may name more types than there are."""
+    if label_names is None:
+        return {}
+    names = load_label_names(label_names)
+    unseen = [name for name in names if name not in (*types, OUTSIDE)]
+    if unseen and label_names not in shipped_label_names():
+        raise LaclDataError(
+            f"label_names has a name for {', '.join(unseen)}, of which the support set has no example; add a "
+            "sentence with one, or take the name out"
+        )
+    return {name: words for name, words in names.items() if name not in unseen}
+
+
+def _fine_tune(
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    dataset: Dataset,
+    steps: int,
+    learning_rate: float,
+    batch_size: int,
+    seed: int,
+) -> None:
+    number = len(model.config.label_token_ids)
+    # A label set that no single prompt can hold is learnt in parts: every batch draws another.
+    groups = split_prompt(model.config.label_token_ids, model.config.max_prompt_length)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = LaclTrainingArguments(
+            output_dir=folder,
+            max_steps=steps,
+            learning_rate=learning_rate,
+            lr_scheduler_type="constant",
+            per_device_train_batch_size=batch_size,
+            labels_per_prompt=min(map(len, groups)) - 1 if len(groups) > 1 else number - 1,
+            seed=seed,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            logging_strategy="no",
+            dataloader_pin_memory=False,
+        )
+        trainer = LaclTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=tokenize_support(model, tokenizer, dataset),
+            processing_class=tokenizer,
+        )
+        # A library that is asked for a model does not print its running time.
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()

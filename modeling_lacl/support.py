@@ -1,0 +1,58 @@
+"""From labelled support sentences to the Gaussians that an adapted model keeps."""
+
+from __future__ import annotations
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import DataCollatorForTokenClassification, PreTrainedTokenizerBase
+
+from .configuration_lacl import OUTSIDE
+from .data import tokenize_dataset
+from .modeling_lacl import LaclForTokenClassification
+
+
+def tokenize_support(
+    model: LaclForTokenClassification, tokenizer: PreTrainedTokenizerBase, support: Dataset
+) -> Dataset:
+    """Support sentences as model input, labelled by the model's own label ids; types it lacks are outside."""
+    types = [label for label in model.config.id2label.values() if label != OUTSIDE]
+    return tokenize_dataset(support, tokenizer, types, model.config.max_text_length, unknown_types="outside")
+
+
+@torch.inference_mode()
+def encode_support(
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    support: Dataset,
+    batch_size: int = 32,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Encodes support sentences under the model's own label prompt.
+
+    Args:
+        model: Its label set names the types; its mode (train or eval) is as before afterwards.
+        tokenizer: Its tokenizer.
+        support: Sentences from `read_dataset`.
+        batch_size: Sentences that go through the encoder at once.
+
+    Returns:
+        Mean and variance, each `(S, d)` fp32, and label ids `(S,)` long, of the first piece of every word.
+    """
+    rows = tokenize_support(model, tokenizer, support)
+    collate = DataCollatorForTokenClassification(tokenizer)
+    training = model.training
+    model.eval()
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    try:
+        for start in range(0, len(rows), batch_size):
+            batch = collate([rows[i] for i in range(start, min(start + batch_size, len(rows)))]).to(
+                model.device
+            )
+            valid = batch["labels"] >= 0
+            output = model(batch["input_ids"], batch["attention_mask"], return_dict=True)
+            parts.append((output.mean[valid], output.variance[valid], batch["labels"][valid]))
+    finally:
+        model.train(training)
+    mean, variance, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    # Clones, since tensors made in inference mode cannot take part in training later.
+    return mean.clone(), variance.clone(), labels.clone()

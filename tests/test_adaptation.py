@@ -1,0 +1,139 @@
+"""Adapting to a support set: what it learns, what it leaves alone, what it refuses."""
+
+import copy
+
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl.data import LaclDataError, read_dataset
+from modeling_lacl.support import encode_support
+
+SUPPORT = [
+    {"tokens": "Ana Ruiz flew to Quito .".split(), "ner_tags": "B-pilot I-pilot O O B-town O".split()},
+    {"tokens": "the cessna in York".split(), "ner_tags": "O B-plane O B-town".split()},
+    {"tokens": "a play of Ana".split(), "ner_tags": "O O O B-pilot".split()},
+]
+TEXTS = ["Ana flew the cessna to York", "Quito", ""]
+
+
+# Random weights that can learn: narrow, and without dropout.
+LEARNER = {"initializer_range": 0.1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def state(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_adapted_model_finds_its_own_types_and_the_source_stays(make_tiny_model, tiny_tokenizer):
+    tiny_model = make_tiny_model(encoder=LEARNER)
+    before, config = state(tiny_model), copy.deepcopy(tiny_model.config.to_dict())
+    ner = adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=60, learning_rate=1e-3)
+    assert same(before, state(tiny_model)) and tiny_model.config.to_dict() == config
+    assert ner.config.id2label == {0: "O", 1: "pilot", 2: "town", 3: "plane"}
+    found = ner.predict("Ana Ruiz flew to Quito .")
+    assert [(one["entity_group"], one["word"]) for one in found] == [("pilot", "Ana Ruiz"), ("town", "Quito")]
+    assert not ner.training
+
+
+def test_no_steps_only_encode(tiny_model, tiny_tokenizer):
+    ner = adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=0)
+    weights = {name: tensor for name, tensor in state(ner).items() if not name.startswith("support_")}
+    assert same(weights, {name: state(tiny_model)[name] for name in weights})
+    assert ner.support_labels.tolist() == [1, 1, 0, 0, 2, 0, 0, 3, 0, 2, 0, 0, 0, 1]
+    assert ner.support_mean.shape == ner.support_variance.shape == (14, tiny_model.config.projection_size)
+
+
+def test_the_seed_decides_and_the_callers_random_numbers_go_on(tiny_model, tiny_tokenizer):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one = adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=3, seed=1)
+    assert torch.equal(torch.rand(3), expected)
+    again = adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=3, seed=1)
+    other = adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=3, seed=2)
+    assert same(state(one), state(again))
+    assert not same(state(one), state(other))
+
+
+@pytest.mark.parametrize("support_method", ["neighbors", "prototypes"])
+def test_saved_and_loaded_it_predicts_the_same_to_the_bit(
+    make_tiny_model, tiny_tokenizer, tmp_path, support_method
+):
+    ner = adapt(make_tiny_model(support_method=support_method), tiny_tokenizer, SUPPORT, steps=2)
+    ner.save_pretrained(tmp_path)
+    loaded = LaclForTokenClassification.from_pretrained(tmp_path)
+    assert same(state(ner), state(loaded))
+    assert loaded.predict(TEXTS) == ner.predict(TEXTS)
+
+
+def test_without_prompts(make_tiny_model, tiny_tokenizer):
+    ner = adapt(
+        make_tiny_model(encoder=LEARNER, use_prompts=False),
+        tiny_tokenizer,
+        SUPPORT,
+        steps=60,
+        learning_rate=1e-3,
+    )
+    assert [one["word"] for one in ner.predict("Ana Ruiz flew to Quito .")] == ["Ana Ruiz", "Quito"]
+
+
+def test_more_labels_than_a_prompt_holds(make_tiny_model, tiny_tokenizer):
+    support = [{"tokens": ["x", name], "ner_tags": ["O", f"B-{name}"]} for name in "abcdefghijklmnop"]
+    ner = adapt(make_tiny_model(max_prompt_length=12), tiny_tokenizer, support, steps=2)
+    assert len(ner.config.id2label) == 17 and torch.isfinite(ner.support_mean).all()
+    assert isinstance(ner.predict("x a"), list)
+
+
+def test_support_is_encoded_the_same_in_any_batch_size(tiny_model, tiny_tokenizer):
+    dataset = read_dataset(SUPPORT)
+    tiny_model.set_labels(["pilot", "town", "plane"])
+    tiny_model.train()
+    whole = encode_support(tiny_model, tiny_tokenizer, dataset)
+    single = encode_support(tiny_model, tiny_tokenizer, dataset, batch_size=1)
+    for one, other in zip(whole, single, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert tiny_model.training
+
+
+def dataset_of(tags, names):
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=names))})
+    return Dataset.from_list([{"tokens": ["w"] * len(tags), "ner_tags": tags}], features=features)
+
+
+@pytest.mark.parametrize(
+    ("support", "label_names", "message"),
+    [
+        ([], None, "no sentence"),
+        ([{"tokens": ["a"], "ner_tags": ["O"]}], None, "no entity"),
+        (dataset_of(["B-x"], ["O", "B-x", "I-x", "B-y", "I-y"]), None, "no example of y"),
+        (SUPPORT, {"pilot": "town"}, "share the name 'town'"),
+        (SUPPORT, {"pilot": "one", "ship": "ship"}, "name for ship"),
+    ],
+)
+def test_refuses(tiny_model, tiny_tokenizer, support, label_names, message):
+    with pytest.raises(ValueError, match=message):
+        adapt(tiny_model, tiny_tokenizer, support, label_names, steps=0)
+
+
+def test_names_the_file(tiny_model, tiny_tokenizer, tmp_path):
+    path = tmp_path / "support.txt"
+    path.write_text("a O\nb O\n")
+    with pytest.raises(LaclDataError, match="support.txt: has no entity"):
+        adapt(tiny_model, tiny_tokenizer, path)
+
+
+def test_refuses_negative_steps(tiny_model, tiny_tokenizer):
+    with pytest.raises(ValueError, match="steps is -1"):
+        adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=-1)
+
+
+def test_a_shipped_map_may_name_more_types(tiny_model, tiny_tokenizer):
+    support = [{"tokens": ["York"], "ner_tags": ["B-location-GPE"]}]
+    ner = adapt(tiny_model, tiny_tokenizer, support, "few_nerd", steps=0)
+    assert ner.config.label_names["location-GPE"] != "location-GPE"
