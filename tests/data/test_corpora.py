@@ -1,0 +1,50 @@
+"""The real corpora, where they lie beside the repository, against counts made from the raw bytes."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modeling_lacl.data import entity_types, read_dataset
+
+FOLDER = Path(__file__).parents[3] / "shared" / "data"
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the corpora beside the repository")
+
+
+@pytest.mark.parametrize(
+    ("file", "sentences", "types"),
+    [
+        ("few-nerd-inter/train.txt", 24_412, 36),
+        ("few-nerd-inter/test.txt", 14_006, 17),
+        ("wnut17/train.conll", 3_394, 6),
+        ("wnut17/dev.conll", 1_009, 6),
+        ("wnut17/test.conll", 1_287, 6),
+        ("gum/train.conll", 2_495, 11),
+        ("gum/test.conll", 1_000, 11),
+    ],
+)
+def test_counts(file, sentences, types):
+    dataset = read_dataset(FOLDER / file)
+    raw = (FOLDER / file).read_bytes()
+    tags = dataset.with_format("arrow")[:]["ner_tags"].combine_chunks().flatten().to_numpy()
+    assert len(dataset) == sentences
+    assert len(entity_types(dataset)) == types
+    assert len(tags) == len(re.findall(rb"^[^\n]*\t\S+$", raw, re.MULTILINE))
+    if "few-nerd" in file:
+        entities = len(re.findall(rb"\t(?!O$)(\S+)$(?:\n[^\n]*\t\1$)*", raw, re.MULTILINE))
+    else:
+        entities = len(re.findall(rb"\tB-", raw))
+    assert np.count_nonzero(tags % 2 == 1) == entities
+
+
+@pytest.mark.parametrize("corpus", ["wnut17", "gum"])
+def test_support_sets(corpus):
+    types = set(entity_types(read_dataset(FOLDER / corpus / "test.conll")))
+    files = sorted((FOLDER / corpus).glob("support-*/*.txt"))
+    assert len(files) == 20
+    for file in files:
+        dataset = read_dataset(file, labels=sorted(types))
+        written = re.findall(r"\t(\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        names = dataset.features["ner_tags"].feature.names
+        assert [names[tag] for row in dataset["ner_tags"] for tag in row] == written

@@ -1,0 +1,219 @@
+"""JSON Lines, lists of examples and Datasets."""
+
+import json
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modeling_lacl.data import LaclDataError, read_dataset
+from modeling_lacl.words import split_words
+
+
+def sentences(dataset):
+    names = dataset.features["ner_tags"].feature.names
+    return [list(zip(row["tokens"], [names[t] for t in row["ner_tags"]], strict=True)) for row in dataset]
+
+
+def span(start, end, label="person"):
+    return {"start": start, "end": end, "label": label}
+
+
+TAGGED = {"tokens": ["Ana", "Ruiz", "flew"], "ner_tags": ["B-person", "I-person", "O"]}
+TEXT = {"text": "Ana Ruiz flew", "entities": [span(0, 8)]}
+EXPECTED = [[("Ana", "B-person"), ("Ruiz", "I-person"), ("flew", "O")]]
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        TAGGED,
+        {"tokens": TAGGED["tokens"], "tags": TAGGED["ner_tags"]},
+        {"words": TAGGED["tokens"], "labels": TAGGED["ner_tags"], "text": "Ana Ruiz flew"},
+        {"tokens": TAGGED["tokens"], "tags": ["person", "person", "O"]},
+        TEXT,
+        {"text": TEXT["text"], "spans": [span(0, 8)]},
+    ],
+)
+def test_every_shape_in_every_source(tmp_path, example):
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n" + json.dumps(example) + "\r\n\n", encoding="utf-8")
+    plain = path.rename(tmp_path / "data.txt")
+    for source in (plain, str(plain), [example], iter([example]), Dataset.from_list([example])):
+        assert sentences(read_dataset(source)) == EXPECTED
+
+
+def test_keys_told_and_ids_kept():
+    example = {"id": 7, "doc_id": "d1", "w": ["a", "b"], "t": [1, 0]}
+    dataset = read_dataset([example], token_column="w", tag_column="t", id2label={0: "O", 1: "B-x"})
+    assert dataset[:] == {"id": ["7"], "document_id": ["d1"], "tokens": [["a", "b"]], "ner_tags": [[1, 0]]}
+    assert sentences(read_dataset([example], token_column="w", tag_column="t", id2label=["O", "x"])) == [
+        [("a", "B-x"), ("b", "O")]
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", [["O", "B-x", "I-x", "B-y", "I-y"], ["B-y", "I-y", "O", "B-x", "I-x"], ["O", "x", "y"]]
+)
+def test_class_labels(names):
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=names))})
+    begin = names.index("x" if "x" in names else "B-x")
+    dataset = Dataset.from_dict(
+        {"tokens": [["a", "b"]], "ner_tags": [[names.index("O"), begin]]}, features=features
+    )
+    assert sentences(read_dataset(dataset)) == [[("a", "O"), ("b", "B-x")]]
+    types = [name.removeprefix("B-") for name in names if name != "O" and not name.startswith("I-")]
+    assert read_dataset(dataset).features["ner_tags"].feature.names == [
+        "O",
+        *(p + t for t in types for p in ("B-", "I-")),
+    ]
+
+
+def test_reading_again_changes_nothing():
+    once = read_dataset([TAGGED, {"tokens": [], "ner_tags": []}, {"tokens": ["x"], "ner_tags": ["B-y"]}])
+    again = read_dataset(once)
+    assert again.features == once.features and again[:] == once[:]
+    part = once.select([2])
+    assert sentences(read_dataset(part)) == [[("x", "B-y")]]
+    assert read_dataset(part).features == once.features
+    with pytest.raises(LaclDataError, match=r"dataset\[2\]: the tag 'B-y' is not in the label set"):
+        read_dataset(once, labels=["person"])
+
+
+def test_empty_texts_stay():
+    dataset = read_dataset([{"text": "", "entities": []}, {"text": " \n", "spans": []}, TEXT])
+    assert [row["tokens"] for row in dataset] == [[], [], ["Ana", "Ruiz", "flew"]]
+
+
+def test_spans_split_words_at_their_borders():
+    text = "US-based anti-Obama 10km"
+    spans = [span(0, 2, "place"), span(14, 18), span(20, 22, "number"), span(22, 24, "unit")]
+    assert [
+        pair for pair in sentences(read_dataset([{"text": text, "entities": spans}]))[0] if pair[1] != "O"
+    ] == [
+        ("US", "B-place"),
+        ("Obam", "B-person"),
+        ("10", "B-number"),
+        ("km", "B-unit"),
+    ]
+
+
+@st.composite
+def annotated_texts(draw):
+    text = draw(st.text(alphabet=st.sampled_from("ab’é\u0301 \n\u00a0.-東京ไทย😀👨\u200d👩0"), max_size=30))
+    cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=6)))
+    spans = [
+        (start, end, draw(st.sampled_from(["x", "y"])))
+        for start, end in zip(cuts, cuts[1:], strict=False)
+        if text[start:end].strip() and draw(st.booleans())
+    ]
+    return text, spans
+
+
+@given(annotated_texts())
+def test_spans_come_back_to_the_character(annotated):
+    text, spans = annotated
+    example = {"text": text, "entities": [span(*one) for one in reversed(spans)]}
+    (words,) = sentences(read_dataset([example], labels=["x", "y"]))
+    assert "".join(token for token, _ in words) == "".join(text.split())
+    if not spans:
+        assert [token for token, _ in words] == [text[start:end] for start, end in split_words(text)]
+    found = []
+    for token, tag in words:
+        if tag[0] == "B":
+            found.append((tag[2:], token))
+        elif tag[0] == "I":
+            found[-1] = (tag[2:], found[-1][1] + token)
+    assert found == [(label, "".join(text[start:end].split())) for start, end, label in spans]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not a JSON object"),
+        ("[" * 100_000, "not a JSON object"),
+        ('["a"]', "expected an example like"),
+        ('{"words": ["a"]}', "no 'ner_tags' or 'tags' or 'labels' among the keys"),
+        ('{"sentence": "a"}', "no 'tokens' or 'text' among the keys"),
+        ('{"text": "a"}', "no 'entities' or 'spans' among the keys"),
+        ('{"tokens": ["a", "b"], "tags": ["O"]}', "2 tokens but 1 tags"),
+        ('{"tokens": ["a", ""], "tags": ["O", "O"]}', "token 1 is ''"),
+        ('{"tokens": ["a", null], "tags": ["O", "O"]}', "token 1 is None"),
+        ('{"tokens": ["a"], "tags": [1]}', "tag 0 is the number 1; .*id2label"),
+        ('{"tokens": ["a"], "tags": [""]}', "tag 0 is ''"),
+        ('{"tokens": ["a"], "tags": [true]}', "tag 0 is True"),
+        ('{"tokens": ["a"], "tags": "O"}', "tags must be a list, got str"),
+        ('{"text": "abc", "entities": {"start": 0}}', "entities must be a list"),
+        ('{"text": "abc", "entities": ["x"]}', "a span must be"),
+        ('{"text": "abc", "entities": [{"start": 0, "label": "x"}]}', "needs 'start' and 'end'"),
+        ('{"text": "abc", "entities": [{"start": 0.0, "end": 1, "label": "x"}]}', "needs 'start' and 'end'"),
+        ('{"text": "abc", "entities": [{"start": 0, "end": 1}]}', "name an entity type"),
+        ('{"text": "abc", "entities": [{"start": 0, "end": 1, "label": "O"}]}', "name an entity type"),
+        ('{"text": "abc", "entities": [{"start": 1, "end": 4, "label": "x"}]}', "1–4 .* not inside the text"),
+        ('{"text": "abc", "entities": [{"start": -1, "end": 2, "label": "x"}]}', "not inside the text"),
+        ('{"text": "abc", "entities": [{"start": 2, "end": 1, "label": "x"}]}', "not inside the text"),
+        ('{"text": "abc", "entities": [{"start": 1, "end": 1, "label": "x"}]}', "is empty"),
+        ('{"text": "a  c", "entities": [{"start": 1, "end": 3, "label": "x"}]}', "covers no word"),
+        (json.dumps({"text": "abc", "entities": [span(1, 3), span(0, 2)]}), "0–2 .* and 1–3 .* overlap"),
+        (json.dumps({"text": "abc", "entities": [span(0, 2), span(0, 2)]}), "overlap"),
+    ],
+)  # fmt: skip
+def test_bad_records_are_named(tmp_path, line, message):
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps({"tokens": ["a"], "tags": ["O"]}) + "\n\n" + line + "\n", encoding="utf-8")
+    with pytest.raises(LaclDataError, match=rf"data\.jsonl:3: .*{message}"):
+        read_dataset(path)
+
+
+def test_tag_outside_the_label_set_is_named(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text(
+        json.dumps(TAGGED) + "\n" + json.dumps({"tokens": ["x"], "tags": ["B-y"]}), encoding="utf-8"
+    )
+    with pytest.raises(
+        LaclDataError, match=r"data\.jsonl:2: the tag 'B-y' is not in the label set \(person\)"
+    ):
+        read_dataset(path, labels=["person"])
+    with pytest.raises(LaclDataError, match=r"data\.jsonl:2: tags and character spans in one source"):
+        path.write_text(json.dumps(TAGGED) + "\n" + json.dumps(TEXT), encoding="utf-8")
+        read_dataset(path)
+
+
+def test_lone_surrogates_become_replacement_characters():
+    dataset = read_dataset([{"id": "\ud800", "text": "a\ud800b c", "entities": [span(0, 3, "x\udfff")]}])
+    assert sentences(dataset)[0][-1] == ("c", "O")
+    assert "".join(dataset[0]["tokens"]) == "a\ufffdbc"
+    assert read_dataset([{"tokens": ["\ud800"], "tags": ["B-x"]}])[0]["tokens"] == ["\ufffd"]
+
+
+def test_sources_that_cannot_be(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_dataset(tmp_path / "missing.txt")
+    with pytest.raises(LaclDataError, match="is a folder"):
+        read_dataset(tmp_path)
+    with pytest.raises(LaclDataError, match="no sentence"):
+        read_dataset([])
+    with pytest.raises(ValueError, match="pass one of its splits: train"):
+        read_dataset(DatasetDict({"train": Dataset.from_list([TAGGED])}))
+    with pytest.raises(ValueError, match="list of examples, got dict"):
+        read_dataset(TAGGED)
+    with pytest.raises(ValueError, match="list of examples, got int"):
+        read_dataset(3)
+    with pytest.raises(LaclDataError, match=r"examples\[0\]: expected an example"):
+        read_dataset(["Ana"])
+    with pytest.raises(ValueError, match="column's name"):
+        read_dataset([TAGGED], token_column=0)
+    with pytest.raises(ValueError, match="format is for files"):
+        read_dataset([TAGGED], format="jsonl")
+    with pytest.raises(ValueError, match="list of entity types, got the string"):
+        read_dataset([TAGGED], labels="person")
+
+
+def test_format_told(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text("{\tO\n", encoding="utf-8")
+    assert sentences(read_dataset(path, format="columns")) == [[("{", "O")]]
+    assert sentences(read_dataset(path.rename(tmp_path / "data.txt"))) == [[("{", "O")]]
+    with pytest.raises(ValueError, match="format must be one of columns, jsonl"):
+        read_dataset(tmp_path / "data.txt", format="conll")
