@@ -1,0 +1,70 @@
+"""Entity scores as an `evaluate.Metric`, defined here so that nothing is downloaded at run time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import evaluate
+
+from .scores import EntityScores, TypeScores, entity_scores
+
+__all__ = ["EntityScores", "SeqevalMetric", "TypeScores", "entity_scores"]
+
+_CITATION = """\
+@misc{seqeval,
+  title={{seqeval}: A Python framework for sequence labeling evaluation},
+  url={https://github.com/chakki-works/seqeval},
+  author={Hiroki Nakayama},
+  year={2018},
+}"""
+
+_INPUTS = """
+Args:
+    predictions: predicted BIO tags, a list of strings a sentence.
+    references: gold BIO tags, of the same shape.
+Returns:
+    overall_precision, overall_recall, overall_f1 (micro), overall_number (entities in the references), and
+    for each entity type a dict of precision, recall, f1, number.
+"""
+
+
+class SeqevalMetric(evaluate.Metric):
+    """Micro and per-type precision, recall and F1 of BIO tags, with the keys of the Hub's `seqeval`.
+
+    Behaves as `evaluate.load("seqeval")` does, without the network:
+    `SeqevalMetric().compute(references=…, predictions=…)`, or `add_batch` first. What is added stays in
+    memory and no folder is made, unless several processes share one computation (`num_process > 1`) or
+    the caller asks for it by `keep_in_memory=False`; then it goes to `cache_dir`, by default the Hugging
+    Face cache.
+    """
+
+    def __init__(
+        self,
+        config_name: str | None = None,
+        keep_in_memory: bool | None = None,
+        num_process: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        if keep_in_memory is None:
+            keep_in_memory = num_process == 1
+        super().__init__(config_name, keep_in_memory=keep_in_memory, num_process=num_process, **kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        tags = datasets.Sequence(datasets.Value("string"))
+        return evaluate.MetricInfo(
+            description="Entity-level precision, recall and F1 of sequence labelling, counted by seqeval.",
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features({"predictions": tags, "references": tags}),
+            reference_urls=["https://github.com/chakki-works/seqeval"],
+        )
+
+    def _build_data_dir(self) -> str:
+        # evaluate makes its folder even for a metric that never writes; a read-only home would then fail.
+        return "" if self.keep_in_memory else super()._build_data_dir()
+
+    def _compute(self, *, predictions: list[list[str]], references: list[list[str]]) -> dict[str, Any]:
+        scores = entity_scores(references, predictions)
+        overall = {f"overall_{key}": value for key, value in scores.items() if key != "per_type"}
+        return {**scores["per_type"], **overall}

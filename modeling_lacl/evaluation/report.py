@@ -1,0 +1,224 @@
+"""Summary of a domain-transfer evaluation, mean and spread over support sets, as Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from .results import TransferResult
+
+_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean of scores over support sets, in the unit of the scores.
+
+    `deviation` is the sample standard deviation (n − 1), `low` and `high` the ends of the 95 % bootstrap
+    interval of the mean; all three are None for a single score.
+    """
+
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+    count: int
+
+
+def spread(scores: Sequence[float], seed: int = 0) -> Spread:
+    """Mean, sample standard deviation, and 95 % percentile bootstrap interval of 10,000 resamples."""
+    values = np.asarray(scores, dtype=np.float64)
+    count = len(values)
+    if count == 0:
+        raise ValueError("no scores to summarise")
+    if count == 1:
+        return Spread(float(values[0]), None, None, None, 1)
+    picks = np.random.default_rng(seed).integers(count, size=(_RESAMPLES, count))
+    low, high = np.quantile(values[picks].mean(axis=1), [0.025, 0.975])
+    return Spread(float(values.mean()), float(values.std(ddof=1)), float(low), float(high), count)
+
+
+@dataclass(kw_only=True)
+class TransferReport:
+    """All results of a domain-transfer evaluation and what they were made with.
+
+    Args:
+        checkpoint: The source model, as the recipe names it.
+        seed: Seed of adapting, and of the bootstrap.
+        adapt: Arguments of adapting.
+        results: One a support set, in the order of the recipe.
+        seconds: Wall time of all results, those taken over from an earlier run included.
+        command: The command line.
+        machine: See [`describe_machine`].
+    """
+
+    checkpoint: str
+    seed: int
+    adapt: dict[str, Any]
+    results: list[TransferResult]
+    seconds: float
+    command: str
+    machine: dict[str, Any]
+
+    def summary(self) -> list[dict[str, Any]]:
+        """A row for each target and shots: [`Spread`] of F1, mean precision and recall, mean F1 by type."""
+        groups: dict[tuple[str, str], list[TransferResult]] = {}
+        for result in self.results:
+            groups.setdefault((result.target, result.shots), []).append(result)
+        return [
+            {
+                "target": target,
+                "shots": shots,
+                "f1": asdict(spread([result.f1 for result in group], self.seed)),
+                "precision": float(np.mean([result.precision for result in group])),
+                "recall": float(np.mean([result.recall for result in group])),
+                "number": group[0].number,
+                "per_type_f1": _mean_by_type(group),
+                "f1_of_each_set": [result.f1 for result in group],
+            }
+            for (target, shots), group in groups.items()
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, with scores in [0, 1], as plain values for JSON."""
+        return {**asdict(self), "summary": self.summary()}
+
+    def to_markdown(self) -> str:
+        """The summary as tables, scores in percent, followed by how it was made."""
+        rows = self.summary()
+        scores = [
+            [
+                row["target"],
+                row["shots"],
+                str(row["f1"]["count"]),
+                _percent(row["f1"]["mean"]),
+                _percent(row["f1"]["deviation"]),
+                _interval(row["f1"]["low"], row["f1"]["high"]),
+                _percent(row["precision"]),
+                _percent(row["recall"]),
+                ", ".join(map(_percent, row["f1_of_each_set"])),
+            ]
+            for row in rows
+        ]
+        types = [
+            [row["target"], row["shots"], name, _percent(f1)]
+            for row in rows
+            for name, f1 in row["per_type_f1"].items()
+        ]
+        header = "target, shots, sets, F1, sd, 95 % interval, precision, recall, F1 of each set".split(", ")
+        adapt = ", ".join(f"{key} {value}" for key, value in self.adapt.items())
+        machine = self.machine
+        return "\n".join(
+            [
+                "# Domain transfer",
+                "",
+                f"Source model `{self.checkpoint}`, adapted on each support set ({adapt}, seed {self.seed})",
+                "and scored on the whole test set: entity micro-F1 in percent, mean over support sets,",
+                "sample standard deviation, 95 % bootstrap interval of the mean. A zero-shot row has no",
+                "support set: label similarity alone.",
+                "",
+                *_table(header, scores, numbers=range(2, 9)),
+                "",
+                "F1 of each type, mean over support sets:",
+                "",
+                *_table(["target", "shots", "type", "F1"], types, numbers=[3]),
+                "",
+                f"- Command: `{self.command}`",
+                f"- Wall time: {self.seconds:.0f} s",
+                f"- Machine: {machine['processor']}, {machine['cpu_count']} CPU cores, "
+                f"{machine['threads']} threads, device {machine['device']}",
+                f"- lacl {machine['lacl']}, Python {machine['python']}, torch {machine['torch']}, "
+                f"transformers {machine['transformers']}",
+                "",
+            ]
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `report.md` and `report.json` into `folder`, each whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "report.json", json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n")
+        write_whole(folder / "report.md", self.to_markdown())
+
+
+def describe_machine(device: torch.device | str) -> dict[str, Any]:
+    """Processor, cores usable by this process, device and versions."""
+    from .. import __version__  # the package's own file may import this one
+
+    device = torch.device(device)
+    return {
+        "processor": _processor(),
+        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "lacl": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def command_line() -> str:
+    """The command that this process was started with, as one would type it."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that a reader, or a kill, finds the old content or the new and nothing between."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _processor() -> str:
+    """Name of the processor; Linux keeps it where the platform module does not look."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _mean_by_type(results: Sequence[TransferResult]) -> dict[str, float]:
+    """F1 of each type of the test set or the predictions; 0 for a set where neither holds it."""
+    types = sorted(set().union(*(result.per_type for result in results)))
+    f1 = {
+        name: [one.per_type[name]["f1"] if name in one.per_type else 0.0 for one in results] for name in types
+    }
+    return {name: float(np.mean(scores)) for name, scores in f1.items()}
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int]) -> list[str]:
+    """Lines of a Markdown table, the columns in `numbers` set to the right."""
+    right = set(numbers)
+    rule = ["---:" if column in right else "---" for column in range(len(header))]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, rule, *rows)]
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
+def _percent(score: float | None) -> str:
+    return "–" if score is None else f"{100 * score:.1f}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "–" if low is None else f"{_percent(low)}–{_percent(high)}"

@@ -1,0 +1,85 @@
+"""Entity precision, recall and F1, as conlleval and seqeval count them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypedDict
+
+from seqeval.metrics.sequence_labeling import get_entities
+
+_PREFIXES = ("B-", "I-", "E-", "S-")
+
+
+class TypeScores(TypedDict):
+    """Scores in [0, 1] of one entity type; `number` is how many the references hold."""
+
+    precision: float
+    recall: float
+    f1: float
+    number: int
+
+
+class EntityScores(TypedDict):
+    """Micro scores in [0, 1] over all entities; `number` is how many the references hold."""
+
+    precision: float
+    recall: float
+    f1: float
+    number: int
+    per_type: dict[str, TypeScores]
+
+
+def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> EntityScores:
+    """Exact-match entity scores of BIO tag sequences, one tag a word.
+
+    An entity counts as found when its type, first word and last word all agree. Entities are read from
+    the tags by seqeval in its default mode, that of conlleval: an `I-` that continues nothing starts an
+    entity. A quotient with nothing below it is 0.
+
+    Args:
+        references: gold tags, a sequence of tags a sentence.
+        predictions: predicted tags, of the same shape.
+
+    Returns:
+        Micro scores, and under `per_type` those of each type that either side holds, sorted by name.
+
+    Raises:
+        ValueError: if the two differ in their number of sentences or words, or if a tag is not BIO.
+    """
+    if len(references) != len(predictions):
+        raise ValueError(f"{len(references)} reference sentences but {len(predictions)} predicted ones")
+    for index, (reference, prediction) in enumerate(zip(references, predictions, strict=True)):
+        if len(reference) != len(prediction):
+            raise ValueError(
+                f"sentence {index} has {len(reference)} reference tags but {len(prediction)} predicted ones; "
+                "give one tag a word"
+            )
+    gold = _entities(references, "references")
+    found = _entities(predictions, "predictions")
+    gold_counts = Counter(entity[0] for entity in gold)
+    found_counts = Counter(entity[0] for entity in found)
+    correct_counts = Counter(entity[0] for entity in gold & found)
+    per_type = {
+        name: _scores(correct_counts[name], found_counts[name], gold_counts[name])
+        for name in sorted(gold_counts.keys() | found_counts.keys())
+    }
+    return EntityScores(**_scores(len(gold & found), len(found), len(gold)), per_type=per_type)
+
+
+def _entities(sentences: Sequence[Sequence[str]], side: str) -> set[tuple[str, int, int]]:
+    """(type, first word, last word) of every entity, words counted through all sentences."""
+    tags = [list(sentence) for sentence in sentences]
+    for tag in sorted(set().union(*tags)):
+        if tag != "O" and (not tag.startswith(_PREFIXES) or len(tag) == 2):
+            raise ValueError(f"tag {tag!r} in {side} is not a BIO tag; expected 'O', 'B-…' or 'I-…'")
+    return set(get_entities(tags))
+
+
+def _scores(correct: int, found: int, gold: int) -> TypeScores:
+    return TypeScores(
+        precision=correct / found if found else 0.0,
+        recall=correct / gold if gold else 0.0,
+        f1=2 * correct / (found + gold) if found + gold else 0.0,
+        number=gold,
+    )

@@ -1,0 +1,293 @@
+"""Domain transfer: adapt a source model on each support set and score it on the whole test set.
+
+The protocol of CONTaiNER (Das et al., ACL 2022) and arXiv 2404.17178 over published support sets. The model
+sees the words of the test set and the types of the support set, never the gold tags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+from transformers.utils.logging import tqdm
+
+from ..adaptation import adapt
+from ..configuration_lacl import OUTSIDE
+from ..data import LaclDataError, entity_types, io_to_bio, label_names_for, load_label_names, read_dataset
+from ..loading import load_model
+from ..modeling_lacl import LaclForTokenClassification
+from ..prediction import predict_words
+from .recipe import TransferRecipe, TransferTarget
+from .report import TransferReport, command_line, describe_machine
+from .results import ZERO_SHOT, TransferResult, append_result, read_results
+from .scores import entity_scores
+
+logger = logging.getLogger(__name__)
+
+RESULTS_FILE = "results.jsonl"
+# The protocol gives these itself; a recipe has them as keys of their own.
+_NOT_FOR_ADAPT = {"model", "tokenizer", "support", "label_names", "seed"}
+# Keys of a configuration that loading fills in.
+_NOT_OF_THE_MODEL = {"_name_or_path", "architectures", "dtype", "transformers_version"}
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A target as read: sentences and gold tags apart, so that no gold can reach a prediction."""
+
+    recipe: TransferTarget
+    sentences: list[list[str]]
+    gold: list[list[str]]
+    label_names: dict[str, str]
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One line of results to come; `support` is None for zero-shot."""
+
+    target: _Target
+    shots: str
+    support: str | None
+    labels: list[str]
+    settings: dict[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        return self.target.recipe.name, self.shots, self.support
+
+
+def evaluate_recipe(path: str | Path, **overrides: Any) -> TransferReport:
+    """Evaluates the recipe in a YAML file; what `lacl evaluate` calls.
+
+    Args:
+        path: The recipe; its keys are the arguments of [`TransferRecipe`].
+        **overrides: Values in the place of the recipe's: `checkpoint`, `output`, `limit`, `data_root`, …;
+            None leaves the recipe's.
+    """
+    return evaluate_transfer(TransferRecipe.from_yaml(path, **overrides))
+
+
+def evaluate_transfer(
+    recipe: TransferRecipe,
+    model: LaclForTokenClassification | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> TransferReport:
+    """Adapts on every support set of a recipe and scores all words of the test sets.
+
+    Each result is appended to `results.jsonl` in the recipe's output folder as it comes. A run that was
+    stopped goes on where it was: results in that file are taken over if all that decides them is equal
+    (weights and configuration of the source model, content of the files, label names, arguments of adapting,
+    seed, version of this package). In the end `report.md` and `report.json` are written beside it.
+
+    Args:
+        recipe: What to evaluate.
+        model: The source model; by default loaded from `recipe.checkpoint`. It is left as it is.
+        tokenizer: Its tokenizer; by default the one saved with the model.
+
+    Raises:
+        ValueError: The checkpoint does not load, a file is missing or malformed, an argument of adapting is
+            unknown, or the output folder holds results made with other settings.
+    """
+    adapt_arguments = _adapt_arguments(recipe.adapt)
+    if model is None:
+        model = load_model(recipe.checkpoint)
+    tokenizer = tokenizer or model.tokenizer
+    runs = _plan(recipe, model, adapt_arguments)
+    output = Path(recipe.output).expanduser()
+    output.mkdir(parents=True, exist_ok=True)
+    results = _finished(output / RESULTS_FILE, runs)
+    pending = [run for run in runs if run.key not in results]
+    with tqdm(pending, desc="support sets", total=len(runs), initial=len(results), unit="set") as progress:
+        for run in progress:
+            progress.set_postfix_str(f"{run.target.recipe.name} {run.shots}")
+            results[run.key] = _evaluate(run, recipe, model, tokenizer)
+            append_result(output / RESULTS_FILE, results[run.key])
+    in_order = [results[run.key] for run in runs]
+    report = TransferReport(
+        checkpoint=recipe.checkpoint,
+        seed=recipe.seed,
+        adapt=adapt_arguments,
+        results=in_order,
+        seconds=sum(result.seconds for result in in_order),
+        command=command_line(),
+        machine=describe_machine(model.device),
+    )
+    report.save(output)
+    return report
+
+
+def _adapt_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of adapting that a recipe may set, those not given by their defaults."""
+    parameters = inspect.signature(adapt).parameters.values()
+    defaults = {entry.name: entry.default for entry in parameters if entry.name not in _NOT_FOR_ADAPT}
+    for key in given:
+        if key not in defaults:
+            raise ValueError(f"unknown key {key!r} under 'adapt'; known keys: {', '.join(defaults)}")
+    return {**defaults, **given}
+
+
+def _plan(
+    recipe: TransferRecipe, model: LaclForTokenClassification, adapt_arguments: Mapping[str, Any]
+) -> list[_Run]:
+    """All runs in order, each with everything that decides its result."""
+    common = {
+        "lacl": describe_machine(model.device)["lacl"],
+        "model": model_digest(model),
+        "adapt": adapt_arguments,
+        "seed": recipe.seed,
+    }
+    runs = []
+    for entry in recipe.targets:
+        target = _read_target(recipe.folder, entry)
+        files = entry.support_files(recipe.folder)
+        types = {file: entity_types(_read(recipe.folder, file)) for group in files.values() for file in group}
+        planned: list[tuple[str, str | None, list[str]]] = [
+            (shots, file, types[file]) for shots, group in files.items() for file in group[: recipe.limit]
+        ]
+        if entry.zero_shot:  # with the types of all sets, whatever the limit
+            planned.append((ZERO_SHOT, None, _zero_shot_labels(target, types.values())))
+        for shots, file, labels in planned:
+            settings = {
+                **common,
+                "test": target.digest,
+                "support": None if file is None else _file_digest(recipe.folder / file),
+                "labels": labels,
+                "label_names": _names_of(target, labels),
+            }
+            # As JSON gives it back: lists for tuples, texts for keys.
+            runs.append(_Run(target, shots, file, labels, json.loads(json.dumps(settings))))
+    return runs
+
+
+def _read_target(folder: Path, entry: TransferTarget) -> _Target:
+    test = _read(folder, entry.test)
+    tag_names = test.features["ner_tags"].feature.names
+    names = entry.label_names
+    if isinstance(names, str) and (folder / names).is_file():
+        names = str(folder / names)
+    return _Target(
+        recipe=entry,
+        sentences=list(test["tokens"]),
+        gold=[[tag_names[tag] for tag in tags] for tags in test["ner_tags"]],
+        label_names=load_label_names(names) if names else {},
+        digest=_file_digest(folder / entry.test),
+    )
+
+
+def _read(folder: Path, file: str) -> Dataset:
+    path = folder / file
+    if not path.is_file():
+        raise LaclDataError(f"no file {path}; set 'data_root' (--data_root) to the folder of the data")
+    return read_dataset(path)
+
+
+def _zero_shot_labels(target: _Target, types: Iterable[Sequence[str]]) -> list[str]:
+    """The recipe's own labels, else all types of its support sets, else those that have a name."""
+    named = [label for label in target.label_names if label != OUTSIDE]
+    labels = target.recipe.labels or list(dict.fromkeys(label for some in types for label in some)) or named
+    if not labels:
+        raise ValueError(f"target {target.recipe.name!r}: zero-shot without support sets needs 'labels'")
+    return labels
+
+
+def _names_of(target: _Target, labels: Sequence[str]) -> dict[str, str]:
+    """A name for each of these labels, and for outside if one is given."""
+    outside = {label: name for label, name in target.label_names.items() if label == OUTSIDE}
+    return outside | label_names_for(labels, target.label_names or None)
+
+
+def _finished(file: Path, runs: Sequence[_Run]) -> dict[tuple[str, str, str | None], TransferResult]:
+    """Results of these runs that an earlier call left in the file."""
+    settings = {run.key: run.settings for run in runs}
+    finished = {}
+    for result in read_results(file):
+        wanted = settings.get(result.key)
+        if wanted is None:
+            continue
+        if result.settings != wanted:
+            changed = [name for name in wanted if result.settings.get(name) != wanted[name]]
+            raise ValueError(
+                f"{file} holds results of {result.target}, {result.shots}, made with other settings "
+                f"({', '.join(changed)}); choose another 'output' (--output) or remove the file"
+            )
+        finished[result.key] = result
+    if finished:
+        logger.info("%d of %d results taken over from %s", len(finished), len(runs), file)
+    return finished
+
+
+def _evaluate(
+    run: _Run, recipe: TransferRecipe, model: LaclForTokenClassification, tokenizer: PreTrainedTokenizerBase
+) -> TransferResult:
+    start = time.perf_counter()
+    names = run.settings["label_names"]
+    if run.support is None:
+        ids = predict_words(
+            model, tokenizer, run.target.sentences, labels=names, batch_size=recipe.batch_size
+        )
+        types = run.labels
+    else:
+        support = _read(recipe.folder, run.support)
+        adapted = adapt(
+            model, tokenizer, support, label_names=names, seed=recipe.seed, **run.settings["adapt"]
+        )
+        ids = predict_words(adapted, tokenizer, run.target.sentences, batch_size=recipe.batch_size)
+        id2label: Any = adapted.config.id2label
+        types = [id2label[index] for index in range(1, len(id2label))]
+    tags = io_to_bio(ids, types)
+    seconds = time.perf_counter() - start
+    scores = entity_scores(run.target.gold, tags)
+    unreachable = sum(one["number"] for label, one in scores["per_type"].items() if label not in run.labels)
+    if unreachable:
+        logger.warning(
+            "%s, %s: %d of %d entities of the test set are of a type that the model is not given",
+            *(run.target.recipe.name, run.support or ZERO_SHOT, unreachable, scores["number"]),
+        )
+    return TransferResult(
+        target=run.target.recipe.name,
+        shots=run.shots,
+        support=run.support,
+        **scores,
+        unreachable=unreachable,
+        labels=run.labels,
+        predictions_sha256=hashlib.sha256(json.dumps(tags).encode()).hexdigest(),
+        seconds=seconds,
+        settings=run.settings,
+    )
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def model_digest(model: LaclForTokenClassification) -> str:
+    """Digest of weights and configuration: equal for a model and its copy loaded from disk."""
+    config = _without(model.config.to_dict(), _NOT_OF_THE_MODEL)
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _without(values: dict[str, Any], keys: set[str]) -> dict[str, Any]:
+    """A nested mapping with these keys left out at every depth."""
+    return {
+        key: _without(value, keys) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if key not in keys
+    }
+
+
+__all__ = ["TransferRecipe", "TransferTarget", "evaluate_recipe", "evaluate_transfer", "model_digest"]

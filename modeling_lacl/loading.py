@@ -1,0 +1,37 @@
+"""Checkpoints by folder or Hub name, with errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate import PartialState  # type: ignore[import-untyped]
+from huggingface_hub.errors import HFValidationError
+from transformers import PreTrainedConfig
+
+from .configuration_lacl import LaclConfig
+from .modeling_lacl import LaclForTokenClassification
+
+
+def load_model(checkpoint: str | Path) -> LaclForTokenClassification:
+    """Loads a checkpoint onto the fastest device at hand, ready to predict.
+
+    Args:
+        checkpoint: A folder that `save_pretrained`, `lacl train` or `lacl adapt` wrote, or a name on the Hub.
+
+    Raises:
+        ValueError: It is not there, or is not a LACL model.
+    """
+    remedy = "name a folder that `lacl train` or `lacl adapt` wrote, or a LACL model on the Hub"
+    try:
+        values, _ = PreTrainedConfig.get_config_dict(str(checkpoint))
+        if not values:
+            raise OSError("no config.json")
+        if values.get("model_type") != LaclConfig.model_type:
+            raise ValueError(
+                f"{checkpoint} is a {values.get('model_type')} model, not a LACL one: {remedy}; "
+                "`lacl train --encoder …` makes one from it"
+            )
+        model = LaclForTokenClassification.from_pretrained(checkpoint)
+    except (OSError, HFValidationError) as error:
+        raise ValueError(f"cannot load the checkpoint {str(checkpoint)!r}: {remedy}") from error
+    return model.to(PartialState().device).eval()

@@ -1,0 +1,27 @@
+"""Evaluates domain transfer by a recipe; the same as `lacl evaluate`.
+
+python training/evaluate.py training/recipes/transfer_wnut17_gum.yaml --checkpoint DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from modeling_lacl.evaluation import evaluate_recipe
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the recipe named on the command line and prints its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("recipe", help="YAML file")
+    parser.add_argument("--checkpoint", help="folder or Hub name of the source model")
+    parser.add_argument("--data_root", help="folder that the paths of the targets are relative to")
+    parser.add_argument("--output", help="folder of the results; an interrupted run goes on from there")
+    parser.add_argument("--limit", type=int, help="support sets for each target and number of shots")
+    options = vars(parser.parse_args(arguments))
+    print(evaluate_recipe(options.pop("recipe"), **options).to_markdown())
+
+
+if __name__ == "__main__":
+    main()
