@@ -77,7 +77,7 @@ class LaclConfig(PreTrainedConfig):
         max_prompt_length: int = 128,
         support_size: int = 0,
         support_method: str = "neighbors",
-        label_weight: float = 0.5,
+        label_weight: float = 0.7,
         viterbi: bool = False,
         transitions: dict[str, Any] | None = None,
         format_version: int = FORMAT_VERSION,
