@@ -10,19 +10,23 @@ from transformers import PreTrainedConfig
 
 from .configuration_lacl import LaclConfig
 from .modeling_lacl import LaclForTokenClassification
+from .released import RELEASED
 
 
 def load_model(checkpoint: str | Path) -> LaclForTokenClassification:
     """Loads a checkpoint onto the fastest device at hand, ready to predict.
 
     Args:
-        checkpoint: A folder that `save_pretrained`, `lacl train` or `lacl adapt` wrote, or a name on the Hub.
+        checkpoint: A folder that `save_pretrained`, `lacl train` or `lacl adapt` wrote, the name of a released
+            model, or a name on the Hub.
 
     Raises:
         ValueError: It is not there, or is not a LACL model.
     """
-    remedy = "name a folder that `lacl train` or `lacl adapt` wrote, or a LACL model on the Hub"
+    remedy = f"name a folder that `lacl train` or `lacl adapt` wrote, {' or '.join(RELEASED)}, or a LACL model on the Hub"
     try:
+        if checkpoint in RELEASED:
+            return LaclForTokenClassification.from_pretrained(checkpoint).to(PartialState().device).eval()
         values, _ = PreTrainedConfig.get_config_dict(str(checkpoint))
         if not values:
             raise OSError("no config.json")

@@ -17,9 +17,10 @@ from transformers.utils import ModelOutput, logging
 
 from .configuration_lacl import OUTSIDE, LaclConfig
 from .decoding import combine_scores, nearest_neighbor_scores, prototypes
-from .divergences import Gaussians, pairwise_divergence
+from .divergences import OF_MEANS, Gaussians, pairwise_divergence
 from .losses import context_context_loss, context_label_loss
 from .prompts import build_prompt, label_means, natural_label_name, pack, split_prompt
+from .released import RELEASED, load_released
 
 logger = logging.get_logger(__name__)
 
@@ -80,6 +81,8 @@ class GaussianProjection(nn.Module):
         super().__init__()
         self.mean = nn.Linear(config.hidden_size, config.projection_size)
         self.variance = nn.Linear(config.hidden_size, config.projection_size)
+        # Distributed training waits for the gradient of every weight that asks for one.
+        self.variance.requires_grad_(config.divergence not in OF_MEANS)
         self.epsilon = config.variance_epsilon
 
     def forward(self, hidden_states: Tensor) -> Gaussians:
@@ -281,6 +284,16 @@ class LaclForTokenClassification(LaclPreTrainedModel):
         model.tokenizer = tokenizer
         model.set_labels(labels, label_names)
         return model.eval()
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
+    ) -> LaclForTokenClassification:
+        """Loads a checkpoint as every `from_pretrained` does, or one that comes with the package by its name."""
+        name = pretrained_model_name_or_path
+        if isinstance(name, str) and name in RELEASED and not os.path.isdir(name):
+            return cast(LaclForTokenClassification, load_released(cls, name, **kwargs))
+        return cast(LaclForTokenClassification, super().from_pretrained(name, *model_args, **kwargs))
 
     def forward(
         self,

