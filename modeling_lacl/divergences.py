@@ -16,6 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 Gaussians = tuple[Tensor, Tensor]
 
+OF_MEANS = ("euclidean", "cosine")
+"""The divergences that take no notice of variances."""
+
 BLOCK_ELEMENTS = 1 << 22
 """Elements of the largest temporary tensor of a blocked divergence (16 MiB in fp32)."""
 

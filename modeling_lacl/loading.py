@@ -17,13 +17,16 @@ def load_model(checkpoint: str | Path) -> LaclForTokenClassification:
     """Loads a checkpoint onto the fastest device at hand, ready to predict.
 
     Args:
-        checkpoint: A folder that `save_pretrained`, `lacl train` or `lacl adapt` wrote, the name of a released
-            model, or a name on the Hub.
+        checkpoint: A folder that `save_pretrained`, `lacl train` or `lacl adapt` wrote, the name of a
+            released model, or a name on the Hub.
 
     Raises:
         ValueError: It is not there, or is not a LACL model.
     """
-    remedy = f"name a folder that `lacl train` or `lacl adapt` wrote, {' or '.join(RELEASED)}, or a LACL model on the Hub"
+    remedy = (
+        f"name a folder that `lacl train` or `lacl adapt` wrote, {' or '.join(RELEASED)}, "
+        "or a LACL model on the Hub"
+    )
     try:
         if checkpoint in RELEASED:
             return LaclForTokenClassification.from_pretrained(checkpoint).to(PartialState().device).eval()

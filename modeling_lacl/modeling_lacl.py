@@ -7,68 +7,24 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import ModelOutput, logging
+from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
-from .configuration_lacl import OUTSIDE, LaclConfig
+from .configuration_lacl import LaclConfig
 from .decoding import combine_scores, nearest_neighbor_scores, prototypes
 from .divergences import OF_MEANS, Gaussians, pairwise_divergence
+from .encoder import resolve_encoder
+from .label_set import LabelSetMixin
 from .losses import context_context_loss, context_label_loss
-from .prompts import build_prompt, label_means, natural_label_name, pack, split_prompt
+from .outputs_lacl import LaclModelOutput, LaclOutput
+from .prompts import build_prompt, label_means, pack, split_prompt
 from .released import RELEASED, load_released
 
 logger = logging.get_logger(__name__)
-
-
-@dataclass
-class LaclModelOutput(ModelOutput):
-    """Output of [`LaclModel`], all at the text's own positions.
-
-    Args:
-        last_hidden_state: `(B, L, H)`.
-        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
-        label_mean, label_variance: `(B, K, d)` fp32, each label's Gaussian in its row's prompt; None without
-            prompts.
-        label_present: `(B, K)` bool, whether the label stands in the row's prompt.
-        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
-    """
-
-    last_hidden_state: Tensor | None = None
-    mean: Tensor | None = None
-    variance: Tensor | None = None
-    label_mean: Tensor | None = None
-    label_variance: Tensor | None = None
-    label_present: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-@dataclass
-class LaclOutput(ModelOutput):
-    """Output of [`LaclForTokenClassification`].
-
-    Args:
-        loss: Scalar, `alpha * context_context_loss + (1 - alpha) * context_label_loss`; None without
-            `labels`.
-        logits: `(B, L, K)` fp32 log-scores over the labels.
-        context_context_loss, context_label_loss: Scalars, the parts of `loss`.
-        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
-        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    context_context_loss: Tensor | None = None
-    context_label_loss: Tensor | None = None
-    mean: Tensor | None = None
-    variance: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
 
 
 class GaussianProjection(nn.Module):
@@ -229,7 +185,7 @@ class LaclModel(LaclPreTrainedModel):
         return longest
 
 
-class LaclForTokenClassification(LaclPreTrainedModel):
+class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
     """Named entities by similarity to label names, to a support set, or to both.
 
     The model owns its label set (`config.id2label`, `config.label_names`, their tokens) and, once adapted,
@@ -259,7 +215,8 @@ class LaclForTokenClassification(LaclPreTrainedModel):
         """A pretrained encoder with a fresh projection head.
 
         Args:
-            encoder: Name or path of a pretrained encoder, or the encoder itself.
+            encoder: Name or path of a pretrained encoder, `"minilm"` for the embedded one, or the encoder
+                itself.
             tokenizer: Its tokenizer.
             labels: The types, without `O`.
             label_names: Natural-language names of labels; by rule where one is missing.
@@ -269,7 +226,7 @@ class LaclForTokenClassification(LaclPreTrainedModel):
             ValueError: The encoder's weights are not those that `AutoModel` expects, or as `set_labels`.
         """
         if not isinstance(encoder, PreTrainedModel):
-            encoder = cast(PreTrainedModel, AutoModel.from_pretrained(encoder))
+            encoder = cast(PreTrainedModel, AutoModel.from_pretrained(resolve_encoder(str(encoder))))
         encoder_config = copy.deepcopy(encoder.config)
         if os.path.isdir(encoder_config.name_or_path or ""):
             encoder_config.name_or_path = ""  # a folder of this machine has no place in a checkpoint
@@ -286,14 +243,14 @@ class LaclForTokenClassification(LaclPreTrainedModel):
         return model.eval()
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
     ) -> LaclForTokenClassification:
-        """Loads a checkpoint as every `from_pretrained` does, or one that comes with the package by its name."""
+        """Loads a checkpoint as every `from_pretrained` does, or one of the package's own by its name."""
         name = pretrained_model_name_or_path
         if isinstance(name, str) and name in RELEASED and not os.path.isdir(name):
             return cast(LaclForTokenClassification, load_released(cls, name, **kwargs))
-        return cast(LaclForTokenClassification, super().from_pretrained(name, *model_args, **kwargs))
+        return super().from_pretrained(name, *model_args, **kwargs)
 
     def forward(
         self,
@@ -455,146 +412,6 @@ class LaclForTokenClassification(LaclPreTrainedModel):
     def similarity(self, p: Gaussians, q: Gaussians) -> Tensor:
         """Minus the configured divergence over the temperature; shapes as in `pairwise_divergence`."""
         return pairwise_divergence(self.config.divergence, p, q) / -self.config.similarity_temperature
-
-    # ---- label set and support ----
-
-    def set_labels(self, labels: Sequence[str], label_names: Mapping[str, str] | None = None) -> None:
-        """Gives the model another label set and forgets its support.
-
-        Args:
-            labels: The types, without `O`.
-            label_names: Natural-language names; by rule (`natural_label_name`) where one is missing.
-
-        Raises:
-            ValueError: No labels, a label twice, a name for an unknown label, two labels with one name, a
-                name without tokens or with more than a prompt holds. The model is then as it was.
-        """
-        names = self.resolve_names(labels, label_names)
-        token_ids = self.tokenize_names(list(names.values()))
-        config, tokenizer = self.config, self.tokenizer
-        split_prompt(token_ids, config.max_prompt_length)
-        separator = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
-        if separator is None:
-            raise ValueError("the tokenizer has neither sep_token nor eos_token to part label names: set one")
-        # Nothing fails from here on: an error leaves the model as it was.
-        config.id2label = dict(enumerate(names))
-        config.label2id = {label: index for index, label in enumerate(names)}
-        config.label_names = names
-        config.label_token_ids = token_ids
-        config.separator_token_id = separator
-        if tokenizer.pad_token_id is not None:
-            config.pad_token_id = tokenizer.pad_token_id
-        self.clear_support()
-
-    def resolve_names(
-        self, labels: Sequence[str], label_names: Mapping[str, str] | None = None
-    ) -> dict[str, str]:
-        """Natural-language name of `O` and of each label, in the order of ids; raises as `set_labels`."""
-        if isinstance(labels, str) or not set(labels) - {OUTSIDE}:
-            raise ValueError(f"labels must be a list with at least one entity type, got {labels!r}")
-        labels = [label for label in labels if label != OUTSIDE]
-        given = dict(label_names or {})
-        unknown = set(given) - {OUTSIDE, *labels}
-        if unknown:
-            raise ValueError(
-                f"label_names has names for {sorted(unknown)}, which are not among the labels {labels}"
-            )
-        names = {OUTSIDE: given.get(OUTSIDE, self.config.outside_name)}
-        owners = {names[OUTSIDE].strip().lower(): OUTSIDE}
-        for label in labels:
-            if label in names:
-                raise ValueError(f"label {label!r} stands twice in labels")
-            name = given.get(label, natural_label_name(label))
-            owner = owners.setdefault(name.strip().lower(), label)
-            if owner != label:
-                raise ValueError(
-                    f"labels {owner!r} and {label!r} share the name {name!r}: "
-                    "give one of them another in label_names"
-                )
-            names[label] = name
-        return names
-
-    def tokenize_names(self, names: Sequence[str]) -> list[list[int]]:
-        """Token ids of label names, without special tokens.
-
-        Raises:
-            ValueError: A name without a token, or two names that the tokenizer does not tell apart.
-        """
-        # A leading space: byte-level tokenizers write a word inside a sentence with one.
-        words = [f" {name.strip()}" for name in names]
-        token_ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
-        owners: dict[tuple[int, ...], str] = {}
-        for name, ids in zip(names, token_ids, strict=True):
-            if not ids:
-                raise ValueError(f"the label name {name!r} has no token: give it words in label_names")
-            owner = owners.setdefault(tuple(ids), name)
-            if owner is not name:
-                raise ValueError(
-                    f"the tokenizer does not tell the label names {owner!r} and {name!r} apart: "
-                    "give one of them other words in label_names"
-                )
-        return [list(ids) for ids in token_ids]
-
-    @property
-    def has_support(self) -> bool:
-        """Whether the model holds support representations."""
-        return bool(self.config.support_size)
-
-    def set_support(self, mean: Tensor, variance: Tensor, labels: Tensor) -> None:
-        """Keeps copies of support tokens with the model: `(S, d)`, `(S, d)` fp32 and `(S,)` long label ids.
-
-        Raises:
-            ValueError: Other shapes, or a label that the model does not have.
-        """
-        shape = (len(labels), self.config.projection_size)
-        if mean.shape != shape or variance.shape != shape:
-            raise ValueError(
-                f"mean and variance must be {shape}, got {tuple(mean.shape)}, {tuple(variance.shape)}"
-            )
-        num_labels = len(self.config.id2label or ())
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_labels:
-            raise ValueError(
-                f"support labels must be from 0 to {num_labels - 1}, got {labels.unique().tolist()}"
-            )
-        # Copies made outside of inference mode, in which the caller may be, can take part in anything later.
-        with torch.inference_mode(False):
-            self.support_mean = mean.detach().to(self.device, torch.float32, copy=True).contiguous()
-            self.support_variance = variance.detach().to(self.device, torch.float32, copy=True).contiguous()
-            self.support_labels = labels.detach().to(self.device, torch.long, copy=True).contiguous()
-        self.config.support_size = len(labels)
-
-    def clear_support(self) -> None:
-        """Forgets the support representations."""
-        empty = self.support_mean.new_zeros((0, self.config.projection_size))
-        self.set_support(empty, empty, self.support_labels[:0])
-
-    # ---- use ----
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer: the one given, or the one that was saved with the checkpoint.
-
-        Raises:
-            ValueError: There is none.
-        """
-        if self._tokenizer is None:
-            if not self.name_or_path:
-                raise ValueError("the model has no tokenizer: set model.tokenizer")
-            try:
-                self.tokenizer = AutoTokenizer.from_pretrained(self.name_or_path)
-            except (OSError, ValueError) as error:
-                raise ValueError(
-                    f"no usable tokenizer in {self.name_or_path!r}: set model.tokenizer"
-                ) from error
-        return cast(PreTrainedTokenizerBase, self._tokenizer)
-
-    @tokenizer.setter
-    def tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        if not tokenizer.is_fast:
-            raise ValueError(
-                f"{type(tokenizer).__name__} gives no character offsets: load the fast one, use_fast=True"
-            )
-        self._tokenizer = tokenizer
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
         """Entities in text; arguments and results as in [`prediction.predict`]."""

@@ -1,7 +1,7 @@
 """Source models that come with the package: small adapters on an encoder that is installed beside it.
 
-An adapter holds, for each weight matrix of the encoder, the best low-rank approximation of what training changed
-(its truncated singular value decomposition, which is what LoRA learns directly: Hu et al., 2022), the other
+An adapter holds, for each weight matrix of the encoder, the best low-rank approximation of what training
+changed (its truncated singular value decomposition; LoRA, Hu et al. 2022, learns such a change directly), the
 changed vectors whole, and the projection head. What training changed in the embedding tables is left out.
 """
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl import LaclForTokenClassification, adapt, adaptation
 from modeling_lacl.data import LaclDataError, read_dataset
 from modeling_lacl.support import encode_support
 
@@ -126,6 +126,14 @@ def test_names_the_file(tiny_model, tiny_tokenizer, tmp_path):
     path.write_text("a O\nb O\n")
     with pytest.raises(LaclDataError, match="support.txt: has no entity"):
         adapt(tiny_model, tiny_tokenizer, path)
+
+
+@pytest.mark.parametrize(("size", "steps"), [(3, 20), (60, 20), (700, 66)])
+def test_steps_grow_with_the_support_set(tiny_model, tiny_tokenizer, monkeypatch, size, steps):
+    taken = []
+    monkeypatch.setattr(adaptation.LaclTrainer, "train", lambda trainer: taken.append(trainer.args.max_steps))
+    adapt(tiny_model, tiny_tokenizer, (SUPPORT * size)[:size])
+    assert taken == [steps]
 
 
 def test_refuses_negative_steps(tiny_model, tiny_tokenizer):

@@ -5,8 +5,8 @@
 Each variant is the recipe with some arguments replaced, trained from the same seed. It is scored without
 training on the support set, on the recipe's held-out types and on further development files: zero-shot, and
 with support sets drawn from the same data. The variant named in `adapt` is also adapted, with several numbers
-of steps. Prints a Markdown table and writes it, with all results as JSON, to the output folder; a variant that
-stands there is not run again.
+of steps. Prints a Markdown table and writes it, with all results as JSON, to the output folder; a variant
+that stands there is not run again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Makes the adapter of a released model: trains by its recipe, and keeps what fits into a few megabytes.
 
-    python training/release.py training/recipes/few_nerd_inter_minilm.yaml --train_file few-nerd-inter/train.txt
+    python training/release.py training/recipes/few_nerd_inter_minilm.yaml --train_file FILE
 
 A model that the recipe's output folder already holds is not trained again.
 """

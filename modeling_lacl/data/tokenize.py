@@ -14,6 +14,8 @@ from ..words import align_words
 from .labels import UnknownTypes, io_lookup
 
 IGNORED = -100
+# So few sentences, a support set say, need neither a progress bar nor a fingerprint for the cache.
+_AT_ONCE = 1000
 
 
 class _Part(NamedTuple):
@@ -110,7 +112,10 @@ def tokenize_dataset(
             "labels": List(Value("int64")),
         }
     )
-    return dataset.with_format(None).map(
+    dataset = dataset.with_format(None)
+    if len(dataset) <= _AT_ONCE:
+        return Dataset.from_dict(tokenize(dataset[:]), features=features)
+    return dataset.map(
         tokenize, batched=True, remove_columns=dataset.column_names, features=features, desc="Tokenizing"
     )
 

@@ -1,0 +1,162 @@
+"""The label set, the support and the tokenizer that a model holds, apart from what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from .configuration_lacl import OUTSIDE
+from .prompts import natural_label_name, split_prompt
+
+
+class LabelSetMixin:
+    """Gives a model its labels, their names and its support; kept in its configuration and its buffers."""
+
+    # Of the model: a `LaclConfig`, whose fields transformers types as optional.
+    config: Any
+    device: Any
+    name_or_path: Any
+    support_mean: Tensor
+    support_variance: Tensor
+    support_labels: Tensor
+    _tokenizer: PreTrainedTokenizerBase | None
+
+    def set_labels(self, labels: Sequence[str], label_names: Mapping[str, str] | None = None) -> None:
+        """Gives the model another label set and forgets its support.
+
+        Args:
+            labels: The types, without `O`.
+            label_names: Natural-language names; by rule (`natural_label_name`) where one is missing.
+
+        Raises:
+            ValueError: No labels, a label twice, a name for an unknown label, two labels with one name, a
+                name without tokens or with more than a prompt holds. The model is then as it was.
+        """
+        names = self.resolve_names(labels, label_names)
+        token_ids = self.tokenize_names(list(names.values()))
+        config, tokenizer = self.config, self.tokenizer
+        split_prompt(token_ids, config.max_prompt_length)
+        separator = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
+        if separator is None:
+            raise ValueError("the tokenizer has neither sep_token nor eos_token to part label names: set one")
+        # Nothing fails from here on: an error leaves the model as it was.
+        config.id2label = dict(enumerate(names))
+        config.label2id = {label: index for index, label in enumerate(names)}
+        config.label_names = names
+        config.label_token_ids = token_ids
+        config.separator_token_id = separator
+        if tokenizer.pad_token_id is not None:
+            config.pad_token_id = tokenizer.pad_token_id
+        self.clear_support()
+
+    def resolve_names(
+        self, labels: Sequence[str], label_names: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Natural-language name of `O` and of each label, in the order of ids; raises as `set_labels`."""
+        if isinstance(labels, str) or not set(labels) - {OUTSIDE}:
+            raise ValueError(f"labels must be a list with at least one entity type, got {labels!r}")
+        labels = [label for label in labels if label != OUTSIDE]
+        given = dict(label_names or {})
+        unknown = set(given) - {OUTSIDE, *labels}
+        if unknown:
+            raise ValueError(
+                f"label_names has names for {sorted(unknown)}, which are not among the labels {labels}"
+            )
+        names = {OUTSIDE: given.get(OUTSIDE, self.config.outside_name)}
+        owners = {names[OUTSIDE].strip().lower(): OUTSIDE}
+        for label in labels:
+            if label in names:
+                raise ValueError(f"label {label!r} stands twice in labels")
+            name = given.get(label, natural_label_name(label))
+            owner = owners.setdefault(name.strip().lower(), label)
+            if owner != label:
+                raise ValueError(
+                    f"labels {owner!r} and {label!r} share the name {name!r}: "
+                    "give one of them another in label_names"
+                )
+            names[label] = name
+        return names
+
+    def tokenize_names(self, names: Sequence[str]) -> list[list[int]]:
+        """Token ids of label names, without special tokens.
+
+        Raises:
+            ValueError: A name without a token, or two names that the tokenizer does not tell apart.
+        """
+        # A leading space: byte-level tokenizers write a word inside a sentence with one.
+        words = [f" {name.strip()}" for name in names]
+        token_ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
+        owners: dict[tuple[int, ...], str] = {}
+        for name, ids in zip(names, token_ids, strict=True):
+            if not ids:
+                raise ValueError(f"the label name {name!r} has no token: give it words in label_names")
+            owner = owners.setdefault(tuple(ids), name)
+            if owner is not name:
+                raise ValueError(
+                    f"the tokenizer does not tell the label names {owner!r} and {name!r} apart: "
+                    "give one of them other words in label_names"
+                )
+        return [list(ids) for ids in token_ids]
+
+    @property
+    def has_support(self) -> bool:
+        """Whether the model holds support representations."""
+        return bool(self.config.support_size)
+
+    def set_support(self, mean: Tensor, variance: Tensor, labels: Tensor) -> None:
+        """Keeps copies of support tokens with the model: `(S, d)`, `(S, d)` fp32 and `(S,)` long label ids.
+
+        Raises:
+            ValueError: Other shapes, or a label that the model does not have.
+        """
+        shape = (len(labels), self.config.projection_size)
+        if mean.shape != shape or variance.shape != shape:
+            raise ValueError(
+                f"mean and variance must be {shape}, got {tuple(mean.shape)}, {tuple(variance.shape)}"
+            )
+        num_labels = len(self.config.id2label or ())
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_labels:
+            raise ValueError(
+                f"support labels must be from 0 to {num_labels - 1}, got {labels.unique().tolist()}"
+            )
+        # Copies made outside of inference mode, in which the caller may be, can take part in anything later.
+        with torch.inference_mode(False):
+            self.support_mean = mean.detach().to(self.device, torch.float32, copy=True).contiguous()
+            self.support_variance = variance.detach().to(self.device, torch.float32, copy=True).contiguous()
+            self.support_labels = labels.detach().to(self.device, torch.long, copy=True).contiguous()
+        self.config.support_size = len(labels)
+
+    def clear_support(self) -> None:
+        """Forgets the support representations."""
+        empty = self.support_mean.new_zeros((0, self.config.projection_size))
+        self.set_support(empty, empty, self.support_labels[:0])
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer: the one given, or the one that was saved with the checkpoint.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self._tokenizer is None:
+            if not self.name_or_path:
+                raise ValueError("the model has no tokenizer: set model.tokenizer")
+            try:
+                self.tokenizer = AutoTokenizer.from_pretrained(self.name_or_path)
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"no usable tokenizer in {self.name_or_path!r}: set model.tokenizer"
+                ) from error
+        return cast(PreTrainedTokenizerBase, self._tokenizer)
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"{type(tokenizer).__name__} gives no character offsets: load the fast one, use_fast=True"
+            )
+        self._tokenizer = tokenizer

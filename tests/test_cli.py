@@ -1,0 +1,277 @@
+"""The command line: what a user types, what comes out, and what a mistake gets."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from modeling_lacl import LaclForTokenClassification, cli
+
+runner = CliRunner()
+SAMPLES = Path(cli.__file__).parent / "samples"
+SUPPORT = SAMPLES / "wnut17_support_5shot.txt"
+
+
+@pytest.fixture
+def checkpoint(make_tiny_model, tmp_path):
+    make_tiny_model(encoder={"max_position_embeddings": 512}).save_pretrained(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+@pytest.fixture
+def lacl(monkeypatch, capfdbinary):
+    """Runs `lacl` with arguments as `main` does; gives exit code, standard output and standard error."""
+
+    def run(*arguments, stdin=b""):
+        monkeypatch.setattr(sys, "argv", ["lacl", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        monkeypatch.delenv("LACL_DEBUG", raising=False)
+        code: int | str | None = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfdbinary.readouterr()
+        sys.stderr.write(err.decode())  # for pytest to show where a test fails
+        return code, out.decode(), err.decode()
+
+    return run
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_help_is_fast_and_loads_no_torch():
+    program = (
+        "import sys; from modeling_lacl import cli; sys.argv = ['lacl', '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
+    )
+    start = time.process_time()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert time.process_time() - start < 1
+    assert done.stdout.endswith("set()\n")
+    assert "predict" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "adapt", "predict", "evaluate", "demo"])
+def test_every_command_explains_itself_with_an_example(command):
+    result = runner.invoke(cli.app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Examples" in result.output
+    assert f"lacl {command}" in result.output
+
+
+def test_version(lacl):
+    code, out, _ = lacl("--version")
+    assert code == 0
+    assert out.strip() == "0.1.0"
+
+
+def test_predict_writes_one_object_for_each_line(lacl, checkpoint, tiny_model):
+    texts = ["ana ruiz flew to quito", "", "東京タワー \u2028 x", "ana"]
+    code, out, _ = lacl("predict", checkpoint, stdin="\r\n".join(texts).encode())
+    assert code == 0
+    assert [row["text"] for row in lines(out.replace("\u2028", "\\u2028"))] == texts
+    expected = tiny_model.predict(texts)
+    found = [row["entities"] for row in lines(out.replace("\u2028", "\\u2028"))]
+    assert [[(e["entity_group"], e["start"], e["end"]) for e in row] for row in found] == [
+        [(e["entity_group"], e["start"], e["end"]) for e in row] for row in expected
+    ]
+    for row in lines(out.replace("\u2028", "\\u2028")):
+        for entity in row["entities"]:
+            assert row["text"][entity["start"] : entity["end"]] == entity["word"]
+
+
+def test_predict_reads_a_file_and_writes_a_file(lacl, checkpoint, tmp_path):
+    (tmp_path / "texts.txt").write_bytes(b"\xef\xbb\xbfana ruiz\nquito \xff\n")
+    code, out, _ = lacl("predict", checkpoint, tmp_path / "texts.txt", "--output", tmp_path / "out.jsonl")
+    assert (code, out) == (0, "")
+    rows = lines((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
+    assert [row["text"] for row in rows] == ["ana ruiz", "quito \ufffd"]
+
+
+def test_predict_keeps_words(lacl, checkpoint, tiny_model):
+    code, out, _ = lacl("predict", checkpoint, "--words", stdin=b"new-york   -ana-\tflew\n")
+    row = lines(out)[0]
+    assert code == 0
+    assert row["text"] == "new-york -ana- flew"
+    words = [row["text"][entity["start"] : entity["end"]] for entity in row["entities"]]
+    expected = tiny_model.predict(["new-york", "-ana-", "flew"], is_split_into_words=True)
+    assert words == [entity["word"] for entity in expected]
+
+
+def test_predict_with_other_labels(lacl, checkpoint, tiny_model):
+    _, out, _ = lacl("predict", checkpoint, "--text", "ana flew to quito", "--labels", "city, play")
+    expected = tiny_model.predict("ana flew to quito", labels=["city", "play"])
+    assert [e["entity_group"] for e in lines(out)[0]["entities"]] == [e["entity_group"] for e in expected]
+
+
+def test_labels_with_names():
+    assert cli.parse_labels("person, ship") == ["person", "ship"]
+    assert cli.parse_labels("GPE=country or city,creative-work") == {
+        "GPE": "country or city",
+        "creative-work": "creative work",
+    }
+
+
+def test_threshold(lacl, checkpoint):
+    _, out, _ = lacl("predict", checkpoint, "--text", "ana ruiz flew to quito", "--threshold", "1.0")
+    assert lines(out)[0]["entities"] == []
+
+
+def test_view(lacl, checkpoint):
+    code, out, _ = lacl("predict", checkpoint, "--text", "ana flew", "--view")
+    assert code == 0
+    assert "ana" in out
+    assert not out.startswith("{")
+
+
+def test_svg(lacl, checkpoint, tmp_path):
+    code, _, _ = lacl("predict", checkpoint, "--text", "ana flew", "--svg", tmp_path / "x.svg")
+    assert code == 0
+    assert (tmp_path / "x.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_predict_streams(tiny_model):
+    """An endless input is answered while it is read, and little of it is held."""
+    read = 0
+
+    def endless():
+        nonlocal read
+        while True:
+            read += 1
+            yield f"ana flew to quito {read}"
+
+    results = cli.predict_texts(tiny_model, endless(), batch_size=4)
+    for number in range(1, 301):
+        text, _ = next(results)
+        assert text == f"ana flew to quito {number}"
+        assert read < number + 4 * 64
+
+
+def test_someone_who_types_is_answered_at_once(tiny_model):
+    read = []
+
+    def typed():
+        for text in ("ana", "quito"):
+            read.append(text)
+            yield text
+
+    results = cli.predict_texts(tiny_model, typed(), one_by_one=True)
+    next(results)
+    assert read == ["ana"]
+
+
+def test_a_stopped_run_leaves_whole_lines(tmp_path):
+    def results():
+        for number in range(50):
+            yield f"text {number}", []
+        raise KeyboardInterrupt
+
+    with open(tmp_path / "out.jsonl", "wb", buffering=0) as file, pytest.raises(KeyboardInterrupt):
+        cli.write_lines(file, results())
+    # Read without closing: nothing waits in a buffer.
+    assert len(lines((tmp_path / "out.jsonl").read_text())) == 50
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path):
+    class Full(io.FileIO):
+        def write(self, line):
+            return super().write(line if self.tell() + len(line) < 100 else line[:10])
+
+    with Full(tmp_path / "out.jsonl", "wb") as file, pytest.raises(OSError, match=r"out.jsonl.*disk is full"):
+        cli.write_lines(file, [("some text", [])] * 9)
+    assert lines((tmp_path / "out.jsonl").read_text()) == [{"text": "some text", "entities": []}] * 2
+
+
+def test_adapt_saves_a_model_of_the_new_types(lacl, checkpoint, tmp_path):
+    code, _, err = lacl(
+        "adapt", checkpoint, SUPPORT, "-o", tmp_path / "ner", "--steps", 1, "--label-names", "wnut17"
+    )
+    assert code == 0
+    assert f"lacl predict {tmp_path / 'ner'} FILE" in err
+    adapted = LaclForTokenClassification.from_pretrained(tmp_path / "ner")
+    assert adapted.has_support
+    types = {"person", "location", "corporation", "product", "creative-work", "group"}
+    assert set(adapted.config.label2id or ()) == {"O", *types}
+    code, out, _ = lacl("predict", tmp_path / "ner", "--text", "ana flew")
+    assert code == 0
+    assert lines(out)[0]["text"] == "ana flew"
+
+
+def test_adapt_reads_the_format_that_it_is_told(lacl, checkpoint, tmp_path):
+    support = tmp_path / "support.data"
+    support.write_text(json.dumps({"tokens": ["ana", "flew"], "ner_tags": ["B-person", "O"]}) + "\n")
+    code, _, _ = lacl("adapt", checkpoint, support, "-o", tmp_path / "n", "--steps", "0", "--format", "jsonl")
+    assert code == 0
+
+
+def test_a_list_of_the_arguments_of_a_recipe(lacl):
+    code, out, _ = lacl("train", "--arguments")
+    assert code == 0
+    assert "--labels_per_prompt" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "no/such/folder/at/all", "--text", "x"], "cannot load the checkpoint 'no/such"),
+        (["predict", "{checkpoint}", "{tmp}/none.txt"], "none.txt: no such file"),
+        (["predict", "{checkpoint}", "{tmp}"], "is a directory"),
+        (["predict", "{tmp}", "--text", "x"], "cannot load the checkpoint"),
+        (["predict", "{bert}", "--text", "x"], "is a bert model, not a LACL one"),
+        (["predict", "{checkpoint}", "--text", "x", "--labels", "person,person"], "twice"),
+        (["predict", "{checkpoint}", "--text", "x", "--labels", ","], "at least one"),
+        (["predict", "{checkpoint}", "--text", "x", "--threshold", "2"], "--threshold"),
+        (["predict", "{checkpoint}", "x.txt", "--text", "x"], "not both"),
+        (["predict", "{checkpoint}", "{support}", "-o", "{support}"], "is the file that is read"),
+        (["predict", "{checkpoint}", "--text", "x", "-o", "y", "--view"], "one of --output"),
+        (["adapt", "{checkpoint}", "{tmp}/none.txt", "-o", "{tmp}/ner"], "none.txt"),
+        (["adapt", "{checkpoint}", "{bad}", "-o", "{tmp}/ner"], "bad.txt:2"),
+        (["adapt", "{checkpoint}", "{support}", "-o", "{support}"], "exists"),
+        (["adapt", "{checkpoint}", "{support}"], "--output"),
+        (["train", "{tmp}/none.yaml"], "none.yaml"),
+        (["train", "{recipe}"], "'train_fil'"),
+        (["train", "--train_file", "x", "--output_dir", "{tmp}/o", "--lerning_rate", "1"], "'learning_rate'"),
+        (["train", "--train_file", "{tmp}/none.txt", "--output_dir", "{tmp}/o"], "none.txt"),
+        (["evaluate", "{tmp}/none.yaml"], "none.yaml"),
+        (["evaluate", "{recipe}"], "train_fil"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_mistakes_get_a_short_answer(lacl, checkpoint, tiny_model, tmp_path, arguments, message):
+    (tmp_path / "bad.txt").write_text("Ana\tB-person\nQuito\n")
+    (tmp_path / "recipe.yaml").write_text("train_fil: x\n")
+    tiny_model.lacl.encoder.save_pretrained(tmp_path / "bert")
+    places = {
+        **{"checkpoint": checkpoint, "tmp": tmp_path, "support": SUPPORT, "bert": tmp_path / "bert"},
+        **{"bad": tmp_path / "bad.txt", "recipe": tmp_path / "recipe.yaml"},
+    }
+    code, out, err = lacl(*(argument.format(**places) for argument in arguments))
+    assert code == 2
+    assert message.lower() in " ".join(err.replace("│", " ").split()).lower()
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_debug_shows_the_traceback(lacl):
+    with pytest.raises(ValueError, match="none.yaml"):
+        lacl("--debug", "evaluate", "none.yaml")
+
+
+def test_a_missing_encoder_says_how_to_install_it(lacl, monkeypatch):
+    from modeling_lacl import encoder
+
+    encoder.embedded_encoder.cache_clear()
+    monkeypatch.setattr(encoder, "find_spec", lambda name: None)
+    code, _, err = lacl("demo")
+    assert code == 2
+    assert "lacl[demo]" in err
