@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-import datasets
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -85,8 +83,7 @@ class FewShotValidation:
         """
         learner = with_own_labels(model)
         learner.set_labels(self.types, self.label_names)
-        with _no_progress_bars():
-            results = [self._draw_scores(learner, tokenizer, split, batch_size) for split in self.splits]
+        results = [self._draw_scores(learner, tokenizer, split, batch_size) for split in self.splits]
         return {key: float(np.mean([result[key] for result in results])) for key in results[0]}
 
     def _draw_scores(
@@ -120,15 +117,3 @@ def with_own_labels(model: LaclForTokenClassification) -> LaclForTokenClassifica
     # Mixed precision puts a forward on the instance that is bound to the original, and so to its labels.
     own.__dict__.pop("forward", None)
     return own
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keeps the bars of `datasets` for a handful of sentences from cutting up that of the training."""
-    shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()

@@ -3,7 +3,6 @@
 import copy
 from typing import Any
 
-import datasets
 import pytest
 import torch
 
@@ -101,7 +100,6 @@ def test_the_model_stays_as_it_was(tiny_model, tiny_tokenizer, k_shot, training)
     assert config == tiny_model.config.to_dict()
     assert {module.training for module in tiny_model.modules()} == {training}
     assert torch.equal(random, torch.get_rng_state())
-    assert not datasets.are_progress_bars_disabled()
 
 
 def test_a_support_of_the_same_words_is_found_again(tiny_model, tiny_tokenizer):

@@ -4,15 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from datasets import disable_progress_bars
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from modeling_lacl.data import read_dataset, to_io, tokenize_dataset
-
-disable_progress_bars()
 
 TEXT = (
     "the river Ruiz flows to Quito and the city of Ana Ruiz lies on the old 東京 naïve Zoë don't 10km".split()
