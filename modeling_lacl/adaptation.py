@@ -5,13 +5,21 @@ from __future__ import annotations
 import copy
 import math
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, PrinterCallback
+from transformers import (
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from .arguments import LaclTrainingArguments
 from .configuration_lacl import OUTSIDE
@@ -22,9 +30,11 @@ from .prompts import split_prompt
 from .support import encode_support, tokenize_support
 from .trainer import LaclTrainer
 
-ADAPT_STEPS = 20
-"""Optimiser steps on a few-shot support set, chosen on development data (see docs/method.md)."""
-ADAPT_EPOCHS = 3
+ENOUGH = 0.08
+"""Context–label loss at which adapting ends, chosen on development data (see docs/method.md)."""
+MOST_STEPS = 40
+"""Optimiser steps at which adapting ends otherwise."""
+MOST_EPOCHS = 3
 """Passes over a support set so large that they take more steps than that."""
 
 
@@ -50,9 +60,9 @@ def adapt(
         support: The labelled sentences: whatever `read_dataset` reads.
         label_names: Natural-language names of types: a mapping, a YAML file, or the name of a shipped map; by
             rule where a type has none.
-        steps: Optimiser steps; 0 only encodes the support set. By default 20, or three passes over a support
-            set so large that these take more. A number of steps ends adapting, not the loss: on a handful of
-            sentences the loss is near nothing long before F1 stops rising.
+        steps: Optimiser steps; 0 only encodes the support set. By default adapting ends when the model tells
+            the types of the examples by their names: when the context–label loss, a mean over one pass, is
+            below 0.08; at the latest after 40 steps or three passes, whichever takes more steps.
         learning_rate: Of AdamW, constant.
         batch_size: Sentences a step; a smaller support set is one batch.
         seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
@@ -116,6 +126,26 @@ def _names_of(types: list[str], label_names: str | Path | Mapping[str, str] | No
     return {name: words for name, words in names.items() if name not in unseen}
 
 
+class _StopWhenTold(TrainerCallback):
+    """Ends training when the context–label loss, a mean over so many batches, is low enough."""
+
+    def __init__(self, batches: int) -> None:
+        self.losses: deque[float] = deque(maxlen=batches)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs and "context_label_loss" in logs:
+            self.losses.append(logs["context_label_loss"])
+            if len(self.losses) == self.losses.maxlen and sum(self.losses) / len(self.losses) < ENOUGH:
+                control.should_training_stop = True
+
+
 def _fine_tune(
     model: LaclForTokenClassification,
     tokenizer: PreTrainedTokenizerBase,
@@ -126,8 +156,10 @@ def _fine_tune(
     seed: int,
 ) -> None:
     rows = tokenize_support(model, tokenizer, dataset)
+    batches = math.ceil(len(rows) / batch_size)
+    stopping = [_StopWhenTold(batches)] if steps is None else []
     if steps is None:
-        steps = max(ADAPT_STEPS, ADAPT_EPOCHS * math.ceil(len(rows) / batch_size))
+        steps = max(MOST_STEPS, MOST_EPOCHS * batches)
     number = len(model.config.label_token_ids)
     # A label set that no single prompt can hold is learnt in parts: every batch draws another.
     groups = split_prompt(model.config.label_token_ids, model.config.max_prompt_length)
@@ -143,7 +175,7 @@ def _fine_tune(
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
-            logging_strategy="no",
+            logging_steps=1,
             dataloader_pin_memory=False,
         )
         trainer = LaclTrainer(
@@ -151,6 +183,7 @@ def _fine_tune(
             args=arguments,
             train_dataset=rows,
             processing_class=tokenizer,
+            callbacks=stopping,
         )
         # A library that is asked for a model does not print its running time.
         trainer.remove_callback(PrinterCallback)

@@ -128,12 +128,45 @@ def test_names_the_file(tiny_model, tiny_tokenizer, tmp_path):
         adapt(tiny_model, tiny_tokenizer, path)
 
 
-@pytest.mark.parametrize(("size", "steps"), [(3, 20), (60, 20), (700, 66)])
-def test_steps_grow_with_the_support_set(tiny_model, tiny_tokenizer, monkeypatch, size, steps):
+@pytest.fixture
+def trained(monkeypatch):
+    """The trainers that adapting made, in order."""
+    trainers = []
+    train = adaptation.LaclTrainer.train
+    monkeypatch.setattr(
+        adaptation.LaclTrainer, "train", lambda trainer: (trainers.append(trainer), train(trainer))
+    )
+    return trainers
+
+
+def test_it_ends_when_the_types_are_told_by_their_names(make_tiny_model, tiny_tokenizer, trained):
+    adapt(make_tiny_model(encoder=LEARNER), tiny_tokenizer, SUPPORT, learning_rate=1e-3)
+    losses = [
+        row["context_label_loss"] for row in trained[0].state.log_history if "context_label_loss" in row
+    ]
+    assert 1 < len(losses) == trained[0].state.global_step < adaptation.MOST_STEPS
+    assert losses[-1] < adaptation.ENOUGH <= min(losses[:-1])
+
+
+def test_large_support_sets_are_seen_whole_before_it_ends(make_tiny_model, tiny_tokenizer, trained):
+    adapt(make_tiny_model(encoder=LEARNER), tiny_tokenizer, SUPPORT * 40, learning_rate=1e-3, batch_size=8)
+    losses = [
+        row["context_label_loss"] for row in trained[0].state.log_history if "context_label_loss" in row
+    ]
+    assert len(losses) >= 15 and sum(losses[-15:]) / 15 < adaptation.ENOUGH
+
+
+@pytest.mark.parametrize(("size", "steps"), [(3, 40), (60, 40), (700, 66)])
+def test_it_ends_at_the_latest(tiny_model, tiny_tokenizer, monkeypatch, size, steps):
     taken = []
     monkeypatch.setattr(adaptation.LaclTrainer, "train", lambda trainer: taken.append(trainer.args.max_steps))
     adapt(tiny_model, tiny_tokenizer, (SUPPORT * size)[:size])
     assert taken == [steps]
+
+
+def test_a_number_of_steps_is_kept(make_tiny_model, tiny_tokenizer, trained):
+    adapt(make_tiny_model(encoder=LEARNER), tiny_tokenizer, SUPPORT, steps=30, learning_rate=1e-3)
+    assert trained[0].state.global_step == 30
 
 
 def test_refuses_negative_steps(tiny_model, tiny_tokenizer):
