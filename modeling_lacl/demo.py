@@ -27,7 +27,7 @@ from .prediction import predict_words
 from .render import EntityView, save_svg
 from .source import train_source
 
-SOURCE_STEPS = 120
+SOURCE_STEPS = 80
 """Optimiser steps on the source sample: what fits into the minutes that a demo may take on two CPU cores."""
 
 TEXT = (
