@@ -216,18 +216,15 @@ class _Predictor:
         else:
             names, token_ids = _resolve_labels(model, labels)
         groups = split_prompt(token_ids, config.max_prompt_length) if config.use_prompts and token_ids else []
-        prompt_length = max(
-            (sum(len(token_ids[label]) + 1 for label in group) for group in groups), default=0
-        )
+        max_length = longest_text(model, token_ids, groups)
         groups = [] if labels is None else groups  # the model packs its own labels itself
         prompts = [build_prompt(token_ids, config.separator_token_id, group) for group in groups]
-        positions = _encoder_positions(model)
-        max_length = min(config.max_text_length, positions - prompt_length)
         room = max_length - tokenizer.num_special_tokens_to_add()
         if room < 1:
+            positions = _encoder_positions(model)
             raise ValueError(
-                f"the label names take {prompt_length} of the encoder's {positions} positions and leave none "
-                "for text: give shorter names in label_names, or lower config.max_prompt_length"
+                f"of the encoder's {positions} positions the label names leave none for text: "
+                "give shorter names in label_names, or lower config.max_prompt_length"
             )
         return cls(model, tokenizer, names, prompts, groups, batch_size, max_length, min(stride, room // 2))
 
@@ -372,6 +369,21 @@ def _resolve_labels(
     if len(names) < 2:
         raise ValueError(f"labels is {labels!r}: give at least one entity type")
     return list(names), model.tokenize_names(list(names.values()))
+
+
+def longest_text(
+    model: LaclForTokenClassification, token_ids: Sequence[Sequence[int]], groups: Sequence[Sequence[int]]
+) -> int:
+    """Longest text, in tokens with the special ones, that goes through the encoder with any of these prompts.
+
+    Args:
+        model: The model.
+        token_ids: Tokens of each label's name, by label id.
+        groups: Label ids of each prompt; none for a model without prompts.
+    """
+    prompts = (sum(len(token_ids[label]) + 1 for label in group) for group in groups)
+    longest: int = min(model.config.max_text_length, _encoder_positions(model) - max(prompts, default=0))
+    return longest
 
 
 def _encoder_positions(model: LaclForTokenClassification) -> int:

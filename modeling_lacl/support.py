@@ -10,6 +10,8 @@ from transformers import DataCollatorForTokenClassification, PreTrainedTokenizer
 from .configuration_lacl import OUTSIDE
 from .data import tokenize_dataset
 from .modeling_lacl import LaclForTokenClassification
+from .prediction import longest_text
+from .prompts import split_prompt
 
 
 def tokenize_support(
@@ -17,7 +19,11 @@ def tokenize_support(
 ) -> Dataset:
     """Support sentences as model input, labelled by the model's own label ids; types it lacks are outside."""
     types = [label for label in model.config.id2label.values() if label != OUTSIDE]
-    return tokenize_dataset(support, tokenizer, types, model.config.max_text_length, unknown_types="outside")
+    token_ids = model.config.label_token_ids or []
+    with_prompts = model.config.use_prompts and token_ids
+    groups = split_prompt(token_ids, model.config.max_prompt_length) if with_prompts else []
+    longest = longest_text(model, token_ids, groups)
+    return tokenize_dataset(support, tokenizer, types, longest, unknown_types="outside")
 
 
 @torch.inference_mode()

@@ -90,6 +90,13 @@ def test_more_labels_than_a_prompt_holds(make_tiny_model, tiny_tokenizer):
     assert isinstance(ner.predict("x a"), list)
 
 
+def test_a_long_support_sentence_leaves_room_for_the_prompt(make_tiny_model, tiny_tokenizer):
+    support = [{"tokens": ["a"] * 300 + ["York"], "ner_tags": ["O"] * 300 + ["B-town"]}]
+    model = make_tiny_model(encoder={"max_position_embeddings": 64}, max_text_length=128)
+    ner = adapt(model, tiny_tokenizer, support, steps=1)
+    assert len(ner.support_labels) == 301 and ner.support_labels.sum() == 1
+
+
 def test_support_is_encoded_the_same_in_any_batch_size(tiny_model, tiny_tokenizer):
     dataset = read_dataset(SUPPORT)
     tiny_model.set_labels(["pilot", "town", "plane"])
@@ -133,9 +140,12 @@ def trained(monkeypatch):
     """The trainers that adapting made, in order."""
     trainers = []
     train = adaptation.LaclTrainer.train
-    monkeypatch.setattr(
-        adaptation.LaclTrainer, "train", lambda trainer: (trainers.append(trainer), train(trainer))
-    )
+
+    def recording(trainer):
+        trainers.append(trainer)
+        return train(trainer)
+
+    monkeypatch.setattr(adaptation.LaclTrainer, "train", recording)
     return trainers
 
 

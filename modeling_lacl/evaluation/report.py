@@ -118,7 +118,9 @@ class TransferReport:
             for name, f1 in row["per_type_f1"].items()
         ]
         header = "target, shots, sets, F1, sd, 95 % interval, precision, recall, F1 of each set".split(", ")
-        adapt = ", ".join(f"{key} {value}" for key, value in self.adapt.items())
+        adapt = ", ".join(
+            f"{key} {'by rule' if value is None else value}" for key, value in self.adapt.items()
+        )
         machine = self.machine
         return "\n".join(
             [
