@@ -6,8 +6,10 @@ from pathlib import Path
 
 from accelerate import PartialState  # type: ignore[import-untyped]
 from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError
 from transformers import PreTrainedConfig
 
+from . import registration  # noqa: F401  (AutoTokenizer asks AutoConfig for the checkpoint)
 from .configuration_lacl import LaclConfig
 from .modeling_lacl import LaclForTokenClassification
 from .released import RELEASED
@@ -39,6 +41,10 @@ def load_model(checkpoint: str | Path) -> LaclForTokenClassification:
                 "`lacl train --encoder …` makes one from it"
             )
         model = LaclForTokenClassification.from_pretrained(checkpoint)
+    except SafetensorError as error:
+        raise ValueError(
+            f"the weights in {checkpoint} are damaged or cut short ({error}): copy or train them again"
+        ) from error
     except (OSError, HFValidationError) as error:
         raise ValueError(f"cannot load the checkpoint {str(checkpoint)!r}: {remedy}") from error
     return model.to(PartialState().device).eval()

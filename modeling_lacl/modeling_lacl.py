@@ -248,7 +248,11 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
     ) -> LaclForTokenClassification:
         """Loads a checkpoint as every `from_pretrained` does, or one of the package's own by its name."""
         name = pretrained_model_name_or_path
-        if isinstance(name, str) and name in RELEASED and not os.path.isdir(name):
+        if (
+            isinstance(name, str)
+            and name in RELEASED
+            and not os.path.isfile(os.path.join(name, "config.json"))
+        ):
             return cast(LaclForTokenClassification, load_released(cls, name, **kwargs))
         return super().from_pretrained(name, *model_args, **kwargs)
 
