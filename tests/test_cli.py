@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import modeling_lacl
 from modeling_lacl import LaclForTokenClassification, cli
+from modeling_lacl.cli.predict import parse_labels, predict_texts, write_lines
 
 runner = CliRunner()
-SAMPLES = Path(cli.__file__).parent / "samples"
+SAMPLES = Path(modeling_lacl.__file__).parent / "samples"
 SUPPORT = SAMPLES / "wnut17_support_5shot.txt"
 
 
@@ -142,8 +144,8 @@ def test_predict_with_other_labels(lacl, checkpoint, loaded):
 
 
 def test_labels_with_names():
-    assert cli.parse_labels("person, ship") == ["person", "ship"]
-    assert cli.parse_labels("GPE=country or city,creative-work") == {
+    assert parse_labels("person, ship") == ["person", "ship"]
+    assert parse_labels("GPE=country or city,creative-work") == {
         "GPE": "country or city",
         "creative-work": "creative work",
     }
@@ -177,7 +179,7 @@ def test_predict_streams(tiny_model):
             read += 1
             yield f"ana flew to quito {read}"
 
-    results = cli.predict_texts(tiny_model, endless(), batch_size=4)
+    results = predict_texts(tiny_model, endless(), batch_size=4)
     for number in range(1, 301):
         text, _ = next(results)
         assert text == f"ana flew to quito {number}"
@@ -192,7 +194,7 @@ def test_someone_who_types_is_answered_at_once(tiny_model):
             read.append(text)
             yield text
 
-    results = cli.predict_texts(tiny_model, typed(), one_by_one=True)
+    results = predict_texts(tiny_model, typed(), one_by_one=True)
     next(results)
     assert read == ["ana"]
 
@@ -204,7 +206,7 @@ def test_a_stopped_run_leaves_whole_lines(tmp_path):
         raise KeyboardInterrupt
 
     with open(tmp_path / "out.jsonl", "wb", buffering=0) as file, pytest.raises(KeyboardInterrupt):
-        cli.write_lines(file, results())
+        write_lines(file, results())
     # Read without closing: nothing waits in a buffer.
     assert len(lines((tmp_path / "out.jsonl").read_text())) == 50
 
@@ -215,7 +217,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
             return super().write(line if self.tell() + len(line) < 100 else line[:10])
 
     with Full(tmp_path / "out.jsonl", "wb") as file, pytest.raises(OSError, match=r"out.jsonl.*disk is full"):
-        cli.write_lines(file, [("some text", [])] * 9)
+        write_lines(file, [("some text", [])] * 9)
     assert lines((tmp_path / "out.jsonl").read_text()) == [{"text": "some text", "entities": []}] * 2
 
 

@@ -1,0 +1,80 @@
+"""`lacl adapt`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .app import Checkpoint, app, entity_types, next_step, no_short_bars
+
+
+@app.command(no_args_is_help=True)
+def adapt(
+    checkpoint: Checkpoint,
+    support: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SUPPORT",
+            help="Labelled sentences: CoNLL-style columns or JSON Lines.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the adapted model.")
+    ],
+    label_names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="YAML",
+            help="What your types are called in plain words, one [b]type: name[/b] a line. "
+            "By default a rule: [b]B-creative-work[/b] is 'creative work'.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Training steps on the support set; 0 only looks at it. By default a tested number."
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Learning rate of those steps. By default a tested one.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
+    data_format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="columns|jsonl", help="Format of SUPPORT; found out by default."),
+    ] = None,
+) -> None:
+    """Teach a model your entity types with a few labelled sentences.
+
+    About five examples a type make a good start. The model that you start from is left as it is.
+
+    \b
+    [bold]Examples[/bold]
+    lacl adapt lacl-minilm-fewnerd support.txt --output outputs/ner
+    lacl adapt lacl-minilm-fewnerd support.jsonl --output outputs/ner --label-names names.yaml
+    """
+    # Before the training, not after it.
+    output.mkdir(parents=True, exist_ok=True)
+    from ..adaptation import adapt as adapt_model
+    from ..data import read_dataset
+    from ..loading import load_model
+
+    no_short_bars()
+    examples = support if data_format is None else read_dataset(support, format=data_format)
+    given: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate}
+    model = load_model(checkpoint)
+    adapted = adapt_model(
+        model,
+        model.tokenizer,
+        examples,
+        label_names,
+        seed=seed,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    adapted.save_pretrained(output)
+    print(f"Saved to {output}: {', '.join(entity_types(adapted))}", file=sys.stderr)
+    next_step(f"lacl predict {output} FILE")

@@ -1,0 +1,95 @@
+"""The command's root: its options, its way of telling a user's error, and what the commands share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from ..modeling_lacl import LaclForTokenClassification
+
+USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
+"""What wrong input, files and settings raise. Any other is a fault of ours and shows its traceback."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="Folder of a LACL model, or its name on the Hub.")
+]
+
+
+def main() -> None:
+    """Runs the command; a user's error ends it with a short message and exit code 2."""
+    try:
+        app()
+    except USER_ERRORS as error:
+        if os.environ.get("LACL_DEBUG"):
+            raise
+        print(f"lacl: {_message(error)}\nlacl --debug … shows where this comes from.", file=sys.stderr)
+        sys.exit(2)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="LACL_DEBUG", help="Show the whole traceback of an error.")
+    ] = False,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop."),
+    ] = False,
+) -> None:
+    """Finds entities of your own types in text, from their names and a handful of labelled sentences.
+
+    \b
+    [bold]Examples[/bold]
+    lacl demo                                        see it work
+    lacl adapt CHECKPOINT support.txt --output ner   teach it your types
+    lacl predict ner texts.txt                       find entities
+    """
+    if debug:
+        os.environ["LACL_DEBUG"] = "1"
+
+
+def entity_types(model: LaclForTokenClassification) -> list[str]:
+    """The model's entity types, without outside."""
+    labels: dict[int, str] = model.config.id2label
+    return [labels[index] for index in range(1, len(labels))]
+
+
+def no_short_bars() -> None:
+    """No progress bars for what takes a moment: reading and writing model files, tokenising a support set."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def next_step(command: str) -> None:
+    """Tells what the user can do now."""
+    print(f"Next: {command}", file=sys.stderr)
+
+
+def _message(error: BaseException) -> str:
+    """What went wrong in a line or two, without Python's numbers."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error).strip() or type(error).__name__

@@ -1,0 +1,197 @@
+"""`lacl predict`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
+
+import typer
+
+from .app import Checkpoint, app, entity_types, no_short_bars
+
+if TYPE_CHECKING:
+    from ..modeling_lacl import LaclForTokenClassification
+
+Result: TypeAlias = tuple[str, list[dict[str, Any]]]
+"""A text and its entities."""
+
+
+@app.command(no_args_is_help=True)
+def predict(
+    checkpoint: Checkpoint,
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="One text a line, UTF-8; - or nothing: standard input."),
+    ] = "-",
+    text: Annotated[
+        list[str] | None, typer.Option("--text", "-t", help="A text instead of FILE; can be repeated.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Look for these types instead of the model's, by name alone: [b]person,ship[/b], or "
+            "[b]GPE=country or city[/b].",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
+    ] = 0.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts at once.")] = 32,
+    words: Annotated[
+        bool,
+        typer.Option("--words", help="Lines are words separated by white space, to be kept as they are."),
+    ] = False,
+    view: Annotated[
+        bool | None,
+        typer.Option(
+            "--view/--jsonl",
+            help="Coloured text, or a JSON object a line; by default coloured in a terminal.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write JSON Lines to a file.")
+    ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option("--svg", metavar="FILE", help="Draw the coloured text as an SVG picture (few texts)."),
+    ] = None,
+) -> None:
+    """Find entities in text.
+
+    Writes one JSON object for each line: the text, and its entities with type, score, and place in the text.
+    Takes files of any size.
+
+    \b
+    [bold]Examples[/bold]
+    lacl predict outputs/ner texts.txt --output entities.jsonl
+    lacl predict outputs/ner --text "Ana Ruiz flew to Quito."
+    lacl predict lacl-minilm-fewnerd --text "Ana Ruiz flew to Quito." --labels person,city
+    cat texts.txt | lacl predict outputs/ner > entities.jsonl
+    """
+    if sum((output is not None, svg is not None, view is True)) > 1:
+        raise typer.BadParameter("give one of --output, --svg and --view")
+    if text is not None and file != "-":
+        raise typer.BadParameter("give FILE or --text, not both")
+    wanted = None if labels is None else parse_labels(labels)
+    with ExitStack() as stack:
+        # Files first: a wrong name is told before the model loads.
+        texts: Iterable[str]
+        if text is not None:
+            texts = [os.fsencode(item).decode("utf-8", "replace") for item in text]
+        else:
+            texts = read_texts(sys.stdin.buffer if file == "-" else stack.enter_context(open(file, "rb")))
+        if output is not None and file != "-" and output.exists() and output.samefile(file):
+            raise typer.BadParameter(f"--output is the file that is read: {output}")
+        target = None if output is None else stack.enter_context(open(output, "wb", buffering=0))
+
+        from ..loading import load_model
+
+        no_short_bars()
+        model = load_model(checkpoint)
+        shown = list(wanted) if wanted else entity_types(model)
+        one_by_one = text is None and file == "-" and sys.stdin.isatty()
+        if one_by_one:
+            print("One text a line; Ctrl-D ends.", file=sys.stderr)
+        results = predict_texts(
+            model,
+            texts,
+            words=words,
+            one_by_one=one_by_one,
+            labels=wanted,
+            threshold=threshold,
+            batch_size=batch_size,
+        )
+        if svg is not None:
+            from ..render import save_svg
+
+            save_svg(svg, results, labels=shown)
+        elif view or (view is None and target is None and sys.stdout.isatty()):
+            _show(results, shown)
+        else:
+            write_lines(target, results)
+
+
+def read_texts(stream: BinaryIO) -> Iterator[str]:
+    """The lines of a UTF-8 stream without their ends, as they come; what is not UTF-8 becomes U+FFFD."""
+    for number, line in enumerate(stream):
+        text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
+        yield text if number else text.removeprefix("\ufeff")
+
+
+def parse_labels(labels: str) -> list[str] | dict[str, str]:
+    """`"person,ship"` or `"GPE=country or city,person"` as `predict` takes labels."""
+    pairs = [item.partition("=") for item in labels.split(",") if item.strip()]
+    if not any(equals for _, equals, _ in pairs):
+        return [label.strip() for label, _, _ in pairs]
+    from ..prompts import natural_label_name
+
+    return {label.strip(): name.strip() or natural_label_name(label.strip()) for label, _, name in pairs}
+
+
+def predict_texts(
+    model: LaclForTokenClassification,
+    texts: Iterable[str],
+    *,
+    words: bool = False,
+    one_by_one: bool = False,
+    **arguments: Any,
+) -> Iterator[Result]:
+    """Each text with its entities, in order and in bounded memory.
+
+    Args:
+        model: Predicts.
+        texts: May be endless.
+        words: Split texts at white space and keep the words; the text given back has single spaces.
+        one_by_one: Answer each text before the next is read, as for someone who types.
+        **arguments: Of `model.predict`.
+    """
+    waiting: deque[str] = deque()
+
+    def inputs(some: Iterable[str]) -> Iterator[str | list[str]]:
+        for text in some:
+            parts = text.split()
+            waiting.append(" ".join(parts) if words else text)
+            yield parts if words else text
+
+    for batch in ([text] for text in texts) if one_by_one else [texts]:
+        for entities in model.predict(inputs(batch), is_split_into_words=words, **arguments):
+            yield waiting.popleft(), entities
+
+
+def write_lines(file: FileIO | None, results: Iterable[Result]) -> None:
+    """Writes results as JSON Lines to `file` or, if it is None, to standard output.
+
+    A file holds whole lines only, whenever the program is stopped: each is one unbuffered write.
+    """
+    from tqdm import tqdm
+
+    for text, entities in tqdm(results, unit=" texts", disable=True if file is None else None):
+        line = json.dumps({"text": text, "entities": entities}, ensure_ascii=False).encode() + b"\n"
+        if file is None:
+            sys.stdout.buffer.write(line)
+            continue
+        end = file.tell()
+        if file.write(line) < len(line):
+            file.truncate(end)
+            raise OSError(f"{file.name}: the disk is full; the file holds whole lines up to here")
+
+
+def _show(results: Iterable[Result], labels: Sequence[str]) -> None:
+    from rich.console import Console
+
+    from ..render import EntityView
+
+    view = EntityView(Console(highlight=False), labels)
+    for text, entities in results:
+        view.show(text, entities)
+    view.console.print()
+    view.legend()

@@ -1,0 +1,49 @@
+"""`lacl train`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .app import app, next_step
+
+
+@app.command(
+    no_args_is_help=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+)
+def train(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE.yaml|--KEY VALUE",
+            help="A recipe, and arguments that go before its own.",
+            show_default=False,
+        ),
+    ] = None,
+    list_arguments: Annotated[
+        bool, typer.Option("--arguments", help="List every argument that a recipe can have, and stop.")
+    ] = False,
+) -> None:
+    """Train a source model, which `lacl adapt` then takes to your entity types.
+
+    Needs a large labelled corpus with many types. A recipe is a YAML file with one `argument: value` a line.
+
+    \b
+    [bold]Examples[/bold]
+    lacl train recipe.yaml
+    lacl train recipe.yaml --train_file corpus.txt --output_dir outputs/source
+    lacl train recipe.yaml --max_steps 500 --learning_rate 3e-5
+    """
+    from ..arguments import ARGUMENT_CLASSES, parse_arguments
+
+    if list_arguments:
+        from transformers import HfArgumentParser
+
+        HfArgumentParser(ARGUMENT_CLASSES, prog="lacl train").print_help()
+        return
+    from ..source import train_source
+
+    model_arguments, data_arguments, training_arguments = parse_arguments(arguments or [])
+    train_source(model_arguments, data_arguments, training_arguments)
+    next_step(f"lacl adapt {training_arguments.output_dir} SUPPORT --output DIR")
