@@ -6,12 +6,14 @@ import copy
 import math
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import nn
 from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -47,7 +49,9 @@ def adapt(
     steps: int | None = None,
     learning_rate: float = 5e-5,
     batch_size: int = 32,
+    dropout: float = 0.3,
     seed: int = 0,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> LaclForTokenClassification:
     """Adapts a model to the entity types of a support set.
 
@@ -65,7 +69,10 @@ def adapt(
             below 0.08; at the latest after 40 steps or three passes, whichever takes more steps.
         learning_rate: Of AdamW, constant.
         batch_size: Sentences a step; a smaller support set is one batch.
+        dropout: Probability, in [0, 1), of all dropout layers while fine-tuning. More than encoders are
+            pretrained with: it keeps the model from learning a handful of sentences by heart.
         seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
+        callbacks: Of the trainer that fine-tunes, as transformers knows them: to log, to watch, to stop.
 
     Returns:
         A model that holds the new label set and the support, ready for `predict`.
@@ -76,6 +83,8 @@ def adapt(
     """
     if steps is not None and steps < 0:
         raise ValueError(f"steps is {steps}: give 0 to fine-tune nothing, or a number of steps")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout}: give a probability from 0 to below 1")
     dataset = support_dataset(support)
     types = entity_types(dataset)
     names = _names_of(types, label_names)
@@ -85,7 +94,8 @@ def adapt(
     # A caller's own random numbers go on as if nothing had happened.
     with torch.random.fork_rng():
         if steps != 0:
-            _fine_tune(adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed)
+            with _dropout(adapted, dropout):
+                _fine_tune(adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks)
     adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size))
     return adapted.eval()
 
@@ -126,6 +136,20 @@ def _names_of(types: list[str], label_names: str | Path | Mapping[str, str] | No
     return {name: words for name, words in names.items() if name not in unseen}
 
 
+@contextmanager
+def _dropout(model: nn.Module, probability: float) -> Iterator[None]:
+    """All dropout layers with this probability inside, with their own afterwards."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
+    before = [layer.p for layer in layers]
+    try:
+        for layer in layers:
+            layer.p = probability
+        yield
+    finally:
+        for layer, own in zip(layers, before, strict=True):
+            layer.p = own
+
+
 class _StopWhenTold(TrainerCallback):
     """Ends training when the context–label loss, a mean over so many batches, is low enough."""
 
@@ -154,10 +178,11 @@ def _fine_tune(
     learning_rate: float,
     batch_size: int,
     seed: int,
+    callbacks: Sequence[TrainerCallback],
 ) -> None:
     rows = tokenize_support(model, tokenizer, dataset)
     batches = math.ceil(len(rows) / batch_size)
-    stopping = [_StopWhenTold(batches)] if steps is None else []
+    stopping: list[TrainerCallback] = [_StopWhenTold(batches)] if steps is None else []
     if steps is None:
         steps = max(MOST_STEPS, MOST_EPOCHS * batches)
     number = len(model.config.label_token_ids)
@@ -183,7 +208,7 @@ def _fine_tune(
             args=arguments,
             train_dataset=rows,
             processing_class=tokenizer,
-            callbacks=stopping,
+            callbacks=[*stopping, *callbacks],
         )
         # A library that is asked for a model does not print its running time.
         trainer.remove_callback(PrinterCallback)

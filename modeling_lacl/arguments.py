@@ -57,6 +57,9 @@ class ModelArguments:
         default=None, metadata=_help("Weight of label similarity beside a support set, from 0 to 1.")
     )
     viterbi: bool | None = field(default=None, metadata=_help("Decode by Viterbi."))
+    transition_power: float | None = field(
+        default=None, metadata=_help("Power of the transition probabilities in Viterbi, 0 or more.")
+    )
 
     def config_kwargs(self) -> dict[str, Any]:
         """The options of `LaclConfig` that are set."""

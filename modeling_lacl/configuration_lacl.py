@@ -46,6 +46,8 @@ class LaclConfig(PreTrainedConfig):
         support_method (`str`): `neighbors` (nearest support token) or `prototypes`.
         label_weight (`float`): Weight in [0, 1] of label similarity when a support is there as well.
         viterbi (`bool`): Decode by Viterbi with `transitions`.
+        transition_power (`float`): Power to which transition probabilities are raised: below 1 they count
+            less against the scores of the words.
         transitions (`dict`, *optional*): Abstract transition probabilities (see [`decoding`]).
         format_version (`int`): Layout version of the checkpoint.
 
@@ -79,6 +81,7 @@ class LaclConfig(PreTrainedConfig):
         support_method: str = "neighbors",
         label_weight: float = 0.7,
         viterbi: bool = False,
+        transition_power: float = 0.1,
         transitions: dict[str, Any] | None = None,
         format_version: int = FORMAT_VERSION,
         **kwargs: Any,
@@ -95,6 +98,7 @@ class LaclConfig(PreTrainedConfig):
             ("alpha", alpha, 1.0),
             ("label_weight", label_weight, 1.0),
             ("class_weight_power", class_weight_power, float("inf")),
+            ("transition_power", transition_power, float("inf")),
         ):
             if not 0 <= value <= highest:
                 raise ValueError(f"{name} must be between 0 and {highest}, got {value}")
@@ -130,6 +134,7 @@ class LaclConfig(PreTrainedConfig):
         self.support_method = support_method
         self.label_weight = label_weight
         self.viterbi = viterbi
+        self.transition_power = transition_power
         self.transitions = transitions
         self.format_version = format_version
         super().__init__(**kwargs)

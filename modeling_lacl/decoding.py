@@ -96,13 +96,17 @@ def _checked_transitions(transitions: Mapping[str, Any]) -> dict[str, dict[str, 
     return checked
 
 
-def expand_transitions(transitions: Mapping[str, Any], num_labels: int) -> tuple[Tensor, Tensor]:
+def expand_transitions(
+    transitions: Mapping[str, Any], num_labels: int, power: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Transitions between labels from abstract ones; the mass of "I" and "other" is spread over the types.
 
     Args:
         transitions: probabilities `{"start": {"O", "I"}, "O": {"O", "I"}, "I": {"O", "same", "other"}}`, as
             `estimate_transitions` makes them from another label set (StructShot, Yang & Katiyar 2020).
         num_labels: K >= 1. With no type (K = 1) or no other type (K = 2) the rest of a row is scaled up.
+        power: raises the probabilities to it, and scales every row to sum to 1 again; below 1 they count less
+            (CONTaiNER, Das et al., ACL 2022, takes 0.01).
 
     Returns:
         start (K,), matrix (K, K): float32 log-probabilities; matrix[i, j] is the step from label i to j.
@@ -122,14 +126,15 @@ def expand_transitions(transitions: Mapping[str, Any], num_labels: int) -> tuple
     matrix[:, OUTSIDE] = p["I"]["O"]
     matrix[OUTSIDE, :] = p["O"]["I"] / types
     matrix[OUTSIDE, OUTSIDE] = p["O"]["O"]
-    return _log_distribution(start), _log_distribution(matrix)
+    return _log_distribution(start, power), _log_distribution(matrix, power)
 
 
-def _log_distribution(rows: Tensor) -> Tensor:
+def _log_distribution(rows: Tensor, power: float) -> Tensor:
     total = rows.sum(dim=-1, keepdim=True)
     # A row left with no mass at all (every successor needs a type that is not there) becomes uniform.
     rows = torch.where(total > 0, rows / total, 1.0 / rows.shape[-1])
-    return rows.log().clamp(min=IMPOSSIBLE).float()
+    tempered = torch.where(rows > 0, rows**power, 0.0)  # what is impossible stays so at any power
+    return (tempered / tempered.sum(dim=-1, keepdim=True)).log().clamp(min=IMPOSSIBLE).float()
 
 
 def estimate_transitions(label_sequences: Iterable[Sequence[int]]) -> dict[str, dict[str, float]]:

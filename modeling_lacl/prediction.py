@@ -264,7 +264,7 @@ class _Predictor:
             raise ValueError(
                 "config.viterbi is set without config.transitions: estimate them, or switch it off"
             )
-        start, matrix = expand_transitions(config.transitions, len(self.labels))
+        start, matrix = expand_transitions(config.transitions, len(self.labels), config.transition_power)
         paths: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(scores)
         order = sorted(range(len(scores)), key=lambda index: -len(scores[index]))
         while order:

@@ -121,6 +121,20 @@ def test_the_only_type_takes_the_mass_of_the_others():
     torch.testing.assert_close(matrix[1].exp(), torch.tensor([0.5 / 0.9, 0.4 / 0.9]))
 
 
+def test_a_power_tempers_every_row():
+    start, matrix = (part.exp().double() for part in expand_transitions(TRANSITIONS, 4))
+    for power in (0.0, 0.01, 0.1, 2.0):
+        tempered_start, tempered = (part.exp().double() for part in expand_transitions(TRANSITIONS, 4, power))
+        torch.testing.assert_close(tempered_start, start**power / (start**power).sum(), rtol=1e-5, atol=0)
+        expected = matrix**power / (matrix**power).sum(1, keepdim=True)
+        torch.testing.assert_close(tempered, expected, rtol=1e-5, atol=0)
+
+
+def test_no_power_makes_the_impossible_possible():
+    _, matrix = expand_transitions({**TRANSITIONS, "I": {"O": 0.6, "same": 0.4, "other": 0.0}}, 3, power=0.0)
+    torch.testing.assert_close(matrix[1].exp(), torch.tensor([0.5, 0.5, 0.0]))
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [

@@ -2,11 +2,11 @@
 
     python training/ablate.py training/recipes/ablation.yaml
 
-Each variant is the recipe with some arguments replaced, trained from the same seed. It is scored without
-training on the support set, on the recipe's held-out types and on further development files: zero-shot, and
-with support sets drawn from the same data. The variant named in `adapt` is also adapted, with several numbers
-of steps. Prints a Markdown table and writes it, with all results as JSON, to the output folder; a variant
-that stands there is not run again.
+Each variant is the recipe with some arguments replaced, trained once for each seed. It is scored on the
+recipe's held-out types and on further development files: zero-shot, with support sets drawn from the same
+data that are only encoded, and adapted on them. Prints a Markdown table of means (and, with several seeds,
+standard deviations over them) and writes it, with all results as JSON, to the output folder; a run whose
+result stands there is not made again.
 """
 
 from __future__ import annotations
@@ -47,20 +47,17 @@ def main() -> None:
     results_file = options.output / "results.json"
     results: dict[str, Any] = json.loads(results_file.read_text()) if results_file.is_file() else {}
     for name, overrides in plan["variants"].items():
-        if name in results:
-            continue
-        results[name] = run_variant(
-            plan, overrides, options.data_root, with_adapting=name == plan["adapt"]["variant"]
-        )
-        write_whole(results_file, json.dumps(results, indent=1) + "\n")
-    report = to_markdown(results, describe_machine())
+        for seed in plan["seeds"]:
+            key = f"{name}, seed {seed}"
+            if key not in results:
+                results[key] = run_variant(plan, {**overrides, "seed": seed}, options.data_root)
+                write_whole(results_file, json.dumps(results, indent=1) + "\n")
+    report = to_markdown(results, plan, describe_machine())
     write_whole(options.output / "report.md", report)
     print(report)
 
 
-def run_variant(
-    plan: dict[str, Any], overrides: dict[str, Any], data_root: Path, with_adapting: bool
-) -> dict[str, float]:
+def run_variant(plan: dict[str, Any], overrides: dict[str, Any], data_root: Path) -> dict[str, float]:
     """F1 in percent by development set and number of shots, a mean over the drawn support sets."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [plan["recipe"], *(f"--{key}={value}" for key, value in overrides.items())]
@@ -78,6 +75,8 @@ def run_variant(
     scores: dict[str, float] = {}
     for name, (dataset, names) in sets.items():
         for shots in plan["shots"]:
+            if not shots and not model.config.use_prompts:
+                continue  # without prompts there is no zero-shot
             validation = FewShotValidation(
                 dataset,
                 k_shot=shots,
@@ -86,47 +85,44 @@ def run_variant(
                 label_names=names,
             )
             scores[f"{name}, {shots}-shot"] = 100 * validation.scores(model, model.tokenizer)["f1"]
-            if shots and with_adapting:
-                scores |= adapted_scores(model, validation, plan["adapt"], f"{name}, {shots}-shot")
+            if shots:
+                scores[f"{name}, {shots}-shot adapted"] = adapted_score(model, validation, plan["adapt"])
     return {key: round(value, 2) for key, value in scores.items()}
 
 
-def adapted_scores(
-    model: LaclForTokenClassification, validation: FewShotValidation, plan: dict[str, Any], place: str
-) -> dict[str, float]:
-    """F1 in percent after adapting, by number of steps and weight of the label names."""
-    found: dict[str, list[float]] = {}
+def adapted_score(
+    model: LaclForTokenClassification, validation: FewShotValidation, arguments: dict[str, Any]
+) -> float:
+    """F1 in percent after adapting, a mean over the drawn support sets."""
+    found: list[float] = []
     for support, query in validation.splits:
         rows = validation.dataset.select(query)
         names = tag_names(validation.dataset)
         gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
-        for steps in plan["steps"]:
-            ner = adapt(
-                model,
-                model.tokenizer,
-                validation.dataset.select(support),
-                validation.label_names,
-                steps=steps,
-            )
-            types = list(ner.config.id2label.values())[1:]
-            for weight in plan["label_weights"]:
-                ner.config.label_weight = weight
-                tags = io_to_bio(predict_words(ner, model.tokenizer, rows["tokens"]), types)
-                key = f"{place}, {steps} steps, label weight {weight}"
-                found.setdefault(key, []).append(100 * entity_scores(gold, tags)["f1"])
-    return {key: float(np.mean(values)) for key, values in found.items()}
+        chosen = validation.dataset.select(support)
+        ner = adapt(model, model.tokenizer, chosen, validation.label_names, **arguments)
+        types = list(ner.config.id2label.values())[1:]
+        tags = io_to_bio(predict_words(ner, model.tokenizer, rows["tokens"]), types)
+        found.append(100 * entity_scores(gold, tags)["f1"])
+    return float(np.mean(found))
 
 
-def to_markdown(results: dict[str, dict[str, float]], machine: dict[str, Any]) -> str:
-    """A table of the variants, and one of adapting."""
-    columns = list(dict.fromkeys(key for scores in results.values() for key in scores if "steps" not in key))
-    lines = ["| variant | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
-    for name, scores in results.items():
-        lines.append(f"| {name} | " + " | ".join(f"{scores[key]:.1f}" for key in columns) + " |")
-    adapting = {key: value for scores in results.values() for key, value in scores.items() if "steps" in key}
-    if adapting:
-        lines += ["", "| adapting | F1 |", "|---|---:|"]
-        lines += [f"| {key} | {value:.1f} |" for key, value in adapting.items()]
+def to_markdown(results: dict[str, dict[str, float]], plan: dict[str, Any], machine: dict[str, Any]) -> str:
+    """A table with a row for each variant."""
+    columns = list(dict.fromkeys(key for scores in results.values() for key in scores))
+    lines = ["| variant | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
+    for name in plan["variants"]:
+        runs = [results[f"{name}, seed {seed}"] for seed in plan["seeds"]]
+        cells = []
+        for key in columns:
+            values = [run[key] for run in runs if key in run]
+            spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.1f}{spread}" if values else "–")
+        # Only a variant with all columns has a mean that compares.
+        whole = all(len(run) == len(columns) for run in runs)
+        cells.append(f"{np.mean([list(run.values()) for run in runs]):.1f}" if whole else "–")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", f"Seeds: {', '.join(map(str, plan['seeds']))}; {plan['draws']} support sets a column."]
     lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
     return "\n".join(lines) + "\n"
 

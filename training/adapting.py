@@ -1,0 +1,219 @@
+"""Follows adapting step by step on development data: how far to go, how to weigh names and support.
+
+    lacl train training/recipes/development.yaml
+    python training/adapting.py training/recipes/adapting.yaml
+
+The source model has not seen the types of the development sets. Support sets are drawn from each set, the
+model is adapted on each with a constant number of steps, and after some of the steps the other sentences are
+tagged: by label names, by the support, and by both with several weights, with and without Viterbi. Prints
+Markdown tables of entity micro-F1 and of what a rule that stops at some context–label loss would reach, and
+writes them, with every single result as JSON, to the output folder. Support sets whose results stand there
+are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from datasets import Dataset
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl.arguments import parse_arguments
+from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
+from modeling_lacl.data.labels import tag_names
+from modeling_lacl.decoding import expand_transitions, viterbi
+from modeling_lacl.evaluation import entity_scores
+from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.prediction import word_scores
+from modeling_lacl.source import read_source
+from modeling_lacl.support import encode_support
+from modeling_lacl.validation import FewShotValidation, with_own_labels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", type=Path, help="YAML: checkpoint, recipe, dev_files, shots, steps, …")
+    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
+    parser.add_argument("--output", type=Path, default=Path("outputs/adapting"), help="folder of the results")
+    parser.add_argument("--checkpoint", help="the source model, in the place of the plan's")
+    options = parser.parse_args()
+    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    model = LaclForTokenClassification.from_pretrained(options.checkpoint or plan["checkpoint"])
+    options.output.mkdir(parents=True, exist_ok=True)
+    results_file = options.output / "results.json"
+    results: list[dict[str, Any]] = json.loads(results_file.read_text()) if results_file.is_file() else []
+    done = {(entry["set"], entry["shots"], entry["draw"], entry["dropout"]) for entry in results}
+    for name, dataset, names in development_sets(plan, options.data_root):
+        for shots in plan["shots"]:
+            validation = FewShotValidation(
+                dataset, k_shot=shots, draws=plan["draws"], query_size=plan["query_size"], label_names=names
+            )
+            for draw, dropout in product(range(plan["draws"]), plan["dropouts"]):
+                if (name, shots, draw, dropout) not in done:
+                    place = {"set": name, "shots": shots, "draw": draw, "dropout": dropout}
+                    results += [place | entry for entry in follow(model, validation, draw, dropout, plan)]
+                    write_whole(results_file, json.dumps(results, indent=1) + "\n")
+    report = to_markdown(results, plan, describe_machine())
+    write_whole(options.output / "report.md", report)
+    print(report)
+
+
+def development_sets(
+    plan: Mapping[str, Any], data_root: Path
+) -> Iterator[tuple[str, Dataset, Mapping[str, str]]]:
+    """Name, sentences and label names: the types that the recipe holds out, and the plan's files."""
+    arguments = [plan["recipe"], f"--train_file={data_root / plan['train_file']}"]
+    _, data_args, _ = parse_arguments(arguments)
+    source = read_source(data_args)
+    assert source.held_out is not None
+    yield "held-out types", source.held_out, source.label_names
+    for name, file in plan["dev_files"].items():
+        yield name, read_dataset(data_root / file["path"]), load_label_names(file["label_names"])
+
+
+class _Snapshots(TrainerCallback):
+    """Scores the model that is being adapted, after some of the steps."""
+
+    def __init__(self, score: Any, steps: list[int], batches: int) -> None:
+        self.score, self.steps = score, steps
+        self.losses: deque[float] = deque(maxlen=batches)  # of one pass, as the rule of `adapt` sees them
+        self.entries: list[dict[str, Any]] = []
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        model: LaclForTokenClassification | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs and "context_label_loss" in logs:
+            self.losses.append(logs["context_label_loss"])
+            if state.global_step in self.steps:
+                assert model is not None
+                loss = sum(self.losses) / len(self.losses)
+                self.entries.append({"step": state.global_step, "loss": loss} | self.score(model))
+
+
+def follow(
+    model: LaclForTokenClassification,
+    validation: FewShotValidation,
+    draw: int,
+    dropout: float,
+    plan: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """One result for each number of steps: the loss, and F1 in percent by way of decoding."""
+    support_rows, query = validation.splits[draw]
+    support = validation.dataset.select(support_rows)
+    rows = validation.dataset.select(query)
+    names = tag_names(validation.dataset)
+    gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
+
+    # All weights at one dropout, since each is a further pass over the sentences.
+    weights = plan["label_weights"] if dropout == plan["dropout"] else [plan["label_weight"]]
+
+    def score(adapted: LaclForTokenClassification) -> dict[str, float]:
+        learner = with_own_labels(adapted)
+        learner.config.viterbi = False
+        learner.set_support(*encode_support(learner, model.tokenizer, support))
+        types = list(learner.config.id2label.values())[1:]
+        found: dict[str, float] = {}
+        for weight in weights:
+            learner.config.label_weight = weight
+            scores = word_scores(learner, model.tokenizer, rows["tokens"])
+            tags = io_to_bio([row.argmax(1).tolist() for row in scores], types)
+            found[f"names {weight}"] = 100 * entity_scores(gold, tags)["f1"]
+            for power in plan["transition_powers"] if weight == plan["label_weight"] else []:
+                tags = io_to_bio(best_paths(learner, scores, power), types)
+                found[f"Viterbi {power}"] = 100 * entity_scores(gold, tags)["f1"]
+        return {key: round(value, 2) for key, value in found.items()}
+
+    def run(steps: int, **options: Any) -> LaclForTokenClassification:
+        names = validation.label_names
+        return adapt(
+            model, model.tokenizer, support, names, steps=steps, dropout=dropout, seed=draw, **options
+        )
+
+    snapshots = _Snapshots(score, plan["steps"], batches=math.ceil(len(support) / 32))
+    run(max(plan["steps"]), callbacks=[snapshots])
+    return [{"step": 0, "loss": None} | score(run(0)), *snapshots.entries]
+
+
+def best_paths(model: LaclForTokenClassification, scores: list[Tensor], power: float) -> list[list[int]]:
+    """Viterbi with the source's abstract transitions to a power: label ids of each sentence."""
+    config: Any = model.config
+    start, matrix = expand_transitions(config.transitions, len(config.id2label), power)
+    lengths = torch.tensor([len(row) for row in scores])
+    padded = torch.nn.utils.rnn.pad_sequence(scores, batch_first=True)
+    paths = viterbi(padded, lengths, start, matrix).tolist()
+    return [path[:length] for path, length in zip(paths, lengths.tolist(), strict=True)]
+
+
+def to_markdown(results: list[dict[str, Any]], plan: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
+    """A table for every set, number of shots and dropout, and one of the rules that stop at a loss."""
+    places = list(dict.fromkeys((entry["set"], entry["shots"]) for entry in results))
+    lines: list[str] = []
+    for (name, shots), dropout in product(places, plan["dropouts"]):
+        here = of(results, name, shots, dropout)
+        ways = [key for key in here[0] if key.startswith(("names", "Viterbi"))]
+        lines += [
+            "",
+            f"**{name}, {shots}-shot, dropout {dropout}**, mean of {plan['draws']} support sets",
+            "",
+        ]
+        lines += ["| steps | loss | " + " | ".join(ways) + " |", "|---:|---:|" + "---:|" * len(ways)]
+        for step in sorted({entry["step"] for entry in here}):
+            rows = [entry for entry in here if entry["step"] == step]
+            losses = [entry["loss"] for entry in rows if entry["loss"] is not None]
+            means = [f"{np.mean([entry[way] for entry in rows]):.1f}" for way in ways]
+            loss = f"{np.mean(losses):.3f}" if losses else ""
+            lines.append(f"| {step} | {loss} | " + " | ".join(means) + " |")
+    columns = [f"{name}, {shots}-shot" for name, shots in places]
+    for way, dropout in product((f"names {plan['label_weight']}", "Viterbi 0.1"), plan["dropouts"]):
+        lines += ["", f"**Stopping once the loss is below a threshold** ({way}, dropout {dropout})", ""]
+        lines += ["| threshold | " + " | ".join(columns) + " | mean |"]
+        lines += ["|---:|" + "---:|" * (len(columns) + 1)]
+        for threshold in plan["thresholds"]:
+            means = [stopped(of(results, *place, dropout), threshold, way) for place in places]
+            cells = " | ".join(f"{mean:.1f}" for mean in [*means, np.mean(means)])
+            lines.append(f"| {threshold} | {cells} |")
+    lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
+    return "\n".join(lines).strip() + "\n"
+
+
+def of(results: list[dict[str, Any]], name: str, shots: int, dropout: float) -> list[dict[str, Any]]:
+    """The results on one set with one number of shots and one dropout."""
+    wanted = (name, shots, dropout)
+    return [entry for entry in results if (entry["set"], entry["shots"], entry["dropout"]) == wanted]
+
+
+def stopped(results: list[dict[str, Any]], threshold: float, way: str) -> float:
+    """Mean F1 over the draws where each stops at the first step whose loss is below the threshold."""
+    draws: dict[int, list[dict[str, Any]]] = {}
+    for entry in results:
+        draws.setdefault(entry["draw"], []).append(entry)
+    ends = []
+    for entries in draws.values():
+        entries = sorted(entries, key=lambda entry: entry["step"])
+        below = [entry for entry in entries if entry["loss"] is not None and entry["loss"] < threshold]
+        ends.append((below or entries[-1:])[0][way])
+    return float(np.mean(ends))
+
+
+if __name__ == "__main__":
+    main()
