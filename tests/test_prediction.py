@@ -401,9 +401,9 @@ def test_a_model_with_nothing_to_compare_with(make_tiny_model):
 
 
 def test_viterbi_runs_over_the_words_of_each_text(make_tiny_model, tiny_tokenizer):
-    model = make_tiny_model(viterbi=True, transitions=TRANSITIONS)
+    model = make_tiny_model(viterbi=True, transitions=TRANSITIONS, transition_power=0.5)
     sentences = [text.split() for text in TEXTS]
-    start, matrix = expand_transitions(TRANSITIONS, 4)
+    start, matrix = expand_transitions(TRANSITIONS, 4, 0.5)
     expected = [
         viterbi(scores.unsqueeze(0), torch.tensor([len(scores)]), start, matrix)[0].tolist()
         for scores in word_scores(model, tiny_tokenizer, sentences)
