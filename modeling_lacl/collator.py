@@ -112,7 +112,8 @@ class LaclDataCollator:
     """Pads a batch and gives it a prompt over a label set drawn for it.
 
     The draw depends on `seed` and on the token ids of the batch alone: it is the same in every worker
-    process, and after a training run is resumed.
+    process, and after a training run is resumed. Where several processes share a batch, set `deferred`: then
+    batches are padded only, and `add_prompt` draws when the rows of all of them are known.
 
     Args:
         tokenizer: pads the batch and tokenises the label names (once).
@@ -159,6 +160,7 @@ class LaclDataCollator:
         self.coarse_probability = coarse_probability
         self.episodic = episodic
         self.seed = seed
+        self.deferred = False
         self.padding = DataCollatorForTokenClassification(tokenizer, pad_to_multiple_of=pad_to_multiple_of)
         self.columns = {"labels", *tokenizer.model_input_names}
         self.separator_id = (
@@ -180,20 +182,22 @@ class LaclDataCollator:
 
         Returns:
             `input_ids`, `attention_mask`, `labels`, each long of shape `(batch, length)`, and `prompt_ids`,
-            `prompt_labels`, each long of shape `(batch, prompt length)`.
+            `prompt_labels`, each long of shape `(batch, prompt length)`; the latter two and the labels of the
+            prompt are left to `add_prompt` if `deferred`.
         """
         rows = [{key: value for key, value in row.items() if key in self.columns} for row in features]
         batch = dict(self.padding(rows))
+        return batch if self.deferred else self.add_prompt(batch, self.draw(features, batch["labels"]))
+
+    def add_prompt(self, batch: Mapping[str, Tensor], label_set: LabelSet) -> dict[str, Tensor]:
+        """Adds a label set's prompt to a padded batch, and renumbers its labels, ids of `label_names`."""
         labels = batch["labels"]
-        label_set = self.draw(features, labels)
-        batch["labels"] = remap_labels(labels, label_set.lookup)
-        prompt_ids, prompt_labels = self.make_prompt(label_set)
-        batch["prompt_ids"] = prompt_ids.repeat(len(rows), 1)
-        batch["prompt_labels"] = prompt_labels.repeat(len(rows), 1)
-        return batch
+        prompt = (part.to(labels.device).repeat(len(labels), 1) for part in self.make_prompt(label_set))
+        named = dict(zip(("prompt_ids", "prompt_labels"), prompt, strict=True))
+        return {**batch, "labels": remap_labels(labels, label_set.lookup.to(labels.device)), **named}
 
     def draw(self, features: Sequence[Mapping[str, Any]], labels: Tensor) -> LabelSet:
-        """The label set for a batch of `features` whose padded labels are `labels`."""
+        """The label set for a batch with the `input_ids` of `features` and the padded `labels`."""
         present = [label for label in labels.unique().tolist() if label > OUTSIDE]
         return draw_label_set(
             self.label_names,

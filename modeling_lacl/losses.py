@@ -13,24 +13,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .gathering import WholeBatch, mean_over_processes
+
 
 def context_context_loss(
-    similarity: Tensor, labels: Tensor, loss_type: str = "supcon_out", class_weight_power: float = 0.0
+    similarity: Tensor,
+    labels: Tensor,
+    loss_type: str = "supcon_out",
+    class_weight_power: float = 0.0,
+    whole: WholeBatch | None = None,
 ) -> Tensor:
     """Tokens of one class attract each other, others repel.
 
     Args:
-        similarity: `(N, N)`, of each valid token to each.
+        similarity: `(N, N)`, of each valid token to each; `(N, M)` to each of `whole`.
         labels: `(N,)` long, class of each token.
         loss_type: `container`, `supcon_out` or `decoupled`.
         class_weight_power: A token of a class with n tokens weighs `n ** -class_weight_power`.
+        whole: The M tokens of the batch over all processes, of which the N tokens here are a part.
 
     Returns:
-        Scalar: the weighted mean over the tokens that have another of their class; zero where none has.
+        Scalar: the weighted mean over the tokens that have another of their class; zero where none has. With
+        `whole`, it is the mean over the processes of what each returns.
     """
-    same = labels.unsqueeze(0) == labels.unsqueeze(1)
-    others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    return _contrast(similarity, same & others, others, class_weights(labels, class_weight_power), loss_type)
+    candidates = labels if whole is None else whole.labels
+    place = torch.arange(len(labels), device=labels.device) + (0 if whole is None else whole.first)
+    same = candidates.unsqueeze(0) == labels.unsqueeze(1)
+    others = place.unsqueeze(1) != torch.arange(len(candidates), device=labels.device)
+    weights = class_weights(labels, class_weight_power, whole)
+    return _contrast(similarity, same & others, others, weights, loss_type, whole)
 
 
 def context_label_loss(
@@ -39,6 +50,7 @@ def context_label_loss(
     present: Tensor,
     loss_type: str = "supcon_out",
     class_weight_power: float = 0.0,
+    whole: WholeBatch | None = None,
 ) -> Tensor:
     """A token attracts the representation of its label in its own prompt, and repels the other labels'.
 
@@ -48,22 +60,30 @@ def context_label_loss(
         present: `(N, K)` bool, whether the label stands in the token's prompt.
         loss_type: As above; with its one positive, `container` and `supcon_out` are the same cross-entropy.
         class_weight_power: As above.
+        whole: As above.
 
     Returns:
-        Scalar: the weighted mean over the tokens whose label is in their prompt; zero where none is.
+        Scalar: the weighted mean over the tokens whose label is in their prompt; zero where none is. With
+        `whole` as above.
     """
     positive = torch.nn.functional.one_hot(labels, similarity.shape[1]).bool() & present
-    return _contrast(similarity, positive, present, class_weights(labels, class_weight_power), loss_type)
+    weights = class_weights(labels, class_weight_power, whole)
+    return _contrast(similarity, positive, present, weights, loss_type, whole)
 
 
-def class_weights(labels: Tensor, power: float) -> Tensor:
-    """`(N,)` float weights `n ** -power`, n the number of tokens of the token's class."""
-    counts = torch.bincount(labels)
+def class_weights(labels: Tensor, power: float, whole: WholeBatch | None = None) -> Tensor:
+    """`(N,)` float weights `n ** -power`, n the number of the class's tokens here, or in `whole` if given."""
+    counts = torch.bincount(labels if whole is None else whole.labels)
     return counts[labels].float() ** -power
 
 
 def _contrast(
-    similarity: Tensor, positive: Tensor, candidates: Tensor, weights: Tensor, loss_type: str
+    similarity: Tensor,
+    positive: Tensor,
+    candidates: Tensor,
+    weights: Tensor,
+    loss_type: str,
+    whole: WholeBatch | None,
 ) -> Tensor:
     number = positive.sum(1)
     counted = number > 0
@@ -76,7 +96,8 @@ def _contrast(
         counted = counted & candidates.any(1)
     losses = _masked_logsumexp(similarity, candidates) - attraction
     weights = weights * counted
-    return (losses.masked_fill(~counted, 0) * weights).sum() / weights.sum().clamp_min(
+    total = weights.sum() if whole is None else mean_over_processes(weights.sum())
+    return (losses.masked_fill(~counted, 0) * weights).sum() / total.clamp_min(
         torch.finfo(weights.dtype).tiny
     )
 

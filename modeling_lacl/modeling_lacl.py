@@ -18,6 +18,7 @@ from .configuration_lacl import LaclConfig
 from .decoding import combine_scores, nearest_neighbor_scores, prototypes
 from .divergences import OF_MEANS, Gaussians, pairwise_divergence
 from .encoder import resolve_encoder
+from .gathering import gather_batch
 from .label_set import LabelSetMixin
 from .losses import context_context_loss, context_label_loss
 from .outputs_lacl import LaclModelOutput, LaclOutput
@@ -37,9 +38,13 @@ class GaussianProjection(nn.Module):
         super().__init__()
         self.mean = nn.Linear(config.hidden_size, config.projection_size)
         self.variance = nn.Linear(config.hidden_size, config.projection_size)
+        self.epsilon = config.variance_epsilon
+        self.freeze_idle(config)
+
+    def freeze_idle(self, config: Any) -> None:
+        """Freezes the variance if it has no part in the divergence."""
         # Distributed training waits for the gradient of every weight that asks for one.
         self.variance.requires_grad_(config.divergence not in OF_MEANS)
-        self.epsilon = config.variance_epsilon
 
     def forward(self, hidden_states: Tensor) -> Gaussians:
         # The weights are fp32 unless someone casts the whole model; what follows never is less.
@@ -65,6 +70,18 @@ class LaclPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
+    ) -> Any:
+        """As in every model; weights that have no part in the result stay frozen."""
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        for module in model.modules():
+            if isinstance(module, GaussianProjection):
+                module.freeze_idle(model.config)  # loading puts new parameters in place of the frozen ones
+        return loaded
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -254,7 +271,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             and not os.path.isfile(os.path.join(name, "config.json"))
         ):
             return cast(LaclForTokenClassification, load_released(cls, name, **kwargs))
-        return super().from_pretrained(name, *model_args, **kwargs)
+        return cast(LaclForTokenClassification, super().from_pretrained(name, *model_args, **kwargs))
 
     def forward(
         self,
@@ -267,6 +284,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        across_processes: bool = False,
     ) -> LaclOutput | tuple[Any, ...]:
         """Scores every token against every label; with `labels`, the loss as well.
 
@@ -279,6 +297,9 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
                 model's.
             prompt_labels: `(B, P)` long, label id of each prompt token; −1 at separators, −2 at padding.
             output_hidden_states, output_attentions, return_dict: As in every Hugging Face model.
+            across_processes: The losses take the batches of all processes of `torch.distributed` for one, in
+                which a label id means the same everywhere. The loss of that batch is the mean of those of the
+                processes. Every process must call with it.
 
         Returns:
             [`LaclOutput`]. `logits` weigh label similarity and support similarity by `config.label_weight`; a
@@ -286,7 +307,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             that is missing from a row's prompt has the lowest finite logit.
 
         Raises:
-            ValueError: The model has no labels, `labels` has an id beyond the prompt's, or as [`LaclModel`].
+            ValueError: The model has no labels, `labels` has an id beyond the prompt's, torch.distributed is
+                not set up for `across_processes`, or as [`LaclModel`].
         """
         own_labels = prompt_ids is None and prompt_labels is None
         prompts = self._prompts(input_ids) if own_labels else [(prompt_ids, prompt_labels)]
@@ -318,6 +340,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
                     labels[valid],
                     None if similarity is None else similarity[valid],
                     None if present is None else present.unsqueeze(1).expand(*labels.shape, -1)[valid],
+                    across_processes,
                 )
             logits = None
             if own_labels and self.has_support and labels is None:
@@ -391,11 +414,21 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         return scores.view(*mean.shape[:2], num_labels)
 
     def _losses(
-        self, tokens: Gaussians, labels: Tensor, label_similarity: Tensor | None, present: Tensor | None
+        self,
+        tokens: Gaussians,
+        labels: Tensor,
+        label_similarity: Tensor | None,
+        present: Tensor | None,
+        across_processes: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         config = self.config
+        whole = gather_batch(tokens, labels) if across_processes else None
         context_context = context_context_loss(
-            self.similarity(tokens, tokens), labels, config.loss_type, config.class_weight_power
+            self.similarity(tokens, tokens if whole is None else whole.tokens),
+            labels,
+            config.loss_type,
+            config.class_weight_power,
+            whole,
         )
         if label_similarity is None or present is None:
             return context_context, context_context, None
@@ -405,7 +438,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
                 f"labels has the id {int(labels.max())}, and the prompt has {num_labels} labels, from 0"
             )
         context_label = context_label_loss(
-            label_similarity, labels, present, config.loss_type, config.class_weight_power
+            label_similarity, labels, present, config.loss_type, config.class_weight_power, whole
         )
         return (
             config.alpha * context_context + (1 - config.alpha) * context_label,

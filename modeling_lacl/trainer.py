@@ -10,22 +10,21 @@ import torch
 from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
 from datasets import Dataset
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from transformers import (
     DataCollatorForTokenClassification,
     PreTrainedTokenizerBase,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import speed_metrics
+from transformers.training_args import ParallelMode
 
 from .arguments import LaclTrainingArguments
-from .collator import LaclDataCollator
+from .collator import LabelSet, LaclDataCollator
 from .episodes import EpisodeBatchSampler
 from .modeling_lacl import LaclForTokenClassification
+from .trainer_callbacks import EpochStart, LogWindow, Stopwatch
 from .validation import FewShotValidation
 
 LOSS_PARTS = ("context_context_loss", "context_label_loss")
@@ -83,8 +82,10 @@ class LaclTrainer(Trainer):
         self.eval_label_names = eval_label_names
         # The loss is a mean over a batch: the Trainer divides it by the number of accumulated batches.
         self.model_accepts_loss_kwargs = False
-        self._window = _LogWindow()
-        self.add_callback(_Stopwatch(self._window))
+        self._window = LogWindow()
+        self.add_callback(Stopwatch(self._window))
+        self._epoch_start = EpochStart()
+        self.add_callback(self._epoch_start)
         # Now, since data that cannot be evaluated on should not come to light after hours.
         self._validations: dict[int, FewShotValidation] = {}
         for dataset in (
@@ -96,9 +97,12 @@ class LaclTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Batches of sentences at random, or, with `sampling="episodes"`, one episode each.
 
-        An epoch of episodes has as many batches as one of plain batches.
+        An epoch of episodes has as many batches as one of plain batches. With several processes, their plain
+        batches are one contrastive batch; episodes are tasks of their own, one a process.
         """
         if self.args.sampling == "plain" or self.train_dataset is None:
+            if isinstance(self.data_collator, LaclDataCollator):
+                self.data_collator.deferred = self._across_processes
             return super().get_train_dataloader()
         dataset = self._remove_unused_columns(self.train_dataset, description="Training")
         sampler = EpisodeBatchSampler(
@@ -110,7 +114,7 @@ class LaclTrainer(Trainer):
             episodes=-(-len(dataset) // self._train_batch_size),
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
         )
-        self._window.episode_sampler = sampler
+        self._epoch_start.sampler = sampler
         loader = DataLoader(
             dataset,
             batch_sampler=sampler,
@@ -122,6 +126,35 @@ class LaclTrainer(Trainer):
         )
         prepared: DataLoader = self.accelerator.prepare(loader)
         return prepared
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        sampler = super()._get_train_sampler(train_dataset)
+        self._epoch_start.sampler = sampler if isinstance(sampler, LengthGroupedSampler) else None
+        return sampler
+
+    @property
+    def _across_processes(self) -> bool:
+        """Whether the batches of all processes are one."""
+        return self.args.parallel_mode == ParallelMode.DISTRIBUTED and self.args.sampling == "plain"
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        # A prompt that a collator has drawn for the rows of one process numbers labels for itself.
+        if not (self._across_processes and self.model.training) or "prompt_ids" in inputs:
+            return inputs
+        if isinstance(self.data_collator, LaclDataCollator):
+            inputs = self.data_collator.add_prompt(inputs, self._draw_together(self.data_collator, inputs))
+        return {**inputs, "across_processes": True}
+
+    def _draw_together(self, collator: LaclDataCollator, inputs: Mapping[str, Tensor]) -> LabelSet:
+        """The label set for the rows of all processes: that of one process with all of these rows."""
+        padding = -100
+        ids = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, padding)
+        rows = torch.stack([ids, inputs["labels"]], dim=-1)
+        for dimension in (1, 0):
+            rows = self.accelerator.pad_across_processes(rows, dim=dimension, pad_index=padding)
+        ids, labels = self.accelerator.gather(rows).cpu().unbind(-1)
+        return collator.draw([{"input_ids": row[row != padding]} for row in ids], labels)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""
@@ -270,56 +303,3 @@ def _not_finite(parts: Mapping[str, Tensor], step: int) -> str:
         "go on from the last checkpoint with a lower learning_rate or a higher similarity_temperature, "
         "and without fp16"
     )
-
-
-class _LogWindow:
-    """What is summed up between two logs."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.batches = 0
-        self.tokens: Tensor | int = 0
-        self.seconds = 0.0
-        self.episode_sampler: EpisodeBatchSampler | None = None
-
-    def add(self, parts: Mapping[str, Tensor], tokens: Tensor) -> None:
-        for name, value in parts.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.batches += 1
-        self.tokens = self.tokens + tokens
-
-    def drain(self, accelerator: Any) -> dict[str, float]:
-        """Means over the batches of all processes, and tokens of all processes a second; starts anew."""
-        logs: dict[str, float] = {}
-        if self.batches:
-            for name, total in self.sums.items():
-                logs[name] = accelerator.reduce(total / self.batches, "mean").item()
-            tokens = accelerator.reduce(torch.as_tensor(self.tokens), "sum").item()
-            logs["tokens_per_second"] = round(tokens / max(self.seconds, 1e-9), 1)
-        self.sums, self.batches, self.tokens, self.seconds = {}, 0, 0, 0.0
-        return logs
-
-
-class _Stopwatch(TrainerCallback):
-    """Times the training alone: the clock starts again after every evaluation and save."""
-
-    def __init__(self, window: _LogWindow) -> None:
-        self.window = window
-        self.mark = time.perf_counter()
-
-    def _restart(self, *args: Any, **kwargs: Any) -> None:
-        self.mark = time.perf_counter()
-
-    on_train_begin = on_evaluate = on_save = _restart
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        now = time.perf_counter()
-        self.window.seconds += now - self.mark
-        self.mark = now
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        # The Trainer itself does not reach the sampler where a resumed run wraps it in several layers.
-        if self.window.episode_sampler is not None:
-            self.window.episode_sampler.set_epoch(int(state.epoch or 0))

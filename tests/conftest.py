@@ -48,7 +48,7 @@ def tiny_tokenizer():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_tiny_model(tiny_tokenizer):
     """Builds a random model over a 2-layer BERT of width 32; `encoder` and `config` arguments override."""
 

@@ -429,6 +429,25 @@ def test_every_weight_is_trained(encoder, divergence):
     assert frozen == (variance if divergence in OF_MEANS else set())
 
 
+def test_loading_leaves_idle_weights_frozen(tmp_path):
+    model = build("bert", divergence="cosine")
+    model.save_pretrained(tmp_path)
+    loaded, info = LaclForTokenClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"]
+    for again in (loaded, LaclForTokenClassification.from_pretrained(tmp_path)):
+        for (name, a), b in zip(model.named_parameters(), again.parameters(), strict=True):
+            assert a.requires_grad == b.requires_grad, name
+    other = LaclForTokenClassification.from_pretrained(tmp_path, divergence="jeffreys")
+    assert all(parameter.requires_grad for parameter in other.parameters())
+
+
+def test_no_processes_to_go_across():
+    model = build("bert")
+    ids, mask = padded(TEXTS)
+    with pytest.raises(ValueError, match="torch.distributed is not set up: start .* `accelerate launch`"):
+        model(ids, mask, labels=torch.zeros_like(ids), across_processes=True)
+
+
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable.*:FutureWarning")
 @pytest.mark.parametrize("encoder", sorted(set(ENCODERS) - {"xlnet"}))
 def test_gradient_checkpointing(encoder):

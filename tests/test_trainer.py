@@ -162,16 +162,28 @@ def test_training_learns(make_trainer):
     assert steps(trainer)[-1]["loss"] < 0.8 * steps(trainer)[0]["loss"]
 
 
-@pytest.mark.parametrize("sampling", ["plain", "episodes"])
+@pytest.mark.parametrize(
+    "options", [{}, {"sampling": "episodes"}, {"train_sampling_strategy": "group_by_length"}], ids=str
+)
 @pytest.mark.parametrize("saved_at", [3, 10])
-def test_a_resumed_run_goes_on_as_if_unbroken(make_trainer, tmp_path, sampling, saved_at):
-    """Eight batches an epoch: the runs break within the first epoch and within the second."""
-    options = {"max_steps": 13, "save_strategy": "steps", "save_steps": saved_at, "sampling": sampling}
+def test_a_resumed_run_goes_on_as_if_unbroken(make_trainer, tmp_path, options, saved_at):
+    """Eight batches an epoch: the runs break within the first epoch and within the second.
+
+    They break within a window of the log, too.
+    """
+    options = {
+        "max_steps": 13,
+        "save_strategy": "steps",
+        "save_steps": saved_at,
+        "logging_steps": 2,
+        **options,
+    }
     unbroken = make_trainer(**options)
     unbroken.train()
     resumed = make_trainer(folder="resumed", **options)
     resumed.train(resume_from_checkpoint=str(tmp_path / "out" / f"checkpoint-{saved_at}"))
-    for key in ("loss", "grad_norm", "context_label_loss"):
+    assert saved_at in [entry["step"] for entry in steps(unbroken)]
+    for key in ("step", "loss", "grad_norm", "context_label_loss"):
         assert [entry[key] for entry in steps(resumed)] == pytest.approx(
             [entry[key] for entry in steps(unbroken)], rel=1e-5
         )
