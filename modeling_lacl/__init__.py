@@ -1,11 +1,13 @@
 """LACL: few-shot named entity recognition from label names and a handful of labelled sentences.
 
-Names load when first used, so that `lacl --help` answers at once. The first one also registers the model with
-transformers' Auto classes and pipelines.
+Names load when first used, so that `lacl --help` answers at once. This import alone makes the model known to
+transformers: its Auto classes and pipelines find it, whether they are loaded before or after.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from . import registration
 
 if TYPE_CHECKING:
     from .adaptation import adapt
@@ -50,7 +52,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_module(".registration", __name__)
     value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+registration.watch()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import re
 from typing import Any
 
-from transformers import AutoConfig, BertConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 FORMAT_VERSION = 1
 """Version of the checkpoint layout that this code writes, and the newest one that it reads."""
@@ -15,6 +18,31 @@ OUTSIDE = "O"
 DIVERGENCES = ("jeffreys", "geometric_js", "moment_js", "euclidean", "cosine")
 LOSS_TYPES = ("container", "supcon_out", "decoupled")
 SUPPORT_METHODS = ("neighbors", "prototypes")
+
+AUTO_MAP = {
+    "AutoConfig": "auto_lacl.LaclConfig",
+    "AutoModel": "auto_lacl.LaclModel",
+    "AutoModelForTokenClassification": "auto_lacl.LaclForTokenClassification",
+}
+"""What the Auto classes find in a checkpoint's own code, where this package is not installed."""
+
+_TOKEN_CLASSIFICATION = {
+    "impl": "auto_lacl.LaclTokenClassificationPipeline",
+    "pt": ["AutoModelForTokenClassification"],
+    "type": "text",
+}
+CUSTOM_PIPELINES = {
+    "few-shot-ner": {
+        "impl": "auto_lacl.LaclPipeline",
+        "pt": ["AutoModelForTokenClassification"],
+        "type": "text",
+    },
+    "token-classification": _TOKEN_CLASSIFICATION,
+    "ner": _TOKEN_CLASSIFICATION,
+}
+"""What `transformers.pipeline` finds there, by task."""
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class LaclConfig(PreTrainedConfig):
@@ -110,7 +138,7 @@ class LaclConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must be above 0, got {value}")
 
         if encoder_config is None:
-            encoder_config = BertConfig()
+            encoder_config = AutoConfig.for_model("bert")
         elif isinstance(encoder_config, dict):
             if "model_type" not in encoder_config:
                 raise ValueError("encoder_config has no model_type: give one, such as bert")
@@ -137,8 +165,23 @@ class LaclConfig(PreTrainedConfig):
         self.transition_power = transition_power
         self.transitions = transitions
         self.format_version = format_version
-        super().__init__(**kwargs)
+        kwargs.setdefault("auto_map", dict(AUTO_MAP))
+        pipelines = copy.deepcopy(kwargs.pop("custom_pipelines", CUSTOM_PIPELINES))
+        if not __name__.startswith("transformers_modules."):
+            # The installed package registers this task: nobody need trust a checkpoint's own code for it.
+            pipelines.pop("few-shot-ner", None)
+        super().__init__(**{**kwargs, "custom_pipelines": pipelines})
         self.pad_token_id = encoder_config.pad_token_id if pad_token_id is None else pad_token_id
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values, as they are saved: with the way to the checkpoint's own code, and no folder's name."""
+        values = super().to_dict()
+        values["auto_map"] = dict(AUTO_MAP)
+        values["custom_pipelines"] = copy.deepcopy(CUSTOM_PIPELINES)
+        encoder = values.get("encoder_config")
+        if encoder and encoder.get("_name_or_path"):
+            encoder["_name_or_path"] = hub_name(encoder["_name_or_path"])
+        return values
 
     @property
     def hidden_size(self) -> int:
@@ -155,6 +198,12 @@ class LaclConfig(PreTrainedConfig):
     @vocab_size.setter
     def vocab_size(self, size: int) -> None:
         self.encoder_config.vocab_size = size
+
+
+def hub_name(name: str | os.PathLike[str] | None) -> str:
+    """A name on the Hub as it is, and nothing for a folder of this machine, which tells others nothing."""
+    text = os.fspath(name or "")
+    return text if _HUB_NAME.fullmatch(text) and not os.path.exists(text) else ""
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

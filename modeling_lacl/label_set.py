@@ -24,6 +24,7 @@ class LabelSetMixin:
     support_variance: Tensor
     support_labels: Tensor
     _tokenizer: PreTrainedTokenizerBase | None
+    _tokenizer_arguments: dict[str, Any]
 
     def set_labels(self, labels: Sequence[str], label_names: Mapping[str, str] | None = None) -> None:
         """Gives the model another label set and forgets its support.
@@ -146,7 +147,10 @@ class LabelSetMixin:
             if not self.name_or_path:
                 raise ValueError("the model has no tokenizer: set model.tokenizer")
             try:
-                self.tokenizer = AutoTokenizer.from_pretrained(self.name_or_path)
+                # Given the configuration, it does not ask for one, nor whether to trust its code.
+                self.tokenizer = AutoTokenizer.from_pretrained(
+                    self.name_or_path, config=self.config, **self._tokenizer_arguments
+                )
             except (OSError, ValueError) as error:
                 raise ValueError(
                     f"no usable tokenizer in {self.name_or_path!r}: set model.tokenizer"

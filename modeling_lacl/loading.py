@@ -9,7 +9,6 @@ from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from transformers import PreTrainedConfig
 
-from . import registration  # noqa: F401  (AutoTokenizer asks AutoConfig for the checkpoint)
 from .configuration_lacl import LaclConfig
 from .modeling_lacl import LaclForTokenClassification
 from .released import RELEASED

@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
-from .configuration_lacl import LaclConfig
+from .checkpoint import SelfContainedModel
+from .configuration_lacl import LaclConfig, hub_name
 from .decoding import combine_scores, nearest_neighbor_scores, prototypes
 from .divergences import OF_MEANS, Gaussians, pairwise_divergence
 from .encoder import resolve_encoder
@@ -25,7 +25,8 @@ from .outputs_lacl import LaclModelOutput, LaclOutput
 from .prompts import build_prompt, label_means, pack, split_prompt
 from .released import RELEASED, load_released
 
-logger = logging.get_logger(__name__)
+PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
+"""What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
 
 
 class GaussianProjection(nn.Module):
@@ -54,7 +55,7 @@ class GaussianProjection(nn.Module):
         return mean, nn.functional.elu(variance) + 1 + self.epsilon
 
 
-class LaclPreTrainedModel(PreTrainedModel):
+class LaclPreTrainedModel(SelfContainedModel):
     """Base class: weights, configuration and loading."""
 
     config_class = LaclConfig
@@ -93,6 +94,9 @@ class LaclPreTrainedModel(PreTrainedModel):
 
 class LaclModel(LaclPreTrainedModel):
     """Encoder over `[CLS] text [SEP] none [SEP] person [SEP] …`, and each token and label as a Gaussian."""
+
+    # Of `LaclForTokenClassification`, from whose checkpoints a bare `LaclModel` loads as well.
+    _keys_to_ignore_on_load_unexpected = [r"^support_(mean|variance|labels)$"]
 
     def __init__(self, config: LaclConfig) -> None:
         super().__init__(config)
@@ -218,6 +222,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         self.register_buffer("support_variance", torch.ones(shape))
         self.register_buffer("support_labels", torch.zeros(config.support_size, dtype=torch.long))
         self._tokenizer: PreTrainedTokenizerBase | None = None
+        self._tokenizer_arguments: dict[str, Any] = {}
         self.post_init()
 
     @classmethod
@@ -245,8 +250,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         if not isinstance(encoder, PreTrainedModel):
             encoder = cast(PreTrainedModel, AutoModel.from_pretrained(resolve_encoder(str(encoder))))
         encoder_config = copy.deepcopy(encoder.config)
-        if os.path.isdir(encoder_config.name_or_path or ""):
-            encoder_config.name_or_path = ""  # a folder of this machine has no place in a checkpoint
+        encoder_config.name_or_path = hub_name(encoder_config.name_or_path)
         model = cls(LaclConfig(encoder_config=encoder_config, **config_kwargs))
         missing, unexpected = model.lacl.encoder.load_state_dict(encoder.state_dict(), strict=False)
         unexpected = [name for name in unexpected if not name.startswith("pooler.")]
@@ -271,7 +275,10 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             and not os.path.isfile(os.path.join(name, "config.json"))
         ):
             return cast(LaclForTokenClassification, load_released(cls, name, **kwargs))
-        return cast(LaclForTokenClassification, super().from_pretrained(name, *model_args, **kwargs))
+        loaded: Any = super().from_pretrained(name, *model_args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded  # a pair with `output_loading_info`
+        model._tokenizer_arguments = {key: kwargs[key] for key in PLACE_ARGUMENTS if key in kwargs}
+        return cast(LaclForTokenClassification, loaded)
 
     def forward(
         self,
@@ -455,16 +462,6 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         from .prediction import predict
 
         return predict(self, self.tokenizer, inputs, **kwargs)
-
-    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
-        """Saves weights, configuration and, so that the checkpoint stands on its own, the tokenizer."""
-        result = super().save_pretrained(save_directory, *args, **kwargs)
-        if self._tokenizer is not None or self.name_or_path:
-            try:
-                self.tokenizer.save_pretrained(save_directory)
-            except ValueError as error:  # the checkpoint came without one
-                logger.warning("the model is saved without a tokenizer: %s", error)
-        return result
 
 
 def encoder_kwargs(encoder_class: Any) -> dict[str, Any]:

@@ -34,11 +34,13 @@ def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTr
     """Configuration, whole weights (fp32) and tokenizer of a released model.
 
     Raises:
-        ModuleNotFoundError: The encoder's package is not installed.
+        ModuleNotFoundError: The encoder's package is not installed, or this code is a checkpoint's own.
         ValueError: The encoder's weights are not those that the adapter was made on.
     """
-    encoder = embedded_encoder()
     folder = released_folder(name)
+    if not folder.is_dir():
+        raise ModuleNotFoundError(f"{name} comes with the package lacl: `pip install 'lacl[demo]'`")
+    encoder = embedded_encoder()
     weights = merge_adapter(load_file(encoder / "model.safetensors"), load_file(folder / ADAPTER_FILE))
     return LaclConfig.from_pretrained(folder), weights, AutoTokenizer.from_pretrained(encoder)
 

@@ -17,6 +17,7 @@ from datasets import ClassLabel, Dataset, Features, List
 from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback, set_seed
 
 from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
+from .checkpoint import publish
 from .data import entity_types, label_names_for, load_label_names, read_dataset, to_io, tokenize_dataset
 from .data.labels import tag_names
 from .decoding import estimate_transitions
@@ -231,12 +232,3 @@ def _save(trainer: LaclTrainer, metrics: dict[str, Any]) -> None:
         (unfinished / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         trainer.state.save_to_json(str(unfinished / STATE_FILE))
         publish(unfinished, folder)
-
-
-def publish(unfinished: Path, folder: Path) -> None:
-    """Moves a checkpoint's files into `folder`: `config.json`, without which nothing loads it, goes last."""
-    (folder / "config.json").unlink(missing_ok=True)
-    for stale in folder.glob("model*.safetensors*"):
-        stale.unlink()
-    for file in sorted(unfinished.iterdir(), key=lambda file: file.name == "config.json"):
-        file.replace(folder / file.name)

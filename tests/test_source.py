@@ -1,7 +1,6 @@
 """The first stage as a whole, on a small file and a small encoder."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from transformers import BertConfig, BertModel
 import modeling_lacl.source as source_module
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.arguments import DataArguments, LaclTrainingArguments, ModelArguments
-from modeling_lacl.source import publish, read_source, train_source
+from modeling_lacl.source import read_source, train_source
 
 WORDS = {"person-actor": "ana", "person-other": "ruiz", "location-city": "quito", "product-plane": "cessna"}
 
@@ -181,34 +180,6 @@ def test_a_loss_that_is_no_number_leaves_the_old_model(run, tmp_path):
     with pytest.raises(FloatingPointError, match="is not a finite number"):
         run(overwrite_output_dir=True, learning_rate=1e30, max_steps=20, max_grad_norm=0.0)
     assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
-
-
-def test_half_a_checkpoint_does_not_load(tmp_path, monkeypatch):
-    """Whenever moving breaks off, config.json is not there."""
-    unfinished, folder = tmp_path / "new", tmp_path / "old"
-    names = ("config.json", "model.safetensors", "tokenizer.json", "metrics.json")
-    for broken_at in range(len(names)):
-        for place in (unfinished, folder):
-            place.mkdir(exist_ok=True)
-            for name in names:
-                (place / name).write_text(place.name)
-        (folder / "model-00001-of-00002.safetensors").write_text("stale")
-        replace = Path.replace
-        count = iter(range(len(names)))
-
-        def breaks(self, target, broken_at=broken_at, count=count, replace=replace):
-            if next(count) == broken_at:
-                raise OSError("no space left")
-            return replace(self, target)
-
-        with monkeypatch.context() as patch, pytest.raises(OSError):
-            patch.setattr(Path, "replace", breaks)
-            publish(unfinished, folder)
-        assert not (folder / "config.json").exists()
-    for name in names:
-        (unfinished / name).write_text("new")
-    publish(unfinished, folder)
-    assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(names, "new")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""The one file by which transformers loads a checkpoint's own code, where this package is not installed.
+
+`auto_map` and `custom_pipelines` in `config.json` name classes in this file, and it names every other file of
+the code. So transformers copies all of them together, keys its copy by the contents of all of them, and gives
+configuration, models and pipelines that belong together, also for checkpoints of two versions in one process.
+"""
+
+from .checkpoint import SelfContainedModel
+from .configuration_lacl import LaclConfig
+from .decoding import label_runs
+from .divergences import pairwise_divergence
+from .encoder import resolve_encoder
+from .label_set import LabelSetMixin
+from .losses import context_label_loss
+from .modeling_lacl import LaclForTokenClassification, LaclModel
+from .outputs_lacl import LaclOutput
+from .pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
+from .prediction import predict
+from .prompts import build_prompt
+from .released import RELEASED
+from .words import split_words
+
+__all__ = [
+    "RELEASED",
+    "LabelSetMixin",
+    "LaclConfig",
+    "LaclForTokenClassification",
+    "LaclModel",
+    "LaclOutput",
+    "LaclPipeline",
+    "LaclTokenClassificationPipeline",
+    "SelfContainedModel",
+    "build_prompt",
+    "context_label_loss",
+    "label_runs",
+    "pairwise_divergence",
+    "predict",
+    "resolve_encoder",
+    "split_words",
+]

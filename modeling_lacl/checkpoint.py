@@ -1,0 +1,105 @@
+"""Saving a checkpoint that stands on its own: weights, configuration, tokenizer, and the code they need."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+from transformers.dynamic_module_utils import get_relative_import_files
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+CONFIG_FILE = "config.json"
+ENTRY_FILE = "auto_lacl.py"
+
+
+class SelfContainedModel(PreTrainedModel):
+    """A model whose saved folder needs neither this package nor another folder."""
+
+    _tokenizer: Any = None
+
+    def save_pretrained(  # type: ignore[override]  # the arguments that it passes on are not named again
+        self,
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,
+        state_dict: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Saves weights, configuration, tokenizer and code, so that the checkpoint stands on its own.
+
+        The files are written beside their place and then moved there, `config.json`, without which nothing
+        loads the folder, last: a broken save leaves no half checkpoint.
+
+        Args:
+            save_directory: The folder; made if it is not there. Its other files stay.
+            is_main_process: Whether this process writes, in distributed training.
+            state_dict: Weights other than the model's own.
+            **kwargs: As for every `save_pretrained`: `max_shard_size`, `variant`, …
+        """
+        folder = Path(save_directory)
+        if is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+        # Beside its destination, so that moving is renaming. What other processes write is of no use.
+        with tempfile.TemporaryDirectory(dir=folder if is_main_process else None, prefix=".saving-") as name:
+            unfinished = Path(name)
+            super().save_pretrained(
+                unfinished, is_main_process=is_main_process, state_dict=state_dict, **kwargs
+            )
+            if not is_main_process:
+                return
+            self._save_tokenizer(unfinished)
+            write_code(unfinished)
+            publish(unfinished, folder, kwargs.get("variant"))
+
+    def _save_tokenizer(self, folder: Path) -> None:
+        if not hasattr(type(self), "tokenizer") or (self._tokenizer is None and not self.name_or_path):
+            return  # a bare `LaclModel` holds none
+        try:
+            tokenizer: Any = copy.deepcopy(self.tokenizer)
+        except ValueError as error:  # the checkpoint came without one
+            logger.warning("the model is saved without a tokenizer: %s", error)
+            return
+        # What the last prediction set it to is no part of it.
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.save_pretrained(folder)
+
+
+def code_files() -> list[Path]:
+    """The files of code that a checkpoint carries, found as transformers finds them, `auto_lacl.py` first."""
+    entry = Path(__file__).with_name(ENTRY_FILE)
+    return [entry, *sorted(map(Path, get_relative_import_files(entry)))]
+
+
+def write_code(folder: Path) -> None:
+    """Copies the code to a checkpoint."""
+    for file in code_files():
+        shutil.copyfile(file, folder / file.name)
+
+
+def publish(unfinished: Path, folder: Path, variant: str | None = None) -> None:
+    """Moves a checkpoint's files into `folder`: `config.json`, without which nothing loads it, goes last.
+
+    Args:
+        unfinished: A folder with all files of the checkpoint, on the same disk.
+        folder: Where they go. Weights of an earlier save, which may have had other shards, are removed.
+        variant: That of the weights' names, as for `save_pretrained`; other variants stay.
+    """
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
+    tag = rf"\.{re.escape(variant)}" if variant else ""
+    weights = re.compile(rf"model(?:{tag}(?:-\d+-of-\d+)?\.safetensors|\.safetensors\.index{tag}\.json)")
+    for stale in folder.iterdir():
+        if weights.fullmatch(stale.name):
+            stale.unlink()
+    # Weights come readable by their owner alone; a checkpoint is as open as a new file is.
+    mode = (unfinished / CONFIG_FILE).stat().st_mode
+    for file in sorted(unfinished.iterdir(), key=lambda file: file.name == CONFIG_FILE):
+        file.chmod(mode)
+        file.replace(folder / file.name)
