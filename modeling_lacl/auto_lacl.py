@@ -10,6 +10,7 @@ from .configuration_lacl import LaclConfig
 from .decoding import label_runs
 from .divergences import pairwise_divergence
 from .encoder import resolve_encoder
+from .gathering import WholeBatch
 from .label_set import LabelSetMixin
 from .losses import context_label_loss
 from .modeling_lacl import LaclForTokenClassification, LaclModel
@@ -30,6 +31,7 @@ __all__ = [
     "LaclPipeline",
     "LaclTokenClassificationPipeline",
     "SelfContainedModel",
+    "WholeBatch",
     "build_prompt",
     "context_label_loss",
     "label_runs",
