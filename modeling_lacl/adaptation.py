@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -49,7 +49,7 @@ def adapt(
     steps: int | None = None,
     learning_rate: float = 5e-5,
     batch_size: int = 32,
-    dropout: float = 0.3,
+    dropout: float | None = 0.3,
     seed: int = 0,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> LaclForTokenClassification:
@@ -69,8 +69,9 @@ def adapt(
             below 0.08; at the latest after 40 steps or three passes, whichever takes more steps.
         learning_rate: Of AdamW, constant.
         batch_size: Sentences a step; a smaller support set is one batch.
-        dropout: Probability, in [0, 1), of all dropout layers while fine-tuning. More than encoders are
-            pretrained with: it keeps the model from learning a handful of sentences by heart.
+        dropout: Probability, in [0, 1), of all dropout layers while fine-tuning; None leaves them as they
+            are. More than encoders are pretrained with: it keeps the model from learning a handful of
+            sentences by heart.
         seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
         callbacks: Of the trainer that fine-tunes, as transformers knows them: to log, to watch, to stop.
 
@@ -83,7 +84,7 @@ def adapt(
     """
     if steps is not None and steps < 0:
         raise ValueError(f"steps is {steps}: give 0 to fine-tune nothing, or a number of steps")
-    if not 0 <= dropout < 1:
+    if dropout is not None and not 0 <= dropout < 1:
         raise ValueError(f"dropout is {dropout}: give a probability from 0 to below 1")
     dataset = support_dataset(support)
     types = entity_types(dataset)
@@ -137,13 +138,14 @@ def _names_of(types: list[str], label_names: str | Path | Mapping[str, str] | No
 
 
 @contextmanager
-def _dropout(model: nn.Module, probability: float) -> Iterator[None]:
+def _dropout(model: nn.Module, probability: float | None) -> Iterator[None]:
     """All dropout layers with this probability inside, with their own afterwards."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
+    every = model.modules() if probability is not None else ()
+    layers = [layer for layer in every if isinstance(layer, nn.Dropout)]
     before = [layer.p for layer in layers]
     try:
         for layer in layers:
-            layer.p = probability
+            layer.p = cast(float, probability)
         yield
     finally:
         for layer, own in zip(layers, before, strict=True):

@@ -28,6 +28,14 @@ class ModelArguments:
         default="minilm",
         metadata=_help("Pretrained encoder: 'minilm' (embedded, no download), a Hub name, or a path."),
     )
+    method: str = field(
+        default="lacl",
+        metadata=_help("What to train: lacl, or a baseline: classifier, prototypical (see baselines)."),
+    )
+    projection: str | None = field(
+        default=None, metadata=_help("gaussian, relu_gaussian, hidden or unit_hidden (see LaclConfig).")
+    )
+    variance_epsilon: float | None = field(default=None, metadata=_help("Added to every variance."))
     projection_size: int | None = field(default=None, metadata=_help("Dimension of the Gaussians."))
     divergence: str | None = field(
         default=None,
@@ -63,7 +71,7 @@ class ModelArguments:
 
     def config_kwargs(self) -> dict[str, Any]:
         """The options of `LaclConfig` that are set."""
-        values = {key: value for key, value in vars(self).items() if key != "encoder"}
+        values = {key: value for key, value in vars(self).items() if key not in ("encoder", "method")}
         return {key: value for key, value in values.items() if value is not None}
 
 

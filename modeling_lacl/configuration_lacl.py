@@ -18,6 +18,7 @@ OUTSIDE = "O"
 DIVERGENCES = ("jeffreys", "geometric_js", "moment_js", "euclidean", "cosine")
 LOSS_TYPES = ("container", "supcon_out", "decoupled")
 SUPPORT_METHODS = ("neighbors", "prototypes")
+PROJECTIONS = ("gaussian", "relu_gaussian", "hidden", "unit_hidden")
 
 AUTO_MAP = {
     "AutoConfig": "auto_lacl.LaclConfig",
@@ -51,7 +52,10 @@ class LaclConfig(PreTrainedConfig):
     Args:
         encoder_config (`PreTrainedConfig` or `dict`, *optional*):
             Configuration of the encoder; any that `AutoModel` builds. Defaults to BERT base.
-        projection_size (`int`): Dimension *d* of the Gaussians.
+        projection (`str`): What stands for a token: `gaussian` (linear layers), `relu_gaussian` (a ReLU
+            before them, as CONTaiNER has it), `hidden` (the hidden state itself as a mean, with variance 1)
+            or `unit_hidden` (the same, scaled to length 1).
+        projection_size (`int`): Dimension *d* of the Gaussians; without a projection that of hidden states.
         variance_epsilon (`float`): Added to `ELU + 1`, so that no variance is zero.
         divergence (`str`): Distance between two Gaussians, one of `jeffreys`, `geometric_js`, `moment_js`,
             `euclidean`, `cosine` (see [`divergences.pairwise_divergence`]).
@@ -90,6 +94,7 @@ class LaclConfig(PreTrainedConfig):
     def __init__(
         self,
         encoder_config: PreTrainedConfig | dict[str, Any] | None = None,
+        projection: str = "gaussian",
         projection_size: int = 128,
         variance_epsilon: float = 1e-6,
         divergence: str = "cosine",
@@ -119,6 +124,7 @@ class LaclConfig(PreTrainedConfig):
                 f"this checkpoint has LACL format version {format_version}, and the code reads up to "
                 f"{FORMAT_VERSION}: update it with `pip install --upgrade lacl`"
             )
+        _check_choice("projection", projection, PROJECTIONS)
         _check_choice("divergence", divergence, DIVERGENCES)
         _check_choice("loss_type", loss_type, LOSS_TYPES)
         _check_choice("support_method", support_method, SUPPORT_METHODS)
@@ -144,7 +150,8 @@ class LaclConfig(PreTrainedConfig):
                 raise ValueError("encoder_config has no model_type: give one, such as bert")
             encoder_config = AutoConfig.for_model(**encoder_config)
         self.encoder_config = encoder_config
-        self.projection_size = projection_size
+        self.projection = projection
+        self.projection_size = projection_size if projection.endswith("gaussian") else self.hidden_size
         self.variance_epsilon = variance_epsilon
         self.divergence = divergence
         self.similarity_temperature = similarity_temperature

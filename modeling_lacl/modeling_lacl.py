@@ -40,6 +40,7 @@ class GaussianProjection(nn.Module):
         self.mean = nn.Linear(config.hidden_size, config.projection_size)
         self.variance = nn.Linear(config.hidden_size, config.projection_size)
         self.epsilon = config.variance_epsilon
+        self.rectified = config.projection == "relu_gaussian"
         self.freeze_idle(config)
 
     def freeze_idle(self, config: Any) -> None:
@@ -48,11 +49,27 @@ class GaussianProjection(nn.Module):
         self.variance.requires_grad_(config.divergence not in OF_MEANS)
 
     def forward(self, hidden_states: Tensor) -> Gaussians:
+        if self.rectified:
+            hidden_states = hidden_states.relu()
         # The weights are fp32 unless someone casts the whole model; what follows never is less.
         hidden_states = hidden_states.to(self.mean.weight.dtype)
         wide = torch.promote_types(hidden_states.dtype, torch.float32)
         mean, variance = self.mean(hidden_states).to(wide), self.variance(hidden_states).to(wide)
         return mean, nn.functional.elu(variance) + 1 + self.epsilon
+
+
+class HiddenStates(nn.Module):
+    """Hidden states as they are, or scaled to length 1, as means of Gaussians of variance 1."""
+
+    def __init__(self, config: LaclConfig) -> None:
+        super().__init__()
+        self.unit = config.projection == "unit_hidden"
+
+    def forward(self, hidden_states: Tensor) -> Gaussians:
+        mean = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
+        if self.unit:
+            mean = nn.functional.normalize(mean, dim=-1)
+        return mean, torch.ones_like(mean)
 
 
 class LaclPreTrainedModel(SelfContainedModel):
@@ -105,7 +122,8 @@ class LaclModel(LaclPreTrainedModel):
         self.encoder = AutoModel.from_config(
             config.encoder_config, dtype=torch.get_default_dtype(), **encoder_kwargs(encoder_class)
         )
-        self.projection = GaussianProjection(config)
+        head = GaussianProjection if config.projection.endswith("gaussian") else HiddenStates
+        self.projection = head(config)
         parameters = inspect.signature(self.encoder.forward).parameters
         self._takes_token_types = "token_type_ids" in parameters
         self._positions = absolute_positions(self.encoder)

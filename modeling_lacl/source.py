@@ -17,6 +17,7 @@ from datasets import ClassLabel, Dataset, Features, List
 from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback, set_seed
 
 from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
+from .baselines import model_class
 from .checkpoint import publish
 from .data import entity_types, label_names_for, load_label_names, read_dataset, to_io, tokenize_dataset
 from .data.labels import tag_names
@@ -85,7 +86,7 @@ def train_source(
     encoder = resolve_encoder(model_args.encoder)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     names = {name: data.label_names[name] for name in data.types}
-    model = LaclForTokenClassification.from_encoder(
+    model = model_class(model_args.method).from_encoder(
         encoder, tokenizer, data.types, names, **model_args.config_kwargs()
     )
     config: Any = model.config
