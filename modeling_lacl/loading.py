@@ -14,12 +14,15 @@ from .modeling_lacl import LaclForTokenClassification
 from .released import RELEASED
 
 
-def load_model(checkpoint: str | Path) -> LaclForTokenClassification:
+def load_model(
+    checkpoint: str | Path, model_class: type[LaclForTokenClassification] = LaclForTokenClassification
+) -> LaclForTokenClassification:
     """Loads a checkpoint onto the fastest device at hand, ready to predict.
 
     Args:
         checkpoint: A folder that `save_pretrained`, `lacl train` or `lacl adapt` wrote, the name of a
             released model, or a name on the Hub.
+        model_class: The class of the model.
 
     Raises:
         ValueError: It is not there, or is not a LACL model.
@@ -30,7 +33,7 @@ def load_model(checkpoint: str | Path) -> LaclForTokenClassification:
     )
     try:
         if checkpoint in RELEASED:
-            return LaclForTokenClassification.from_pretrained(checkpoint).to(PartialState().device).eval()
+            return model_class.from_pretrained(checkpoint).to(PartialState().device).eval()
         values, _ = PreTrainedConfig.get_config_dict(str(checkpoint))
         if not values:
             raise OSError("no config.json")
@@ -39,7 +42,7 @@ def load_model(checkpoint: str | Path) -> LaclForTokenClassification:
                 f"{checkpoint} is a {values.get('model_type')} model, not a LACL one: {remedy}; "
                 "`lacl train --encoder …` makes one from it"
             )
-        model = LaclForTokenClassification.from_pretrained(checkpoint)
+        model = model_class.from_pretrained(checkpoint)
     except SafetensorError as error:
         raise ValueError(
             f"the weights in {checkpoint} are damaged or cut short ({error}): copy or train them again"

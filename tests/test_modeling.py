@@ -778,7 +778,7 @@ def test_half_precision(encoder, tmp_path):
         model.save_pretrained(tmp_path)
         loaded = LaclForTokenClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
         assert loaded.get_input_embeddings().weight.dtype == torch.bfloat16
-        assert loaded.lacl.projection.mean.weight.dtype == torch.float32
+        assert loaded.state_dict()["lacl.projection.mean.weight"].dtype == torch.float32
         assert torch.equal(loaded.support_mean, model.support_mean)
         for half in (loaded, copy.deepcopy(model).bfloat16()):
             logits = half(ids, mask).logits

@@ -184,7 +184,9 @@ def to_markdown(results: list[dict[str, Any]], plan: Mapping[str, Any], machine:
             loss = f"{np.mean(losses):.3f}" if losses else ""
             lines.append(f"| {step} | {loss} | " + " | ".join(means) + " |")
     columns = [f"{name}, {shots}-shot" for name, shots in places]
-    for way, dropout in product((f"names {plan['label_weight']}", "Viterbi 0.1"), plan["dropouts"]):
+    for way, dropout in product(
+        (f"names {plan['label_weight']}", f"Viterbi {plan['transition_power']}"), plan["dropouts"]
+    ):
         lines += ["", f"**Stopping once the loss is below a threshold** ({way}, dropout {dropout})", ""]
         lines += ["| threshold | " + " | ".join(columns) + " | mean |"]
         lines += ["|---:|" + "---:|" * (len(columns) + 1)]

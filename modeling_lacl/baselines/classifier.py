@@ -26,7 +26,7 @@ class TokenClassifier(LaclForTokenClassification):
             raise ValueError("a token classifier needs use_prompts=False and projection='hidden'")
         super().__init__(config)
         self.dropout = nn.Dropout(getattr(config.encoder_config, "hidden_dropout_prob", 0.1))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, len(config.id2label or ()))
         self._init_weights(self.classifier)
 
     @property

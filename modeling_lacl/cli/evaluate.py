@@ -30,6 +30,10 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Support sets for each target and number of shots.")
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of a recipe with several methods, this one; may be repeated."),
+    ] = None,
 ) -> None:
     """Measure a source model: adapt it on support sets, tag whole test sets, print the F1 scores.
 
@@ -37,8 +41,20 @@ def evaluate(
     [bold]Examples[/bold]
     lacl evaluate recipe.yaml
     lacl evaluate recipe.yaml --checkpoint outputs/source --limit 1
+    lacl evaluate training/recipes/compare_minilm.yaml --method LACL --method CONTaiNER
     """
-    from ..evaluation import evaluate_recipe
+    from ..evaluation import ComparisonRecipe, compare, evaluate_recipe
+    from ..evaluation.recipe import read_recipe
 
+    if "methods" in read_recipe(recipe):
+        if checkpoint is not None:
+            raise typer.BadParameter(
+                "each method of this recipe has its own checkpoint", param_hint="checkpoint"
+            )
+        plan = ComparisonRecipe.from_yaml(recipe, data_root=data_root, output=output, limit=limit)
+        print(compare(plan, method).to_markdown())
+        return
+    if method:
+        raise typer.BadParameter("the recipe has no 'methods'", param_hint="method")
     report = evaluate_recipe(recipe, checkpoint=checkpoint, data_root=data_root, output=output, limit=limit)
     print(report.to_markdown())

@@ -1,4 +1,4 @@
-"""Entity scores, and the domain-transfer protocol over published support sets.
+"""Entity scores, and the protocols: domain transfer over published support sets, and episodes.
 
 Names load when first used: the trainer needs the scores alone, without the protocol, which imports adapting.
 """
@@ -7,34 +7,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .comparison import ComparisonReport, compare
     from .metric import SeqevalMetric
-    from .recipe import TransferRecipe, TransferTarget
+    from .recipe import ComparisonRecipe, EpisodeTarget, TransferRecipe, TransferTarget
     from .report import TransferReport
     from .results import TransferResult
     from .scores import EntityScores, TypeScores, entity_scores
     from .transfer import evaluate_recipe, evaluate_transfer
 
 _MODULES = {
+    "ComparisonRecipe": "recipe",
+    "ComparisonReport": "comparison",
     "EntityScores": "scores",
+    "EpisodeTarget": "recipe",
     "SeqevalMetric": "metric",
     "TransferRecipe": "recipe",
     "TransferReport": "report",
     "TransferResult": "results",
     "TransferTarget": "recipe",
     "TypeScores": "scores",
+    "compare": "comparison",
     "entity_scores": "scores",
     "evaluate_recipe": "transfer",
     "evaluate_transfer": "transfer",
 }
 
 __all__ = [
+    "ComparisonRecipe",
+    "ComparisonReport",
     "EntityScores",
+    "EpisodeTarget",
     "SeqevalMetric",
     "TransferRecipe",
     "TransferReport",
     "TransferResult",
     "TransferTarget",
     "TypeScores",
+    "compare",
     "entity_scores",
     "evaluate_recipe",
     "evaluate_transfer",

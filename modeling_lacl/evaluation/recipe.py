@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 
 from .results import ZERO_SHOT
 
-_Recipe = TypeVar("_Recipe", "TransferTarget", "TransferRecipe")
+_Recipe = TypeVar("_Recipe", "TransferTarget", "EpisodeTarget", "TransferRecipe", "ComparisonRecipe")
 
 
 @dataclass(kw_only=True)
@@ -130,13 +130,58 @@ class TransferTarget:
 
 
 @dataclass(kw_only=True)
+class EpisodeTarget:
+    """N-way K~2K-shot episodes drawn from one file by the rule of FEW-NERD (Ding et al., ACL 2021).
+
+    Args:
+        name: How the target is called in the report.
+        file: File of labelled sentences.
+        n_way: Types in an episode.
+        k_shot: Entities of each type in a support set: K to 2K.
+        q_shot: The same of a query set.
+        number: How many episodes.
+        seed: Seed of the draws.
+        label_names: Natural-language names of the types: a mapping, or the name or file of one.
+    """
+
+    name: str
+    file: str
+    n_way: int = 5
+    k_shot: int = 1
+    q_shot: int = 1
+    number: int = 200
+    seed: int = 0
+    label_names: str | dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        place = f"episodes {self.name!r}"
+        _require(_is_text(self.name) and _is_text(self.file), f"{place}: 'name' and 'file' must be texts")
+        for key in ("n_way", "k_shot", "q_shot", "number"):
+            _require(_is_count(getattr(self, key)), f"{place}: {key!r} must be a whole number above 0")
+        _require(isinstance(self.seed, int) and self.seed >= 0, f"{place}: 'seed' must be 0 or above")
+        _require(
+            self.label_names is None or isinstance(self.label_names, str | dict),
+            f"{place}: 'label_names' must be a mapping, a file, or the name of a shipped map",
+        )
+
+    @property
+    def shots(self) -> str:
+        """As FEW-NERD writes it."""
+        return f"{self.n_way}-way {self.k_shot}~{2 * self.k_shot}-shot"
+
+
+@dataclass(kw_only=True)
 class TransferRecipe:
-    """A whole domain-transfer evaluation of one source checkpoint.
+    """A whole evaluation of one source checkpoint: domain transfer, episodes, or both.
 
     Args:
         checkpoint: Folder or Hub name of the source model.
         targets: The target domains.
-        adapt: Further arguments of [`adapt`], as `{"steps": 20}`.
+        episodes: N-way K~2K-shot episodes.
+        method: Class of the model: `lacl`, or that of a baseline (see [`baselines`]).
+        stage: Second stage: `lacl` for [`adapt`], or that of a baseline.
+        config: Options of the model's configuration to replace, as `{"viterbi": true}`.
+        adapt: Further arguments of the second stage, as `{"steps": 20}`.
         batch_size: Sentences a forward pass when predicting; does not change results.
         seed: Seed of adapting and of the bootstrap.
         output: Folder of the results: `results.jsonl`, `report.md`, `report.json`.
@@ -145,7 +190,11 @@ class TransferRecipe:
     """
 
     checkpoint: str
-    targets: list[TransferTarget]
+    targets: list[TransferTarget] = field(default_factory=list)
+    episodes: list[EpisodeTarget] = field(default_factory=list)
+    method: str = "lacl"
+    stage: str = "lacl"
+    config: dict[str, Any] = field(default_factory=dict)
     adapt: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 32
     seed: int = 42
@@ -161,8 +210,12 @@ class TransferRecipe:
         _require(isinstance(self.seed, int) and self.seed >= 0, "'seed' must be a whole number, 0 or above")
         _require(self.limit is None or _is_count(self.limit), "'limit' must be a whole number above 0")
         _require(self.data_root is None or _is_text(self.data_root), "'data_root' must be a folder")
+        _require(isinstance(self.config, dict), "'config' must be a mapping, as in {viterbi: true}")
         _require(
-            isinstance(self.targets, list) and bool(self.targets), "'targets' must list at least one target"
+            isinstance(self.targets, list)
+            and isinstance(self.episodes, list)
+            and bool(self.targets or self.episodes),
+            "'targets' or 'episodes' must list at least one target",
         )
         self.targets = [
             target
@@ -170,7 +223,13 @@ class TransferRecipe:
             else _build(TransferTarget, target, f"target {number}")
             for number, target in enumerate(self.targets, 1)
         ]
-        names = [target.name for target in self.targets]
+        self.episodes = [
+            target
+            if isinstance(target, EpisodeTarget)
+            else _build(EpisodeTarget, target, f"episodes {number}")
+            for number, target in enumerate(self.episodes, 1)
+        ]
+        names = [*(target.name for target in self.targets), *(target.name for target in self.episodes)]
         _require(len(set(names)) == len(names), f"two targets have one name: {', '.join(sorted(names))}")
 
     @property
@@ -188,25 +247,94 @@ class TransferRecipe:
         Raises:
             ValueError: if the file is no recipe; the message names the file and the key.
         """
-        path = Path(path)
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(f"cannot read recipe {path}: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from error
-        _require(isinstance(values, dict), f"{path}: a recipe is a mapping of keys to values")
-        values |= {
+        values = read_recipe(path) | {
             key: str(value) if isinstance(value, Path) else value
             for key, value in overrides.items()
             if value is not None
         }
         if values.get("data_root") is None:
-            values["data_root"] = str(path.parent)
+            values["data_root"] = str(Path(path).parent)
         try:
             return _build(cls, values, "the recipe")
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+@dataclass(kw_only=True)
+class ComparisonRecipe:
+    """Several methods on the same targets.
+
+    Args:
+        methods: Name of each method -> its keys of [`TransferRecipe`]: `checkpoint`, `method`, `stage`,
+            `config`, `adapt`.
+        targets, episodes, batch_size, seed, output, data_root, limit: As in [`TransferRecipe`], for all of
+            them.
+    """
+
+    methods: dict[str, dict[str, Any]]
+    targets: list[Any] = field(default_factory=list)
+    episodes: list[Any] = field(default_factory=list)
+    batch_size: int = 32
+    seed: int = 42
+    output: str = "comparison"
+    data_root: str | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.methods, dict) and bool(self.methods), "'methods' must name a method")
+        _require(_is_text(self.output), "'output' must be a folder")
+
+    def recipes(self, only: Sequence[str] | None = None) -> dict[str, TransferRecipe]:
+        """The evaluation of each method, in a folder of its own under `output`.
+
+        Raises:
+            ValueError: A method of `only` is unknown, or a key of a method is.
+        """
+        for name in only or ():
+            _require(name in self.methods, f"no method {name!r}; there are {', '.join(self.methods)}")
+        common = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "methods"}
+        return {
+            name: _build(
+                TransferRecipe,
+                {**common, "output": str(Path(self.output) / slug(name)), **keys},
+                f"method {name!r}",
+            )
+            for name, keys in self.methods.items()
+            if not only or name in only
+        }
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **overrides: Any) -> ComparisonRecipe:
+        """As `TransferRecipe.from_yaml`."""
+        given = {key: value for key, value in overrides.items() if value is not None}
+        values = {"data_root": str(Path(path).parent)} | read_recipe(path) | given
+        try:
+            recipe = _build(cls, values, "the recipe")
+            recipe.recipes()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return recipe
+
+
+def slug(name: str) -> str:
+    """A name as part of a path."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """The keys of a recipe.
+
+    Raises:
+        ValueError: if the file is no recipe; the message names it.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read recipe {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    _require(isinstance(values, dict), f"{path}: a recipe is a mapping of keys to values")
+    return cast(dict[str, Any], values)
 
 
 def _build(cls: type[_Recipe], values: Mapping[str, Any], place: str) -> _Recipe:

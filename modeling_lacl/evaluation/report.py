@@ -9,15 +9,18 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import transformers
 
 from .results import TransferResult
+
+if TYPE_CHECKING:
+    from .episode_evaluation import EpisodeResult
 
 _RESAMPLES = 10_000
 
@@ -62,6 +65,7 @@ class TransferReport:
         seconds: Wall time of all results, those taken over from an earlier run included.
         command: The command line.
         machine: See [`describe_machine`].
+        episodes: Results of targets that are episodes.
     """
 
     checkpoint: str
@@ -71,9 +75,13 @@ class TransferReport:
     seconds: float
     command: str
     machine: dict[str, Any]
+    episodes: list[EpisodeResult] = field(default_factory=list)
 
     def summary(self) -> list[dict[str, Any]]:
-        """A row for each target and shots: [`Spread`] of F1, mean precision and recall, mean F1 by type."""
+        """A row for each target and shots: [`Spread`] of F1, mean precision and recall, mean F1 by type.
+
+        A target of episodes has micro scores over all of them; its spread is that of single episodes.
+        """
         groups: dict[tuple[str, str], list[TransferResult]] = {}
         for result in self.results:
             groups.setdefault((result.target, result.shots), []).append(result)
@@ -89,6 +97,21 @@ class TransferReport:
                 "f1_of_each_set": [result.f1 for result in group],
             }
             for (target, shots), group in groups.items()
+        ] + [
+            {
+                "target": result.target,
+                "shots": result.shots,
+                "f1": {
+                    **asdict(spread([one.f1 for one in result.episodes], self.seed)),
+                    "pooled": result.f1,
+                },
+                "precision": result.precision,
+                "recall": result.recall,
+                "number": sum(one.gold for one in result.episodes),
+                "per_type_f1": {},
+                "f1_of_each_set": [],
+            }
+            for result in self.episodes
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,17 +126,17 @@ class TransferReport:
                 row["target"],
                 row["shots"],
                 str(row["f1"]["count"]),
-                _percent(row["f1"]["mean"]),
-                _percent(row["f1"]["deviation"]),
+                percent(row["f1"].get("pooled", row["f1"]["mean"])),
+                percent(row["f1"]["deviation"]),
                 _interval(row["f1"]["low"], row["f1"]["high"]),
-                _percent(row["precision"]),
-                _percent(row["recall"]),
-                ", ".join(map(_percent, row["f1_of_each_set"])),
+                percent(row["precision"]),
+                percent(row["recall"]),
+                ", ".join(map(percent, row["f1_of_each_set"])),
             ]
             for row in rows
         ]
         types = [
-            [row["target"], row["shots"], name, _percent(f1)]
+            [row["target"], row["shots"], name, percent(f1)]
             for row in rows
             for name, f1 in row["per_type_f1"].items()
         ]
@@ -129,13 +152,14 @@ class TransferReport:
                 f"Source model `{self.checkpoint}`, adapted on each support set ({adapt}, seed {self.seed})",
                 "and scored on the whole test set: entity micro-F1 in percent, mean over support sets,",
                 "sample standard deviation, 95 % bootstrap interval of the mean. A zero-shot row has no",
-                "support set: label similarity alone.",
+                "support set: label similarity alone. Episodes: F1 over the entities of all, spread of the",
+                "single episodes' F1.",
                 "",
-                *_table(header, scores, numbers=range(2, 9)),
+                *markdown_table(header, scores, numbers=range(2, 9)),
                 "",
                 "F1 of each type, mean over support sets:",
                 "",
-                *_table(["target", "shots", "type", "F1"], types, numbers=[3]),
+                *markdown_table(["target", "shots", "type", "F1"], types, numbers=[3]),
                 "",
                 f"- Command: `{self.command}`",
                 f"- Wall time: {self.seconds:.0f} s",
@@ -210,7 +234,7 @@ def _mean_by_type(results: Sequence[TransferResult]) -> dict[str, float]:
     return {name: float(np.mean(scores)) for name, scores in f1.items()}
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int]) -> list[str]:
     """Lines of a Markdown table, the columns in `numbers` set to the right."""
     right = set(numbers)
     rule = ["---:" if column in right else "---" for column in range(len(header))]
@@ -218,9 +242,9 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterab
     return [f"| {' | '.join(row)} |" for row in cells]
 
 
-def _percent(score: float | None) -> str:
+def percent(score: float | None) -> str:
     return "–" if score is None else f"{100 * score:.1f}"
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "–" if low is None else f"{_percent(low)}–{_percent(high)}"
+    return "–" if low is None else f"{percent(low)}–{percent(high)}"

@@ -67,6 +67,14 @@ def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Seq
     return EntityScores(**_scores(len(gold & found), len(found), len(gold)), per_type=per_type)
 
 
+def entity_counts(
+    references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
+) -> tuple[int, int, int]:
+    """Entities found right, found, and in the references; arguments as in `entity_scores`."""
+    gold, found = _entities(references, "references"), _entities(predictions, "predictions")
+    return len(gold & found), len(found), len(gold)
+
+
 def _entities(sentences: Sequence[Sequence[str]], side: str) -> set[tuple[str, int, int]]:
     """(type, first word, last word) of every entity, words counted through all sentences."""
     tags = [list(sentence) for sentence in sentences]

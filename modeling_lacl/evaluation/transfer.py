@@ -11,22 +11,22 @@ import inspect
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
-from ..adaptation import adapt
+from ..baselines import adapting, model_class
 from ..configuration_lacl import OUTSIDE
 from ..data import LaclDataError, entity_types, io_to_bio, label_names_for, load_label_names, read_dataset
 from ..loading import load_model
 from ..modeling_lacl import LaclForTokenClassification
 from ..prediction import predict_words
+from .episode_evaluation import evaluate_episodes, model_digest
 from .recipe import TransferRecipe, TransferTarget
 from .report import TransferReport, command_line, describe_machine
 from .results import ZERO_SHOT, TransferResult, append_result, read_results
@@ -36,9 +36,7 @@ logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.jsonl"
 # The protocol gives these itself; a recipe has them as keys of their own.
-_NOT_FOR_ADAPT = {"model", "tokenizer", "support", "label_names", "seed"}
-# Keys of a configuration that loading fills in.
-_NOT_OF_THE_MODEL = {"_name_or_path", "architectures", "dtype", "transformers_version"}
+_NOT_FOR_ADAPT = {"model", "tokenizer", "support", "label_names", "seed", "callbacks"}
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,10 @@ def evaluate_transfer(
         ValueError: The checkpoint does not load, a file is missing or malformed, an argument of adapting is
             unknown, or the output folder holds results made with other settings.
     """
-    adapt_arguments = _adapt_arguments(recipe.adapt)
+    stage = adapting(recipe.stage)
+    adapt_arguments = stage_arguments(stage, recipe.adapt)
     if model is None:
-        model = load_model(recipe.checkpoint)
+        model = load_source(recipe)
     tokenizer = tokenizer or model.tokenizer
     runs = _plan(recipe, model, adapt_arguments)
     output = Path(recipe.output).expanduser()
@@ -111,15 +110,20 @@ def evaluate_transfer(
     with tqdm(pending, desc="support sets", total=len(runs), initial=len(results), unit="set") as progress:
         for run in progress:
             progress.set_postfix_str(f"{run.target.recipe.name} {run.shots}")
-            results[run.key] = _evaluate(run, recipe, model, tokenizer)
+            results[run.key] = _evaluate(run, recipe, stage, model, tokenizer)
             append_result(output / RESULTS_FILE, results[run.key])
     in_order = [results[run.key] for run in runs]
+    episodes = [
+        evaluate_episodes(target, recipe, stage, adapt_arguments, model, tokenizer)
+        for target in recipe.episodes
+    ]
     report = TransferReport(
         checkpoint=recipe.checkpoint,
         seed=recipe.seed,
         adapt=adapt_arguments,
         results=in_order,
-        seconds=sum(result.seconds for result in in_order),
+        episodes=episodes,
+        seconds=sum(result.seconds for result in in_order) + sum(result.seconds for result in episodes),
         command=command_line(),
         machine=describe_machine(model.device),
     )
@@ -127,9 +131,23 @@ def evaluate_transfer(
     return report
 
 
-def _adapt_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments of adapting that a recipe may set, those not given by their defaults."""
-    parameters = inspect.signature(adapt).parameters.values()
+def load_source(recipe: TransferRecipe) -> LaclForTokenClassification:
+    """The source model of a recipe, with its options.
+
+    Raises:
+        ValueError: The checkpoint does not load, or an option is not one of the model's configuration.
+    """
+    model = load_model(recipe.checkpoint, model_class(recipe.method))
+    for key, value in recipe.config.items():
+        if not hasattr(model.config, key):
+            raise ValueError(f"'config' has {key!r}, which is no option of LaclConfig")
+        setattr(model.config, key, value)
+    return model
+
+
+def stage_arguments(stage: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a second stage that a recipe may set, those not given by their defaults."""
+    parameters = inspect.signature(stage).parameters.values()
     defaults = {entry.name: entry.default for entry in parameters if entry.name not in _NOT_FOR_ADAPT}
     for key in given:
         if key not in defaults:
@@ -228,7 +246,11 @@ def _finished(file: Path, runs: Sequence[_Run]) -> dict[tuple[str, str, str | No
 
 
 def _evaluate(
-    run: _Run, recipe: TransferRecipe, model: LaclForTokenClassification, tokenizer: PreTrainedTokenizerBase
+    run: _Run,
+    recipe: TransferRecipe,
+    stage: Callable[..., LaclForTokenClassification],
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> TransferResult:
     start = time.perf_counter()
     names = run.settings["label_names"]
@@ -239,7 +261,7 @@ def _evaluate(
         types = run.labels
     else:
         support = _read(recipe.folder, run.support)
-        adapted = adapt(
+        adapted = stage(
             model, tokenizer, support, label_names=names, seed=recipe.seed, **run.settings["adapt"]
         )
         ids = predict_words(adapted, tokenizer, run.target.sentences, batch_size=recipe.batch_size)
@@ -269,25 +291,6 @@ def _evaluate(
 
 def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def model_digest(model: LaclForTokenClassification) -> str:
-    """Digest of weights and configuration: equal for a model and its copy loaded from disk."""
-    config = _without(model.config.to_dict(), _NOT_OF_THE_MODEL)
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _without(values: dict[str, Any], keys: set[str]) -> dict[str, Any]:
-    """A nested mapping with these keys left out at every depth."""
-    return {
-        key: _without(value, keys) if isinstance(value, dict) else value
-        for key, value in values.items()
-        if key not in keys
-    }
 
 
 __all__ = ["TransferRecipe", "TransferTarget", "evaluate_recipe", "evaluate_transfer", "model_digest"]

@@ -63,7 +63,7 @@ def test_support_folder_in_natural_order(tmp_path):
         ({"zzz": 1}, "unknown key 'zzz' in the recipe; known keys: checkpoint, targets"),
         ({"targets": [{**TARGET, "tets": "x"}]}, "unknown key 'tets' in target 1; did you mean 'test'"),
         ({"targets": [{"name": "news", "support": {}}]}, "target 1 lacks the key 'test'"),
-        ({"targets": []}, "'targets' must list at least one target"),
+        ({"targets": []}, "'targets' or 'episodes' must list at least one target"),
         ({"targets": ["news"]}, "target 1 must be a mapping"),
         ({"targets": [TARGET, TARGET]}, "two targets have one name: news"),
         ({"targets": [{"name": "a", "test": "t"}]}, "target 'a': nothing to evaluate"),

@@ -34,14 +34,14 @@ def recipe(data, tmp_path):
 def adapted_on(monkeypatch):
     """The support sets that were adapted on, by their first word."""
     calls = []
-    adapt = protocol.adapt
+    adapt = protocol.adapting("lacl")
 
     @functools.wraps(adapt)  # its arguments are looked up
     def recorded(model, tokenizer, support, **kwargs):
         calls.append(support[0]["tokens"][0])
         return adapt(model, tokenizer, support, **kwargs)
 
-    monkeypatch.setattr(protocol, "adapt", recorded)
+    monkeypatch.setattr(protocol, "adapting", lambda name: recorded)
     return calls
 
 

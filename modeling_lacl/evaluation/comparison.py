@@ -1,0 +1,108 @@
+"""Several methods side by side on the same targets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .recipe import ComparisonRecipe
+from .report import TransferReport, command_line, describe_machine, markdown_table, percent, write_whole
+from .transfer import evaluate_transfer
+
+
+@dataclass(kw_only=True)
+class ComparisonReport:
+    """Reports of the methods.
+
+    Args:
+        reports: Name of each method -> its report.
+        command: The command line.
+        machine: See [`describe_machine`].
+    """
+
+    reports: dict[str, TransferReport]
+    command: str
+    machine: dict[str, Any]
+
+    def scores(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """F1 in [0, 1], as in the summaries of the reports, by method and setting ("WNUT-17, 1-shot")."""
+        return {
+            name: {f"{row['target']}, {row['shots']}": row["f1"] for row in report.summary()}
+            for name, report in self.reports.items()
+        }
+
+    def to_markdown(self) -> str:
+        """A row for each method: F1 in percent with standard deviation and 95 % interval, and the average.
+
+        The average is over the settings that every method has; only LACL has zero-shot.
+        """
+        scores = self.scores()
+        settings = list(dict.fromkeys(key for row in scores.values() for key in row))
+        common = [key for key in settings if all(key in row for row in scores.values())]
+        rows = []
+        for name, row in scores.items():
+            mean = float(np.mean([value_of(row[key]) for key in common])) if common else None
+            rows.append([name, *(_cell(row.get(key)) for key in settings), percent(mean)])
+        left_out = [key for key in settings if key not in common]
+        note = f" without {'; '.join(left_out)}" if left_out else ""
+        machine = self.machine
+        seconds = {name: f"{name} {report.seconds:.0f} s" for name, report in self.reports.items()}
+        return "\n".join(
+            [
+                "# Methods side by side",
+                "",
+                "Entity micro-F1 in percent on whole test sets: mean over support sets ± sample standard",
+                "deviation (95 % bootstrap interval of the mean). Episodes: F1 over the entities of all",
+                f"(interval and deviation: of the single episodes' F1). The average is over settings{note}.",
+                "",
+                *markdown_table(["method", *settings, "average"], rows, numbers=range(1, len(settings) + 2)),
+                "",
+                f"- Command: `{self.command}`",
+                f"- Wall time of adapting and tagging: {', '.join(seconds.values())}",
+                f"- Machine: {machine['processor']}, {machine['cpu_count']} CPU cores, "
+                f"{machine['threads']} threads, device {machine['device']}",
+                f"- lacl {machine['lacl']}, Python {machine['python']}, torch {machine['torch']}, "
+                f"transformers {machine['transformers']}",
+                "",
+            ]
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `comparison.md` and `comparison.json` into `folder`, each whole or not at all."""
+        folder = Path(folder)
+        values = {"scores": self.scores(), "command": self.command, "machine": self.machine}
+        write_whole(folder / "comparison.json", json.dumps(values, ensure_ascii=False, indent=2) + "\n")
+        write_whole(folder / "comparison.md", self.to_markdown())
+
+
+def compare(recipe: ComparisonRecipe, only: Sequence[str] | None = None) -> ComparisonReport:
+    """Evaluates methods one after the other, each as `evaluate_transfer` does, which takes over what is done.
+
+    Args:
+        recipe: The methods and the targets.
+        only: Names of the methods to evaluate; all if None.
+    """
+    reports = {name: evaluate_transfer(one) for name, one in recipe.recipes(only).items()}
+    report = ComparisonReport(reports=reports, command=command_line(), machine=describe_machine("cpu"))
+    report.save(recipe.output)
+    return report
+
+
+def value_of(f1: dict[str, Any]) -> float:
+    """The score that a table shows: pooled over episodes, or the mean over support sets."""
+    value: float = f1.get("pooled", f1["mean"])
+    return value
+
+
+def _cell(f1: dict[str, Any] | None) -> str:
+    if f1 is None:
+        return "–"
+    if f1["deviation"] is None:
+        return percent(value_of(f1))
+    interval = f"({percent(f1['low'])}–{percent(f1['high'])})"
+    return f"{percent(value_of(f1))} ± {percent(f1['deviation'])} {interval}"
