@@ -114,7 +114,7 @@ class LaclConfig(PreTrainedConfig):
         support_method: str = "neighbors",
         label_weight: float = 0.7,
         viterbi: bool = False,
-        transition_power: float = 0.1,
+        transition_power: float = 0.3,
         transitions: dict[str, Any] | None = None,
         format_version: int = FORMAT_VERSION,
         **kwargs: Any,
