@@ -52,7 +52,7 @@ def main() -> None:
             if key not in results:
                 results[key] = run_variant(plan, {**overrides, "seed": seed}, options.data_root)
                 write_whole(results_file, json.dumps(results, indent=1) + "\n")
-    report = to_markdown(results, plan, describe_machine())
+    report = to_markdown(results, plan, describe_machine("cpu"))
     write_whole(options.output / "report.md", report)
     print(report)
 

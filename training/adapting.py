@@ -67,7 +67,7 @@ def main() -> None:
                     place = {"set": name, "shots": shots, "draw": draw, "dropout": dropout}
                     results += [place | entry for entry in follow(model, validation, draw, dropout, plan)]
                     write_whole(results_file, json.dumps(results, indent=1) + "\n")
-    report = to_markdown(results, plan, describe_machine())
+    report = to_markdown(results, plan, describe_machine("cpu"))
     write_whole(options.output / "report.md", report)
     print(report)
 
