@@ -52,7 +52,13 @@ def tiny_tokenizer():
 def make_tiny_model(tiny_tokenizer):
     """Builds a random model over a 2-layer BERT of width 32; `encoder` and `config` arguments override."""
 
-    def make(labels=("person", "location", "creative-work"), *, encoder=None, **config):
+    def make(
+        labels=("person", "location", "creative-work"),
+        *,
+        encoder=None,
+        model_class=LaclForTokenClassification,
+        **config,
+    ):
         torch.manual_seed(0)
         settings = {
             "vocab_size": len(tiny_tokenizer),
@@ -65,7 +71,7 @@ def make_tiny_model(tiny_tokenizer):
             "initializer_range": 0.5,
         }
         bert = BertModel(BertConfig(**{**settings, **(encoder or {})}), add_pooling_layer=False)
-        model = LaclForTokenClassification.from_encoder(
+        model = model_class.from_encoder(
             bert, tiny_tokenizer, list(labels), **{"projection_size": 16, **config}
         )
         return model.eval()

@@ -1,0 +1,77 @@
+"""The plain classifier against transformers' own, and as the start of NNShot."""
+
+import pytest
+import torch
+from transformers import BertForTokenClassification
+
+from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl.baselines import TokenClassifier, model_class
+
+PLAIN = {
+    "use_prompts": False,
+    "projection": "hidden",
+    "divergence": "euclidean",
+    "similarity_temperature": 1.0,
+}
+SUPPORT = [
+    {"tokens": "Ana Ruiz flew to Quito .".split(), "ner_tags": "B-pilot I-pilot O O B-town O".split()},
+    {"tokens": "the cessna in York".split(), "ner_tags": "O B-plane O B-town".split()},
+]
+
+
+@pytest.fixture
+def classifier(make_tiny_model):
+    return make_tiny_model(model_class=TokenClassifier, **PLAIN)
+
+
+def test_loss_and_gradients_are_those_of_transformers(classifier, tiny_tokenizer):
+    config = classifier.config.encoder_config
+    config.num_labels = 4
+    reference = BertForTokenClassification(config).eval()
+    reference.bert.load_state_dict(classifier.lacl.encoder.state_dict())
+    reference.classifier.load_state_dict(classifier.classifier.state_dict())
+    batch = tiny_tokenizer(["ana flew", "the cessna in york"], padding=True, return_tensors="pt")
+    labels = torch.randint(0, 4, batch["input_ids"].shape).masked_fill(batch["attention_mask"] == 0, -100)
+    ours = classifier(**batch, labels=labels)
+    theirs = reference(**batch, labels=labels)
+    torch.testing.assert_close(ours.loss, theirs.loss)
+    inside = batch["attention_mask"].bool()  # what stands at padding has no meaning
+    torch.testing.assert_close(ours.logits[inside], theirs.logits.log_softmax(-1)[inside])
+    ours.loss.backward()
+    theirs.loss.backward()
+    gradients = dict(reference.bert.named_parameters())
+    for name, parameter in classifier.lacl.encoder.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name].grad, atol=1e-6, rtol=1e-4)
+
+
+def test_fine_tuning_learns_the_support_set_with_a_new_last_layer(make_tiny_model, tiny_tokenizer):
+    source = make_tiny_model(model_class=TokenClassifier, encoder={"initializer_range": 0.1}, **PLAIN)
+    ner = adapt(source, tiny_tokenizer, SUPPORT, steps=60, learning_rate=3e-3, dropout=0.0)
+    assert ner.classifier.out_features == 4 and source.config.id2label[1] == "person"
+    found = ner.predict("Ana Ruiz flew to Quito .")
+    assert [(one["entity_group"], one["word"]) for one in found] == [("pilot", "Ana Ruiz"), ("town", "Quito")]
+
+
+def test_saved_it_loads_as_itself_and_as_nnshot(classifier, tiny_tokenizer, tmp_path):
+    classifier.save_pretrained(tmp_path)
+    again = TokenClassifier.from_pretrained(tmp_path)
+    texts = ["ana flew to york", "the play"]
+    assert again.predict(texts) == classifier.predict(texts)
+
+    nnshot = adapt(LaclForTokenClassification.from_pretrained(tmp_path), tiny_tokenizer, SUPPORT, steps=0)
+    batch = tiny_tokenizer("Ana in York", return_tensors="pt")
+    with torch.no_grad():
+        states = classifier.lacl.encoder(**batch).last_hidden_state[0]
+        found = nnshot(batch["input_ids"], batch["attention_mask"]).logits[0].argmax(-1)
+    for state, label in zip(states, found.tolist(), strict=True):
+        distances = ((state - nnshot.support_mean) ** 2).sum(1)
+        assert nnshot.support_labels[distances.argmin()].item() == label
+
+
+def test_what_does_not_fit_is_refused(make_tiny_model):
+    with pytest.raises(ValueError, match="use_prompts=False and projection='hidden'"):
+        make_tiny_model(model_class=TokenClassifier)
+    with pytest.raises(
+        ValueError, match="method is 'protobert'; choose one of lacl, classifier, prototypical"
+    ):
+        model_class("protobert")

@@ -1,0 +1,88 @@
+"""Methods side by side, end to end on tiny data."""
+
+import json
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from modeling_lacl.baselines import TokenClassifier
+from modeling_lacl.cli import app
+from modeling_lacl.evaluation import ComparisonRecipe, compare
+
+PLAIN = {
+    "use_prompts": False,
+    "projection": "hidden",
+    "divergence": "euclidean",
+    "similarity_temperature": 1.0,
+}
+
+
+@pytest.fixture
+def plan(tmp_path, data, model, tokenizer):
+    model.save_pretrained(tmp_path / "lacl")
+    classifier = TokenClassifier.from_encoder(model.lacl.encoder, tokenizer, ["person"], **PLAIN)
+    classifier.save_pretrained(tmp_path / "classifier")
+    return {
+        "methods": {
+            "LACL": {"checkpoint": str(tmp_path / "lacl"), "adapt": {"steps": 1}},
+            "NNShot": {"checkpoint": str(tmp_path / "classifier"), "adapt": {"steps": 0}},
+            "fine-tuning": {
+                "checkpoint": str(tmp_path / "classifier"),
+                "method": "classifier",
+                "adapt": {"steps": 2},
+            },
+        },
+        "targets": [
+            {"name": "news", "test": "test.conll", "support_dir": "support-{shots}shot", "shots": [1]}
+        ],
+        "episodes": [
+            {"name": "drawn", "file": "test.conll", "n_way": 2, "k_shot": 1, "q_shot": 1, "number": 2}
+        ],
+        "data_root": str(data),
+        "output": str(tmp_path / "out"),
+    }
+
+
+def test_a_table_of_all_methods_and_settings(plan, tmp_path):
+    del plan["episodes"]
+    report = compare(ComparisonRecipe(**plan))
+    scores = report.scores()
+    assert list(scores) == ["LACL", "NNShot", "fine-tuning"]
+    assert all(list(row) == ["news, 1-shot"] and row["news, 1-shot"]["count"] == 2 for row in scores.values())
+    table = report.to_markdown()
+    for name, row in scores.items():
+        (line,) = (line for line in table.splitlines() if line.startswith(f"| {name} |"))
+        assert line.endswith(f"| {100 * row['news, 1-shot']['mean']:.1f} |")
+    saved = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert saved["scores"] == scores
+    assert (tmp_path / "out" / "comparison.md").read_text() == table
+
+
+def test_one_method_now_and_the_others_later(plan, tmp_path):
+    del plan["episodes"]
+    compare(ComparisonRecipe(**plan), only=["NNShot"])
+    results = tmp_path / "out" / "nnshot" / "results.jsonl"
+    before = results.read_text()
+    report = compare(ComparisonRecipe(**plan))
+    assert results.read_text() == before and len(report.reports) == 3
+
+
+def test_by_the_command_line(plan, tmp_path):
+    del plan["episodes"]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plan))
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "recipe.yaml"), "--method", "NNShot"])
+    assert result.exit_code == 0 and "| NNShot |" in result.output
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "recipe.yaml"), "--method", "NShot"])
+    assert result.exit_code != 0
+
+
+def test_mistakes_are_named(plan, tmp_path):
+    with pytest.raises(ValueError, match="no method 'NShot'; there are LACL, NNShot, fine-tuning"):
+        ComparisonRecipe(**plan).recipes(["NShot"])
+    plan["methods"]["LACL"]["stop"] = 3
+    with pytest.raises(ValueError, match="unknown key 'stop' in method 'LACL'"):
+        ComparisonRecipe(**plan).recipes()
+    plan["methods"]["LACL"] = {"checkpoint": str(tmp_path / "lacl"), "config": {"vitebri": True}}
+    with pytest.raises(ValueError, match="'vitebri', which is no option"):
+        compare(ComparisonRecipe(**plan), only=["LACL"])
