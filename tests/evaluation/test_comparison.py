@@ -1,6 +1,7 @@
 """Methods side by side, end to end on tiny data."""
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from modeling_lacl.baselines import TokenClassifier
 from modeling_lacl.cli import app
 from modeling_lacl.evaluation import ComparisonRecipe, compare
 
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "use_prompts": False,
     "projection": "hidden",
     "divergence": "euclidean",
