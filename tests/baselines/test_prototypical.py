@@ -26,7 +26,7 @@ def test_the_loss_is_that_of_a_loop():
     query = []
     for row in range(4):
         for column in range(6):
-            label = labels[row, column].item()
+            label = int(labels[row, column])
             if label >= 0 and row % 2 == 0:
                 support.setdefault(label, []).append(states[row, column])
             elif label >= 0:
