@@ -3,6 +3,7 @@
 import ast
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -183,22 +184,23 @@ def test_half_a_checkpoint_does_not_load(tmp_path, monkeypatch):
     assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(names, "new")
 
 
-@pytest.fixture
-def small_files():
+@contextmanager
+def files_no_larger_than(size):
     """A limit of the system on the size of files, as if the disk were full."""
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
-        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        yield
     finally:
+        # At once: it holds for the test runner's own output as well.
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_failed_save_leaves_the_old_checkpoint(tiny_model, tmp_path, small_files):
+def test_a_failed_save_leaves_the_old_checkpoint(tiny_model, tmp_path):
     tiny_model.save_pretrained(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     tiny_model.config.label_weight = 0.25
-    small_files(20_000)
-    with pytest.raises(Exception, match="(?i)too large"):
+    with files_no_larger_than(20_000), pytest.raises(Exception, match="(?i)too large"):
         tiny_model.save_pretrained(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
