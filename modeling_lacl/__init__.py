@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .modeling_lacl import LaclForTokenClassification, LaclModel, LaclOutput, LaclPreTrainedModel
     from .pipeline_lacl import LaclPipeline
     from .trainer import LaclTrainer
+    from .type_changes import add_types, remove_types
 
 __version__ = "0.1.0"
 
@@ -31,7 +32,9 @@ _MODULES = {
     "LaclTrainer": "trainer",
     "LaclTrainingArguments": "arguments",
     "adapt": "adaptation",
+    "add_types": "type_changes",
     "read_dataset": "data",
+    "remove_types": "type_changes",
 }
 
 __all__ = [
@@ -45,7 +48,9 @@ __all__ = [
     "LaclTrainer",
     "LaclTrainingArguments",
     "adapt",
+    "add_types",
     "read_dataset",
+    "remove_types",
 ]
 
 
