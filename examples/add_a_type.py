@@ -1,0 +1,18 @@
+"""A further type for a model that is in use, and one less: without training, in the time of one pass."""
+
+from modeling_lacl import LaclForTokenClassification, adapt, add_types, remove_types
+
+support = [
+    {"tokens": ["Lena", "Voss", "lives", "in", "Oslo"], "ner_tags": ["person", "person", "O", "O", "city"]},
+    {"tokens": ["Tom", "Hale", "went", "to", "Lima"], "ner_tags": ["person", "person", "O", "O", "city"]},
+]
+model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+ner = adapt(model, model.tokenizer, support)
+
+more = [{"tokens": ["She", "flew", "a", "Boeing", "737"], "ner_tags": ["O", "O", "O", "plane", "plane"]}]
+ner = add_types(ner, ner.tokenizer, more, label_names={"plane": "type of airplane"})
+text = "Ana Ruiz flew a Cessna 172 to Quito."
+print([(entity["word"], entity["entity_group"]) for entity in ner.predict(text)])
+
+ner = remove_types(ner, ["person"])
+print([(entity["word"], entity["entity_group"]) for entity in ner.predict(text)])

@@ -1,0 +1,15 @@
+"""Entity types by their names alone, through the pipeline of transformers."""
+
+from transformers import pipeline
+
+from modeling_lacl import LaclForTokenClassification
+
+model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+ner = pipeline("few-shot-ner", model=model)
+
+text = "Ana Ruiz flew from Quito to the Berlin Marathon, which Siemens sponsors."
+for entity in ner(text, labels=["person", "city", "company", "sports event"], threshold=0.5):
+    print(f"{entity['word']}: {entity['entity_group']}")
+
+# A label may have other words than its name; they are what the model reads.
+print(ner(text, labels={"GPE": "country or city"}))
