@@ -191,8 +191,8 @@ def to_markdown(results: list[dict[str, Any]], plan: Mapping[str, Any], machine:
         lines += ["| threshold | " + " | ".join(columns) + " | mean |"]
         lines += ["|---:|" + "---:|" * (len(columns) + 1)]
         for threshold in plan["thresholds"]:
-            means = [stopped(of(results, *place, dropout), threshold, way) for place in places]
-            cells = " | ".join(f"{mean:.1f}" for mean in [*means, np.mean(means)])
+            scores = [stopped(of(results, *place, dropout), threshold, way) for place in places]
+            cells = " | ".join(f"{score:.1f}" for score in [*scores, float(np.mean(scores))])
             lines.append(f"| {threshold} | {cells} |")
     lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
     return "\n".join(lines).strip() + "\n"
