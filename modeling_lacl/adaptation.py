@@ -32,9 +32,9 @@ from .prompts import split_prompt
 from .support import encode_support, tokenize_support
 from .trainer import LaclTrainer
 
-ENOUGH = 0.6
+ENOUGH = 0.1
 """Context–label loss at which adapting ends, chosen on development data (see docs/method.md)."""
-MOST_STEPS = 24
+MOST_STEPS = 40
 """Optimiser steps at which adapting ends otherwise."""
 MOST_EPOCHS = 3
 """Passes over a support set so large that they take more steps than that."""
@@ -49,7 +49,7 @@ def adapt(
     steps: int | None = None,
     learning_rate: float = 5e-5,
     batch_size: int = 32,
-    dropout: float | None = 0.4,
+    dropout: float | None = None,
     seed: int = 0,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> LaclForTokenClassification:
@@ -66,12 +66,11 @@ def adapt(
             rule where a type has none.
         steps: Optimiser steps; 0 only encodes the support set. By default adapting ends when the model tells
             the types of the examples by their names: when the context–label loss, a mean over one pass, is
-            below 0.6; at the latest after 24 steps or three passes, whichever takes more steps.
+            below 0.1; at the latest after 40 steps or three passes, whichever takes more steps.
         learning_rate: Of AdamW, constant.
         batch_size: Sentences a step; a smaller support set is one batch.
         dropout: Probability, in [0, 1), of all dropout layers while fine-tuning; None leaves them as they
-            are. More than encoders are pretrained with: it keeps the model from learning a handful of
-            sentences by heart.
+            are.
         seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
         callbacks: Of the trainer that fine-tunes, as transformers knows them: to log, to watch, to stop.
 
