@@ -93,7 +93,7 @@ class DataArguments:
     type_names: str | None = field(
         default=None,
         metadata=_help(
-            "Natural-language names of the types: few_nerd, gum, wnut17, or a YAML file; by rule otherwise."
+            "Natural-language names of the types: few_nerd, ontonotes, …, or a YAML file; by rule otherwise."
         ),
     )
     coarse_names: str | None = field(
