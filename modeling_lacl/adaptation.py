@@ -88,7 +88,7 @@ def adapt(
         raise ValueError(f"dropout is {dropout}: give a probability from 0 to below 1")
     dataset = support_dataset(support)
     types = entity_types(dataset)
-    names = _names_of(types, label_names)
+    names = names_of(types, label_names)
     adapted = copy.deepcopy(model)
     adapted.tokenizer = tokenizer
     adapted.set_labels(types, names)
@@ -123,7 +123,7 @@ def support_dataset(support: str | Path | Dataset | Iterable[Mapping[str, Any]])
     return dataset
 
 
-def _names_of(types: list[str], label_names: str | Path | Mapping[str, str] | None) -> dict[str, str]:
+def names_of(types: list[str], label_names: str | Path | Mapping[str, str] | None) -> dict[str, str]:
     """The given names of these types. A map shipped for a corpus may name more types than there are."""
     if label_names is None:
         return {}
