@@ -140,7 +140,11 @@ def evaluate_episodes(
     done = _finished(file, json.loads(json.dumps(settings)))
     number = target.number if recipe.limit is None else min(target.number, recipe.limit)
     pending = [index for index in range(number) if index not in done]
-    source = _published(path, target, pending) if dataset is None else _drawn(dataset, target, pending)
+    source = (
+        published_episodes(path, target, pending)
+        if dataset is None
+        else drawn_episodes(dataset, target, pending)
+    )
     with (
         file.open("a", encoding="utf-8") as lines,
         tqdm(desc=target.name, total=number, initial=number - len(pending), unit="episode") as progress,
@@ -172,8 +176,16 @@ def evaluate_episodes(
 
 
 @dataclass(frozen=True)
-class _Episode:
-    """Types, sentences to adapt on, sentences to tag, and apart from them their tags."""
+class EpisodeSentences:
+    """One episode.
+
+    Attributes:
+        number: Its number.
+        types: Its entity types.
+        support: Sentences to adapt on, as from `read_dataset`.
+        query: Sentences to tag, as lists of words.
+        gold: Their BIO tags, apart from them.
+    """
 
     number: int
     types: list[str]
@@ -182,7 +194,9 @@ class _Episode:
     gold: list[list[str]]
 
 
-def _drawn(dataset: Dataset, target: EpisodeTarget, pending: Sequence[int]) -> Iterator[_Episode]:
+def drawn_episodes(
+    dataset: Dataset, target: EpisodeTarget, pending: Sequence[int]
+) -> Iterator[EpisodeSentences]:
     """Episodes drawn by the rule; each depends on the seed and its number alone."""
     types, names = entity_types(dataset), tag_names(dataset)
     counts = count_entities(to_io(dataset, types), len(types) + 1)
@@ -196,12 +210,14 @@ def _drawn(dataset: Dataset, target: EpisodeTarget, pending: Sequence[int]) -> I
         drawn = draw_episode(counts, target.n_way, target.k_shot, target.q_shot, generator)
         chosen = [types[label - 1] for label in drawn.types]
         support = _support([tokens[row] for row in drawn.support], map(bio, drawn.support), chosen)
-        yield _Episode(
+        yield EpisodeSentences(
             number, chosen, support, [tokens[row] for row in drawn.query], [bio(row) for row in drawn.query]
         )
 
 
-def _published(path: Path, target: EpisodeTarget, pending: Sequence[int]) -> Iterator[_Episode]:
+def published_episodes(
+    path: Path, target: EpisodeTarget, pending: Sequence[int]
+) -> Iterator[EpisodeSentences]:
     """The episodes of a file, in its order."""
     if not pending:
         return
@@ -215,7 +231,7 @@ def _published(path: Path, target: EpisodeTarget, pending: Sequence[int]) -> Ite
                     f"{target.n_way}; set 'n_way' and 'k_shot' as the file's name tells"
                 )
             support = _support(one.support, to_bio(one.support_labels, "IO"), one.types)
-            yield _Episode(number, one.types, support, one.query, to_bio(one.query_labels, "IO"))
+            yield EpisodeSentences(number, one.types, support, one.query, to_bio(one.query_labels, "IO"))
         if number == pending[-1]:
             return
     raise LaclDataError(
@@ -231,7 +247,7 @@ def _support(tokens: Iterable[list[str]], tags: Iterable[list[str]], types: list
 
 
 def _evaluate(
-    episode: _Episode, tagger: Tagger, label_names: Mapping[str, str], seconds_before: float
+    episode: EpisodeSentences, tagger: Tagger, label_names: Mapping[str, str], seconds_before: float
 ) -> EpisodeCounts:
     start = time.perf_counter()
     tags = tagger.tag(episode.support, label_names, episode.query)
