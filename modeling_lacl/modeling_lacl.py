@@ -369,7 +369,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
                 )
             logits = None
             if own_labels and self.has_support and labels is None:
-                logits = self._support_similarity(mean, variance)
+                logits = self.support_similarity(mean, variance)
                 if similarity is None:
                     logits = logits.log_softmax(-1)
                 else:
@@ -425,7 +425,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         similarity = total / number.clamp_min(1)
         return similarity.masked_fill(number == 0, torch.finfo(similarity.dtype).min), (number > 0).squeeze(1)
 
-    def _support_similarity(self, mean: Tensor, variance: Tensor) -> Tensor:
+    def support_similarity(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """`(B, L, K)` similarity of tokens `(B, L, d)` to each label's support tokens or prototype."""
         num_labels = len(self.config.id2label or ())
         tokens = (mean.flatten(0, 1), variance.flatten(0, 1))
         support = (self.support_mean.to(mean.dtype), self.support_variance.to(mean.dtype))

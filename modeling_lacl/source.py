@@ -13,14 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Features, List
+from datasets import Dataset
 from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback, set_seed
 
 from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
 from .baselines import model_class
 from .checkpoint import publish
-from .data import entity_types, label_names_for, load_label_names, read_dataset, to_io, tokenize_dataset
-from .data.labels import tag_names
+from .data import (
+    entity_types,
+    label_names_for,
+    load_corpus,
+    load_label_names,
+    read_dataset,
+    to_io,
+    tokenize_dataset,
+)
+from .data.labels import keep_types
 from .decoding import estimate_transitions
 from .encoder import resolve_encoder
 from .episodes import count_entities
@@ -114,26 +122,28 @@ def train_source(
 
 
 def read_source(data_args: DataArguments) -> SourceData:
-    """Reads the training file and sets the sentences with held-out types apart.
+    """Reads the training file or corpus and sets the sentences with held-out types apart.
 
     Raises:
-        ValueError: a held-out type that the file does not have, or no type left to train on.
+        ValueError: a type that the file does not have, or none left to train on.
         LaclDataError: the file cannot be read.
     """
-    dataset = read_dataset(
-        data_args.train_file,
-        format=data_args.data_format,
-        token_column=_column(data_args.token_column),
-        tag_column=_column(data_args.tag_column),
-        encoding=data_args.encoding,
-    )
+    if data_args.corpus:
+        dataset = load_corpus(data_args.corpus, data_args.train_file, splits=["train"])["train"]
+    else:
+        dataset = read_dataset(
+            data_args.train_file,
+            format=data_args.data_format,
+            token_column=_column(data_args.token_column),
+            tag_column=_column(data_args.tag_column),
+            encoding=data_args.encoding,
+        )
+    if data_args.train_types:
+        _check_types("train_types", data_args.train_types, dataset, data_args.train_file)
+        dataset = keep_types(dataset, list(dict.fromkeys(data_args.train_types)))
     everything = entity_types(dataset)
     held_out_types = list(dict.fromkeys(data_args.held_out_types))
-    for name in held_out_types:
-        if name not in everything:
-            close = difflib.get_close_matches(name, everything, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"its types are {', '.join(everything)}"
-            raise ValueError(f"held_out_types: {data_args.train_file} has no type {name!r}; {hint}")
+    _check_types("held_out_types", held_out_types, dataset, data_args.train_file)
     counts = count_entities(to_io(dataset, everything), len(everything) + 1)
     is_held_out = counts[:, [everything.index(name) + 1 for name in held_out_types]].any(axis=1)
     # A type that is found beside held-out types only has no sentence left to train on.
@@ -155,19 +165,6 @@ def read_source(data_args: DataArguments) -> SourceData:
         label_names=label_names_for([*types, *held_out_types], data_args.type_names),
         coarse_names={name: coarse for name, coarse in coarse_names.items() if name in types},
     )
-
-
-def keep_types(dataset: Dataset, types: Sequence[str]) -> Dataset:
-    """The sentences of a dataset from `read_dataset` with `types` alone; every other type becomes outside."""
-    names = ["O", *(f"{prefix}-{name}" for name in types for prefix in "BI")]
-    ids = {name: index for index, name in enumerate(names)}
-    lookup = [ids.get(name, 0) for name in tag_names(dataset)]
-
-    def rename(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {"ner_tags": [[lookup[tag] for tag in tags] for tags in rows["ner_tags"]]}
-
-    features = Features({**dataset.features, "ner_tags": List(ClassLabel(names=names))})
-    return dataset.map(rename, batched=True, features=features, desc="Holding out types")
 
 
 def clear_output_dir(training_args: LaclTrainingArguments) -> None:
@@ -216,6 +213,15 @@ def _resume(training_args: LaclTrainingArguments) -> str | bool | None:
     """`last` and `true` mean the last checkpoint in `output_dir`; anything else is a path."""
     given = training_args.resume_from_checkpoint
     return True if str(given).lower() in ("last", "true") else given
+
+
+def _check_types(argument: str, types: Sequence[str], dataset: Dataset, file: str) -> None:
+    known = entity_types(dataset)
+    for name in types:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"its types are {', '.join(known)}"
+            raise ValueError(f"{argument}: {file} has no type {name!r}; {hint}")
 
 
 def _column(given: str | None) -> int | str | None:

@@ -60,7 +60,7 @@ def read_record(
             f"{place}: no {wanted} among the keys {sorted(map(str, record))}; write {_SHAPES}"
         )
     if is_text:
-        tokens, tags = _from_spans(without_surrogates(record[token_key]), record[tag_key], place)
+        tokens, tags = words_from_spans(without_surrogates(record[token_key]), record[tag_key], place)
     else:
         tokens, tags = _from_tags(record[token_key], record[tag_key], id2label, place)
     document_key = _first_key(record, DOCUMENT_COLUMNS)
@@ -117,7 +117,7 @@ def _tag_name(tag: Any, position: int, id2label: Mapping[int, str] | None, place
     raise LaclDataError(f"{place}: tag {position} is {tag!r}, not a name; write it as 'O' or 'B-person'")
 
 
-def _from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list[str]]:
+def words_from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list[str]]:
     """Words of the text, split at the borders of spans too, and their BIO tags."""
     entities = _checked_spans(text, spans, place)
     words = np.array(split_words(text), dtype=np.int64).reshape(-1, 2)
