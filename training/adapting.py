@@ -33,7 +33,7 @@ from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.arguments import parse_arguments
 from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
 from modeling_lacl.data.labels import tag_names
-from modeling_lacl.decoding import expand_transitions, viterbi
+from modeling_lacl.decoding import combine_scores, expand_transitions, viterbi
 from modeling_lacl.evaluation import entity_scores
 from modeling_lacl.evaluation.report import describe_machine, write_whole
 from modeling_lacl.prediction import word_scores
@@ -124,18 +124,22 @@ def follow(
     names = tag_names(validation.dataset)
     gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
 
-    # All weights at one dropout, since each is a further pass over the sentences.
-    weights = plan["label_weights"] if dropout == plan["dropout"] else [plan["label_weight"]]
-
     def score(adapted: LaclForTokenClassification) -> dict[str, float]:
         learner = with_own_labels(adapted)
         learner.config.viterbi = False
         learner.set_support(*encode_support(learner, model.tokenizer, support))
         types = list(learner.config.id2label.values())[1:]
+
+        def scores_at(label_weight: float) -> list[Tensor]:
+            learner.config.label_weight = label_weight
+            return word_scores(learner, model.tokenizer, rows["tokens"])
+
+        # Two passes serve every weight: by the names alone, and by the support alone.
+        by_names, by_support = scores_at(1.0), scores_at(0.0)
         found: dict[str, float] = {}
-        for weight in weights:
-            learner.config.label_weight = weight
-            scores = word_scores(learner, model.tokenizer, rows["tokens"])
+        for weight in plan["label_weights"]:
+            pairs = zip(by_names, by_support, strict=True)
+            scores = [combine_scores(names, support, weight) for names, support in pairs]
             tags = io_to_bio([row.argmax(1).tolist() for row in scores], types)
             found[f"names {weight}"] = 100 * entity_scores(gold, tags)["f1"]
             for power in plan["transition_powers"] if weight == plan["label_weight"] else []:
