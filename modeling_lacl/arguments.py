@@ -102,6 +102,16 @@ class DataArguments:
             "Name of each type's coarse group, for coarse_probability: few_nerd_coarse or a YAML file."
         ),
     )
+    dataset_name: str | None = field(
+        default=None, metadata=_help("What the data are called, on the Hub or not; for the model card.")
+    )
+    language: str | None = field(
+        default=None, metadata=_help("Code of the language of the data, such as en; for the model card.")
+    )
+    license: str | None = field(
+        default=None,
+        metadata=_help("Licence of the model, as the data demand it, such as cc-by-sa-4.0; for its card."),
+    )
     held_out_types: list[str] = field(
         default_factory=list,
         metadata=_help(

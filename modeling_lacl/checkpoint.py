@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import tempfile
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ ENTRY_FILE = "auto_lacl.py"
 class SelfContainedModel(PreTrainedModel):
     """A model whose saved folder needs neither this package nor another folder."""
 
+    card_facts: Any = None
+    """What the package, where it is installed, says of the model's making on its card."""
+
     _tokenizer: Any = None
 
     def save_pretrained(  # type: ignore[override]  # the arguments that it passes on are not named again
@@ -33,6 +38,8 @@ class SelfContainedModel(PreTrainedModel):
         **kwargs: Any,
     ) -> None:
         """Saves weights, configuration, tokenizer and code, so that the checkpoint stands on its own.
+
+        Where the package is installed, also the model card; one that somebody has changed stays.
 
         The files are written beside their place and then moved there, `config.json`, without which nothing
         loads the folder, last: a broken save leaves no half checkpoint.
@@ -56,7 +63,24 @@ class SelfContainedModel(PreTrainedModel):
                 return
             self._save_tokenizer(unfinished)
             write_code(unfinished)
+            if hasattr(type(self), "tokenizer") and (cards := of_the_package("model_card")) is not None:
+                cards.save_card(self, unfinished, folder)
             publish(unfinished, folder, kwargs.get("variant"))
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Uploads the checkpoint, as every `push_to_hub`, with its code and its card in one commit.
+
+        Args:
+            repo_id: `NAME` or `OWNER/NAME`; made if it is not there.
+            **kwargs: As for every `push_to_hub`: `commit_message`, `private`, `token`, `revision`, …
+
+        Raises:
+            OSError: It did not work; says why, and what to do.
+        """
+        hub = of_the_package("hub")
+        return (
+            super().push_to_hub(repo_id, **kwargs) if hub is None else hub.push_model(self, repo_id, **kwargs)
+        )
 
     def _save_tokenizer(self, folder: Path) -> None:
         if not hasattr(type(self), "tokenizer") or (self._tokenizer is None and not self.name_or_path):
@@ -70,6 +94,12 @@ class SelfContainedModel(PreTrainedModel):
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.save_pretrained(folder)
+
+
+def of_the_package(name: str) -> Any:
+    """A module of the installed package that does not travel; None for a checkpoint's own code."""
+    module = f"{__package__}.{name}"
+    return None if find_spec(module) is None else import_module(module)
 
 
 def code_files() -> list[Path]:

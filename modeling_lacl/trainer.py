@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +23,11 @@ from transformers.trainer_utils import speed_metrics
 from transformers.training_args import ParallelMode
 
 from .arguments import LaclTrainingArguments
+from .card_facts import CardFacts
+from .card_training import facts_of_training
 from .collator import LabelSet, LaclDataCollator
 from .episodes import EpisodeBatchSampler
+from .model_card import known_facts, save_card
 from .modeling_lacl import LaclForTokenClassification
 from .trainer_callbacks import EpochStart, LogWindow, Stopwatch
 from .validation import FewShotValidation
@@ -38,8 +43,10 @@ class LaclTrainer(Trainer):
     scores on types that are not trained on, see `FewShotValidation`; so `metric_for_best_model="f1"`,
     `EarlyStoppingCallback` and `load_best_model_at_end` work on few-shot F1.
 
+    Every save writes the model card, from `card_facts` and what the trainer itself knows.
+
     Args:
-        model: the model, whose own label set is that of `train_dataset`.
+        model: the model, whose own label set is that of `train_dataset`; None with `model_init`.
         args: the arguments.
         train_dataset: rows from `tokenize_dataset`, with labels numbered as in `model.config.label2id`.
         eval_dataset: sentences from `read_dataset` over held-out types, or several such by name.
@@ -47,7 +54,8 @@ class LaclTrainer(Trainer):
         data_collator: by default a `LaclDataCollator` over the model's labels, as `args` describes it.
         coarse_names: type -> name of its coarse group, for `args.coarse_probability`.
         eval_label_names: natural-language names of held-out types; by rule where a type has none.
-        **kwargs: passed on to `Trainer`.
+        card_facts: what is known of the training data, for the model card.
+        **kwargs: passed on to `Trainer`: `callbacks`, `model_init`, …
     """
 
     args: LaclTrainingArguments
@@ -55,7 +63,7 @@ class LaclTrainer(Trainer):
 
     def __init__(
         self,
-        model: LaclForTokenClassification,
+        model: LaclForTokenClassification | None,
         args: LaclTrainingArguments,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | Mapping[str, Dataset] | None = None,
@@ -64,11 +72,12 @@ class LaclTrainer(Trainer):
         data_collator: Any = None,
         coarse_names: Mapping[str, str] | None = None,
         eval_label_names: Mapping[str, str] | None = None,
+        card_facts: CardFacts | None = None,
         **kwargs: Any,
     ) -> None:
-        tokenizer = processing_class if processing_class is not None else model.tokenizer
-        if data_collator is None:
-            data_collator = default_collator(model, args, tokenizer, coarse_names)
+        tokenizer = processing_class
+        if tokenizer is None and model is not None:
+            tokenizer = model.tokenizer
         super().__init__(
             model=model,
             args=args,
@@ -78,7 +87,16 @@ class LaclTrainer(Trainer):
             processing_class=tokenizer,
             **kwargs,
         )
-        self.tokenizer = tokenizer
+        if tokenizer is None:  # of the first model that `model_init` made
+            tokenizer = self.processing_class = self.callback_handler.processing_class = self.model.tokenizer
+        self.tokenizer: PreTrainedTokenizerBase = tokenizer
+        self._coarse_names = coarse_names
+        self._own_collator = data_collator is None
+        self._renew_collator(self.model)
+        if card_facts is None:
+            source = known_facts(self.model)
+            card_facts = CardFacts() if source is None else source.inherited()
+        self.card_facts = card_facts
         self.eval_label_names = eval_label_names
         # The loss is a mean over a batch: the Trainer divides it by the number of accumulated batches.
         self.model_accepts_loss_kwargs = False
@@ -93,6 +111,17 @@ class LaclTrainer(Trainer):
         ):
             if dataset is not None:
                 self._validation(dataset)
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """A fresh model, and a collator for its labels and for the arguments of the trial."""
+        model = super().call_model_init(trial)
+        if hasattr(self, "_own_collator"):
+            self._renew_collator(model)
+        return model
+
+    def _renew_collator(self, model: Any) -> None:
+        if self._own_collator:
+            self.data_collator = default_collator(model, self.args, self.tokenizer, self._coarse_names)
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of sentences at random, or, with `sampling="episodes"`, one episode each.
@@ -245,6 +274,54 @@ class LaclTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def create_model_card(  # type: ignore[override]
+        self,
+        language: str | list[str] | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Writes the model card into `args.output_dir`; one there that somebody has changed stays.
+
+        Args:
+            language: codes of the languages of the training data.
+            license: identifier of the model's licence.
+            tags: tags for the Hub beside the usual ones.
+            model_name: what the model is called; by default as the folder, or the repository.
+            finetuned_from: name of the model that it was made from.
+            dataset_tags: names on the Hub of the training data.
+            dataset: further names of it.
+            **kwargs: `tasks` and `dataset_args`, which are known and not needed.
+        """
+        facts = self.card_facts
+        self.card_facts = replace(
+            facts,
+            language=_list(language) or facts.language,
+            license=license or facts.license,
+            tags=list(dict.fromkeys([*facts.tags, *_list(tags)])),
+            name=model_name or facts.name,
+            source=finetuned_from or facts.source,
+            datasets=[*_list(dataset_tags), *_list(dataset)] or facts.datasets,
+        )
+        if self.is_world_process_zero():
+            folder = Path(str(self.args.output_dir))
+            folder.mkdir(parents=True, exist_ok=True)
+            save_card(self.model_with_facts(), folder)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        self.model_with_facts()
+        super()._save(output_dir, state_dict)
+
+    def model_with_facts(self) -> LaclForTokenClassification:
+        """The model, which knows what its card says."""
+        model: Any = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        model.card_facts = facts_of_training(self)
+        return model  # type: ignore[no-any-return]
+
     def _validation(self, dataset: Dataset) -> FewShotValidation:
         if id(dataset) not in self._validations:
             validation = FewShotValidation(
@@ -290,6 +367,10 @@ def default_collator(
         max_prompt_length=config.max_prompt_length,
         seed=args.seed if args.data_seed is None else args.data_seed,
     )
+
+
+def _list(value: str | list[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
 
 
 def _not_finite(parts: Mapping[str, Tensor], step: int) -> str:
