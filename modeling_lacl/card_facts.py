@@ -1,4 +1,4 @@
-"""What a model card says that the model itself does not tell: how it was made, and what was measured on it."""
+"""What a model card says that the model itself does not tell: how it was made, what was measured on it."""
 
 from __future__ import annotations
 
@@ -106,10 +106,10 @@ class CardFacts:
         return json.dumps(values, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> CardFacts | None:
+    def from_file(cls, file: str | Path) -> CardFacts | None:
         """What stands in the file beside a card; None if there is none, or none that this version reads."""
         try:
-            values = json.loads((Path(folder) / FACTS_FILE).read_text(encoding="utf-8"))
+            values = json.loads(Path(file).read_text(encoding="utf-8"))
             known = {entry.name for entry in fields(cls)}
             facts = cls(**{key: value for key, value in values.items() if key in known})
             facts.results = [Measured(**result) for result in values.get("results", [])]
@@ -164,7 +164,7 @@ def fingerprint(model: LaclForTokenClassification) -> str:
 
 
 def with_data(facts: CardFacts, dataset: Dataset, types: Iterable[str]) -> CardFacts:
-    """Adds number of sentences, number of entities and examples of these types, from `read_dataset`'s data."""
+    """Adds the numbers of sentences and entities, and examples of these types, of `read_dataset` data."""
     names = tag_names(dataset)
     counts = dict.fromkeys(types, 0)
     examples: dict[str, list[str]] = {name: [] for name in counts}

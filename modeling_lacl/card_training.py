@@ -40,7 +40,8 @@ def facts_of_training(trainer: LaclTrainer) -> CardFacts:
     model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     told = trainer.card_facts
     if not told.examples and trainer.train_dataset is not None:
-        told = with_rows(told, trainer.train_dataset, trainer.tokenizer, model.config.id2label)
+        rows: Any = trainer.train_dataset
+        told = with_rows(told, rows, trainer.tokenizer, model.config.id2label)
     names = (*_ARGUMENTS, *(_OF_EPISODES if args.sampling == "episodes" else ()))
     hyperparameters: dict[str, Any] = {name: _plain(getattr(args, name, None)) for name in names}
     hyperparameters |= {

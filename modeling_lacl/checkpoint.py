@@ -20,6 +20,7 @@ logger = logging.get_logger(__name__)
 
 CONFIG_FILE = "config.json"
 ENTRY_FILE = "auto_lacl.py"
+_FOR_THE_HUB = ("push_to_hub", "repo_id", "commit_message", "private", "create_pr", "token")
 
 
 class SelfContainedModel(PreTrainedModel):
@@ -48,8 +49,9 @@ class SelfContainedModel(PreTrainedModel):
             save_directory: The folder; made if it is not there. Its other files stay.
             is_main_process: Whether this process writes, in distributed training.
             state_dict: Weights other than the model's own.
-            **kwargs: As for every `save_pretrained`: `max_shard_size`, `variant`, …
+            **kwargs: As for every `save_pretrained`: `max_shard_size`, `variant`, `push_to_hub`, …
         """
+        to_hub = {key: kwargs.pop(key) for key in _FOR_THE_HUB if key in kwargs}
         folder = Path(save_directory)
         if is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
@@ -66,8 +68,10 @@ class SelfContainedModel(PreTrainedModel):
             if hasattr(type(self), "tokenizer") and (cards := of_the_package("model_card")) is not None:
                 cards.save_card(self, unfinished, folder)
             publish(unfinished, folder, kwargs.get("variant"))
+        if to_hub.pop("push_to_hub", False):
+            self.push_to_hub(to_hub.pop("repo_id", folder.name), **to_hub)
 
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:  # type: ignore[override]
         """Uploads the checkpoint, as every `push_to_hub`, with its code and its card in one commit.
 
         Args:

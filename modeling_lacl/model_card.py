@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from huggingface_hub.repocard import REGEX_YAML_BLOCK
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 from .card_facts import FACTS_FILE, CardFacts, Measured, fingerprint
 from .configuration_lacl import LaclConfig, hub_name
@@ -96,6 +95,12 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
+def stated_license(text: str) -> str | None:
+    """The licence that a card states if it has metadata alone; empty without one, None if it has a text."""
+    card = ModelCard(text)
+    return None if card.text.strip() else str(card.data.get("license") or "")
+
+
 def facts_of(model: LaclForTokenClassification) -> CardFacts:
     """What is known of a model as it is now.
 
@@ -123,9 +128,14 @@ def known_facts(model: LaclForTokenClassification) -> CardFacts | None:
             license=data.license,
             datasets=_list(data.datasets),
         )
-    if name and Path(name).is_dir():
-        return CardFacts.from_folder(name)
-    return CardFacts(repo_id=name) if hub_name(name) else None
+    if not name:
+        return None
+    try:
+        file = cached_file(name, FACTS_FILE, **model._tokenizer_arguments)
+    except OSError:  # no such file, or no way to it
+        file = None
+    facts = None if file is None else CardFacts.from_file(file)
+    return CardFacts(repo_id=name) if facts is None and hub_name(name) else facts
 
 
 def card_text(config: LaclConfig, facts: CardFacts) -> str:
@@ -147,17 +157,11 @@ def card_text(config: LaclConfig, facts: CardFacts) -> str:
         text=json.dumps(TEXT),
         adapted=bool(settings.support_size),
         can_predict=bool(labels) and bool(settings.use_prompts or settings.support_size),
-        labels_table=_table(
-            ["label", "name", "entities", "examples"], _label_rows(settings, labels, facts), [2]
-        ),
-        results_table=_table(
-            ["data", "examples", "F1", "sd", "precision", "recall"], _scores(facts), range(2, 6)
-        ),
-        types_table=_table(["data", "examples", "type", "F1"], _scores_by_type(facts), [3]),
-        hows=list(
-            dict.fromkeys(f"{one.dataset}, {one.shots}: {one.how}" for one in facts.results if one.how)
-        ),
-        curve_table=_table(*_curve(facts)),
+        labels_table=_label_table(settings, labels, facts),
+        results_table=_result_table(facts),
+        types_table=_type_table(facts),
+        hows=[f"{_cell(one.dataset)}, {one.shots}: {one.how}" for one in facts.results if one.how],
+        curve_table=_curve_table(facts),
         hyperparameters=[(key, _code(value)) for key, value in facts.hyperparameters.items()],
         options=[(key, _code(getattr(settings, key))) for key in _OPTIONS],
     )
@@ -249,9 +253,9 @@ def _metadata(facts: CardFacts, encoder: str | None, name: str) -> ModelCardData
     )
 
 
-def _label_rows(config: Any, labels: Sequence[str], facts: CardFacts) -> list[list[str]]:
+def _label_table(config: Any, labels: Sequence[str], facts: CardFacts) -> str:
     names = config.label_names or {}
-    return [
+    rows = [
         [
             _cell(label),
             _cell(names.get(label, "")),
@@ -260,24 +264,27 @@ def _label_rows(config: Any, labels: Sequence[str], facts: CardFacts) -> list[li
         ]
         for label in labels
     ]
+    return _table(["label", "name", "entities", "examples"], rows, [2])
 
 
-def _scores(facts: CardFacts) -> list[list[str]]:
-    return [
+def _result_table(facts: CardFacts) -> str:
+    rows = [
         [_cell(one.dataset), one.shots, *map(percent, (one.f1, one.deviation, one.precision, one.recall))]
         for one in facts.results
     ]
+    return _table(["data", "examples", "F1", "sd", "precision", "recall"], rows, range(2, 6))
 
 
-def _scores_by_type(facts: CardFacts) -> list[list[str]]:
-    return [
+def _type_table(facts: CardFacts) -> str:
+    rows = [
         [_cell(one.dataset), one.shots, _cell(name), percent(f1)]
         for one in facts.results
         for name, f1 in one.per_type_f1.items()
     ]
+    return _table(["data", "examples", "type", "F1"], rows, [3])
 
 
-def _curve(facts: CardFacts) -> tuple[list[str], list[list[str]], Sequence[int]]:
+def _curve_table(facts: CardFacts) -> str:
     with_f1 = any("f1" in row for row in facts.curve)
     rows = [
         [
@@ -287,11 +294,10 @@ def _curve(facts: CardFacts) -> tuple[list[str], list[list[str]], Sequence[int]]
         ]
         for row in facts.curve
     ]
-    return ["step", "loss", *(["F1"] if with_f1 else [])], rows, range(3)
+    return _table(["step", "loss", *(["F1"] if with_f1 else [])], rows, range(3))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    # Cells are escaped already; a table escapes the bar itself.
     return "\n".join(markdown_table(header, rows, numbers)) if rows else ""
 
 
@@ -311,8 +317,3 @@ def _list(value: Any) -> list[str]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def without_text(text: str) -> bool:
-    """Whether a card has metadata alone, as the Hub makes one when a repository is made on its site."""
-    return not REGEX_YAML_BLOCK.sub("", text, count=1).strip()

@@ -60,9 +60,10 @@ def train_source(
 ) -> LaclForTokenClassification:
     """Trains a model on source data and saves it to `training_args.output_dir`.
 
-    The folder gets the model with its tokenizer and its card, `metrics.json` and `trainer_state.json` when training is
-    through, and `checkpoint-<step>` folders on the way, from which `resume_from_checkpoint` goes on. A folder
-    that holds a `config.json` holds a whole checkpoint: that file is moved there last.
+    The folder gets the model with its tokenizer and its card, `metrics.json` and `trainer_state.json` when
+    training is through, and `checkpoint-<step>` folders on the way, from which `resume_from_checkpoint` goes
+    on. A folder that holds a `config.json` holds a whole checkpoint: that file is moved there last. With
+    `push_to_hub`, all but what is pickled is uploaded as well, in one commit.
 
     Args:
         model_args: the encoder and the options of the model.
@@ -76,6 +77,7 @@ def train_source(
     Raises:
         ValueError: the arguments do not go together, or `output_dir` is not empty (see
             `overwrite_output_dir`).
+        OSError: the Hub could not be reached or refused the upload, with `push_to_hub`; what was saved stays.
         LaclDataError: the data cannot be read.
         FloatingPointError: the loss became NaN or infinite; nothing is saved over.
     """
@@ -112,6 +114,8 @@ def train_source(
         metrics.update(trainer.evaluate())
     if training_args.should_save:
         _save(trainer, metrics)
+        if training_args.push_to_hub and trainer.is_world_process_zero():
+            trainer.upload()
     trainer.accelerator.wait_for_everyone()
     return model
 

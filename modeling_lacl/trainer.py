@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +14,6 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import (
     DataCollatorForTokenClassification,
     PreTrainedTokenizerBase,
-    Trainer,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import speed_metrics
@@ -24,18 +21,18 @@ from transformers.training_args import ParallelMode
 
 from .arguments import LaclTrainingArguments
 from .card_facts import CardFacts
-from .card_training import facts_of_training
 from .collator import LabelSet, LaclDataCollator
 from .episodes import EpisodeBatchSampler
-from .model_card import known_facts, save_card
+from .model_card import known_facts
 from .modeling_lacl import LaclForTokenClassification
 from .trainer_callbacks import EpochStart, LogWindow, Stopwatch
+from .trainer_hub import HubTrainer
 from .validation import FewShotValidation
 
 LOSS_PARTS = ("context_context_loss", "context_label_loss")
 
 
-class LaclTrainer(Trainer):
+class LaclTrainer(HubTrainer):
     """Trains a `LaclForTokenClassification`, on source data or on a support set.
 
     Logs, beside what `Trainer` logs, the parts of the loss (means since the last log) and `tokens_per_second`
@@ -274,54 +271,6 @@ class LaclTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def create_model_card(  # type: ignore[override]
-        self,
-        language: str | list[str] | None = None,
-        license: str | None = None,
-        tags: str | list[str] | None = None,
-        model_name: str | None = None,
-        finetuned_from: str | None = None,
-        dataset_tags: str | list[str] | None = None,
-        dataset: str | list[str] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Writes the model card into `args.output_dir`; one there that somebody has changed stays.
-
-        Args:
-            language: codes of the languages of the training data.
-            license: identifier of the model's licence.
-            tags: tags for the Hub beside the usual ones.
-            model_name: what the model is called; by default as the folder, or the repository.
-            finetuned_from: name of the model that it was made from.
-            dataset_tags: names on the Hub of the training data.
-            dataset: further names of it.
-            **kwargs: `tasks` and `dataset_args`, which are known and not needed.
-        """
-        facts = self.card_facts
-        self.card_facts = replace(
-            facts,
-            language=_list(language) or facts.language,
-            license=license or facts.license,
-            tags=list(dict.fromkeys([*facts.tags, *_list(tags)])),
-            name=model_name or facts.name,
-            source=finetuned_from or facts.source,
-            datasets=[*_list(dataset_tags), *_list(dataset)] or facts.datasets,
-        )
-        if self.is_world_process_zero():
-            folder = Path(str(self.args.output_dir))
-            folder.mkdir(parents=True, exist_ok=True)
-            save_card(self.model_with_facts(), folder)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        self.model_with_facts()
-        super()._save(output_dir, state_dict)
-
-    def model_with_facts(self) -> LaclForTokenClassification:
-        """The model, which knows what its card says."""
-        model: Any = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        model.card_facts = facts_of_training(self)
-        return model  # type: ignore[no-any-return]
-
     def _validation(self, dataset: Dataset) -> FewShotValidation:
         if id(dataset) not in self._validations:
             validation = FewShotValidation(
@@ -367,10 +316,6 @@ def default_collator(
         max_prompt_length=config.max_prompt_length,
         seed=args.seed if args.data_seed is None else args.data_seed,
     )
-
-
-def _list(value: str | list[str] | None) -> list[str]:
-    return [value] if isinstance(value, str) else list(value or [])
 
 
 def _not_finite(parts: Mapping[str, Tensor], step: int) -> str:
