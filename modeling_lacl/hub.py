@@ -237,7 +237,7 @@ def _explain(error: BaseException, repo_id: str, token: str | bool | None, told:
         return f"{repo_id} is gated, and your account has no access: ask for it at {endpoint}/{repo_id}"
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
-        says = told or error.server_message or f"status {status}"
+        says = " ".join((told or error.server_message or f"status {status}").split())
         if status == 401 and not (token if isinstance(token, str) else token is not False and get_token()):
             return (
                 "you are not logged in to the Hub: run `hf auth login`, or set HF_TOKEN, with a token that "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -270,6 +271,29 @@ class LaclTrainer(HubTrainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def hyperparameter_search(  # type: ignore[override]
+        self,
+        hp_space: Callable[[Any], dict[str, Any]] | None = None,
+        compute_objective: Callable[[dict[str, float]], float] | None = None,
+        n_trials: int = 20,
+        direction: str | list[str] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The search of `Trainer`, by default for the best `args.metric_for_best_model`.
+
+        `Trainer` takes the sum of all metrics, in which F1, precision, recall and each type count, and looks
+        for the least.
+        """
+        metric = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
+        best = "minimize" if self.args.greater_is_better is False else "maximize"
+        return super().hyperparameter_search(
+            hp_space=hp_space,
+            compute_objective=compute_objective or itemgetter(metric),
+            n_trials=n_trials,
+            direction=direction or (best if compute_objective is None else "minimize"),
+            **kwargs,
+        )
 
     def _validation(self, dataset: Dataset) -> FewShotValidation:
         if id(dataset) not in self._validations:

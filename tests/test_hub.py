@@ -182,6 +182,11 @@ def private(hub):
     hub.repositories["ana/my-ner"].private = True
 
 
+def down(hub):
+    hub.breaks = "."  # connections that the client has kept
+    hub.server_close()
+
+
 TROUBLE = {
     "gated": (gated, {}, r"ana/my-ner is gated.*ask for it at http://127.*/ana/my-ner"),
     "private": (private, {}, r"may not write to ana/my-ner.*use one with write permission"),
@@ -199,7 +204,7 @@ TROUBLE = {
     ),
     "refused": (lambda hub: setattr(hub, "fails", (413, "commit")), {}, r"does not take this upload"),
     "conflict": (lambda hub: setattr(hub, "fails", (409, "commit")), {}, r"by somebody else.*try again"),
-    "no connection": (lambda hub: hub.server_close(), {}, r"the connection to http://127.* failed.*network"),
+    "no connection": (down, {}, r"the connection to http://127.* failed.*network"),
     "dropped at once": (
         lambda hub: setattr(hub, "breaks", "repos/create"),
         {},
