@@ -8,6 +8,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,9 +25,12 @@ from transformers import (
 )
 
 from .arguments import LaclTrainingArguments
+from .card_facts import CardFacts, fingerprint, with_data
+from .card_training import facts_of_training
 from .configuration_lacl import OUTSIDE
 from .data import LaclDataError, entity_types, load_label_names, read_dataset, shipped_label_names
 from .data.labels import to_io
+from .model_card import known_facts
 from .modeling_lacl import LaclForTokenClassification
 from .prompts import split_prompt
 from .support import encode_support, tokenize_support
@@ -91,12 +95,20 @@ def adapt(
     adapted = copy.deepcopy(model)
     adapted.tokenizer = tokenizer
     adapted.set_labels(types, names)
+    source = known_facts(model)
+    facts = with_data(CardFacts() if source is None else source.inherited(), dataset, types)
+    facts = replace(facts, stage="adapted", hyperparameters={"steps": 0})
     # A caller's own random numbers go on as if nothing had happened.
     with torch.random.fork_rng():
         if steps != 0:
             with _dropout(adapted, dropout):
-                _fine_tune(adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks)
+                trainer = _fine_tune(
+                    adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks
+                )
+            facts = replace(facts, **_of_fine_tuning(trainer, dropout))
     adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size))
+    facts.fingerprint = fingerprint(adapted)
+    adapted.card_facts = facts
     return adapted.eval()
 
 
@@ -180,7 +192,7 @@ def _fine_tune(
     batch_size: int,
     seed: int,
     callbacks: Sequence[TrainerCallback],
-) -> None:
+) -> LaclTrainer:
     rows = tokenize_support(model, tokenizer, dataset)
     batches = math.ceil(len(rows) / batch_size)
     stopping: list[TrainerCallback] = [_StopWhenTold(batches)] if steps is None else []
@@ -214,3 +226,11 @@ def _fine_tune(
         # A library that is asked for a model does not print its running time.
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+    return trainer
+
+
+def _of_fine_tuning(trainer: LaclTrainer, dropout: float | None) -> dict[str, Any]:
+    """What a trainer knows for the card, without the name of its folder."""
+    facts = facts_of_training(trainer)
+    arguments = facts.hyperparameters if dropout is None else {**facts.hyperparameters, "dropout": dropout}
+    return {"hyperparameters": arguments, "curve": facts.curve}

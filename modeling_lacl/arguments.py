@@ -112,6 +112,16 @@ class DataArguments:
         default_factory=list,
         metadata=_help("Train on these types alone: entities of others count as outside. All by default."),
     )
+    dataset_name: str | None = field(
+        default=None, metadata=_help("What the data are called, on the Hub or not; for the model card.")
+    )
+    language: str | None = field(
+        default=None, metadata=_help("Code of the language of the data, such as en; for the model card.")
+    )
+    license: str | None = field(
+        default=None,
+        metadata=_help("Licence of the model, as the data demand it, such as cc-by-sa-4.0; for its card."),
+    )
     held_out_types: list[str] = field(
         default_factory=list,
         metadata=_help(

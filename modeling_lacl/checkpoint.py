@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import tempfile
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,14 @@ logger = logging.get_logger(__name__)
 
 CONFIG_FILE = "config.json"
 ENTRY_FILE = "auto_lacl.py"
+_FOR_THE_HUB = ("push_to_hub", "repo_id", "commit_message", "private", "create_pr", "token")
 
 
 class SelfContainedModel(PreTrainedModel):
     """A model whose saved folder needs neither this package nor another folder."""
+
+    card_facts: Any = None
+    """What the package, where it is installed, says of the model's making on its card."""
 
     _tokenizer: Any = None
 
@@ -34,6 +40,8 @@ class SelfContainedModel(PreTrainedModel):
     ) -> None:
         """Saves weights, configuration, tokenizer and code, so that the checkpoint stands on its own.
 
+        Where the package is installed, also the model card; one that somebody has changed stays.
+
         The files are written beside their place and then moved there, `config.json`, without which nothing
         loads the folder, last: a broken save leaves no half checkpoint.
 
@@ -41,8 +49,9 @@ class SelfContainedModel(PreTrainedModel):
             save_directory: The folder; made if it is not there. Its other files stay.
             is_main_process: Whether this process writes, in distributed training.
             state_dict: Weights other than the model's own.
-            **kwargs: As for every `save_pretrained`: `max_shard_size`, `variant`, …
+            **kwargs: As for every `save_pretrained`: `max_shard_size`, `variant`, `push_to_hub`, …
         """
+        to_hub = {key: kwargs.pop(key) for key in _FOR_THE_HUB if key in kwargs}
         folder = Path(save_directory)
         if is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +65,26 @@ class SelfContainedModel(PreTrainedModel):
                 return
             self._save_tokenizer(unfinished)
             write_code(unfinished)
+            if hasattr(type(self), "tokenizer") and (cards := of_the_package("model_card")) is not None:
+                cards.save_card(self, unfinished, folder)
             publish(unfinished, folder, kwargs.get("variant"))
+        if to_hub.pop("push_to_hub", False):
+            self.push_to_hub(to_hub.pop("repo_id", folder.name), **to_hub)
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Uploads the checkpoint, as every `push_to_hub`, with its code and its card in one commit.
+
+        Args:
+            repo_id: `NAME` or `OWNER/NAME`; made if it is not there.
+            **kwargs: As for every `push_to_hub`: `commit_message`, `private`, `token`, `revision`, …
+
+        Raises:
+            OSError: It did not work; says why, and what to do.
+        """
+        hub = of_the_package("hub")
+        return (
+            super().push_to_hub(repo_id, **kwargs) if hub is None else hub.push_model(self, repo_id, **kwargs)
+        )
 
     def _save_tokenizer(self, folder: Path) -> None:
         if not hasattr(type(self), "tokenizer") or (self._tokenizer is None and not self.name_or_path):
@@ -70,6 +98,12 @@ class SelfContainedModel(PreTrainedModel):
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.save_pretrained(folder)
+
+
+def of_the_package(name: str) -> Any:
+    """A module of the installed package that does not travel; None for a checkpoint's own code."""
+    module = f"{__package__}.{name}"
+    return None if find_spec(module) is None else import_module(module)
 
 
 def code_files() -> list[Path]:

@@ -106,4 +106,5 @@ def load_released(model_class: Any, name: str, **kwargs: Any) -> Any:
     }
     model = model_class.from_pretrained(None, config=config, state_dict=weights, **kwargs)
     model.tokenizer = tokenizer
+    model.name_or_path = name
     return model

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback, 
 
 from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
 from .baselines import model_class
+from .card_facts import CardFacts, with_data
 from .checkpoint import publish
 from .data import (
     entity_types,
@@ -30,8 +31,9 @@ from .data import (
 )
 from .data.labels import keep_types
 from .decoding import estimate_transitions
-from .encoder import resolve_encoder
+from .encoder import EMBEDDED_NAME, EMBEDDED_ORIGIN, resolve_encoder
 from .episodes import count_entities
+from .model_card import keep_changed_card
 from .modeling_lacl import LaclForTokenClassification
 from .trainer import LaclTrainer
 
@@ -66,9 +68,10 @@ def train_source(
 ) -> LaclForTokenClassification:
     """Trains a model on source data and saves it to `training_args.output_dir`.
 
-    The folder gets the model with its tokenizer, `metrics.json` and `trainer_state.json` when training is
-    through, and `checkpoint-<step>` folders on the way, from which `resume_from_checkpoint` goes on. A folder
-    that holds a `config.json` holds a whole checkpoint: that file is moved there last.
+    The folder gets the model with its tokenizer and its card, `metrics.json` and `trainer_state.json` when
+    training is through, and `checkpoint-<step>` folders on the way, from which `resume_from_checkpoint` goes
+    on. A folder that holds a `config.json` holds a whole checkpoint: that file is moved there last. With
+    `push_to_hub`, all but what is pickled is uploaded as well, in one commit.
 
     Args:
         model_args: the encoder and the options of the model.
@@ -82,6 +85,7 @@ def train_source(
     Raises:
         ValueError: the arguments do not go together, or `output_dir` is not empty (see
             `overwrite_output_dir`).
+        OSError: the Hub could not be reached or refused the upload, with `push_to_hub`; what was saved stays.
         LaclDataError: the data cannot be read.
         FloatingPointError: the loss became NaN or infinite; nothing is saved over.
     """
@@ -110,6 +114,7 @@ def train_source(
         processing_class=tokenizer,
         coarse_names=data.coarse_names,
         eval_label_names=data.label_names,
+        card_facts=with_data(_card_facts(model_args, data_args), data.train, data.types),
         callbacks=[*callbacks, *([EarlyStoppingCallback(stopping)] if stopping else [])],
     )
     metrics = trainer.train(resume_from_checkpoint=_resume(training_args)).metrics
@@ -117,6 +122,8 @@ def train_source(
         metrics.update(trainer.evaluate())
     if training_args.should_save:
         _save(trainer, metrics)
+        if training_args.push_to_hub and trainer.is_world_process_zero():
+            trainer.upload()
     trainer.accelerator.wait_for_everyone()
     return model
 
@@ -224,6 +231,15 @@ def _check_types(argument: str, types: Sequence[str], dataset: Dataset, file: st
             raise ValueError(f"{argument}: {file} has no type {name!r}; {hint}")
 
 
+def _card_facts(model_args: ModelArguments, data_args: DataArguments) -> CardFacts:
+    return CardFacts(
+        encoder=EMBEDDED_ORIGIN if model_args.encoder == EMBEDDED_NAME else None,
+        datasets=[data_args.dataset_name] if data_args.dataset_name else [],
+        language=[data_args.language] if data_args.language else [],
+        license=data_args.license,
+    )
+
+
 def _column(given: str | None) -> int | str | None:
     return int(given) if given is not None and given.lstrip("-").isdigit() else given
 
@@ -233,9 +249,9 @@ def _save(trainer: LaclTrainer, metrics: dict[str, Any]) -> None:
     # Beside its destination, so that moving is renaming.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
         unfinished = Path(name)
-        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        model.save_pretrained(unfinished)
+        trainer.model_with_facts().save_pretrained(unfinished)
         trainer.tokenizer.save_pretrained(unfinished)
         (unfinished / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         trainer.state.save_to_json(str(unfinished / STATE_FILE))
+        keep_changed_card(unfinished, folder)
         publish(unfinished, folder)

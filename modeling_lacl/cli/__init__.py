@@ -9,6 +9,7 @@ from . import (  # noqa: F401, I001
     adapt,
     predict,
     evaluate,
+    push,
     demo,
 )
 from .app import app, main
