@@ -21,6 +21,8 @@ OF_MEANS = ("euclidean", "cosine")
 
 BLOCK_ELEMENTS = 1 << 22
 """Elements of the largest temporary tensor of a blocked divergence (16 MiB in fp32)."""
+EXPORTED_COLUMNS = 8
+"""Columns of a block in an exported graph."""
 
 
 def pairwise_divergence(name: str, p: Gaussians, q: Gaussians) -> Tensor:
@@ -113,6 +115,12 @@ def _blockwise(
     mean_q, var_q = (side.unsqueeze(-3) for side in q)
     elements_a_row = max(1, math.prod(p[0].shape[:-2]) * mean_q.shape[-2] * mean_q.shape[-1])
     rows = max(1, BLOCK_ELEMENTS // elements_a_row)
+
+    if torch.onnx.is_in_onnx_export():
+        # A graph for any number of rows can only be cut between columns, whose number it knows.
+        mean_p, var_p = (side.unsqueeze(-2) for side in p)
+        columns = zip(mean_q.split(EXPORTED_COLUMNS, -2), var_q.split(EXPORTED_COLUMNS, -2), strict=True)
+        return torch.cat([terms(mean_p, var_p, *column) for column in columns], dim=-1)
 
     def block(mean: Tensor, variance: Tensor, mean_q: Tensor, var_q: Tensor) -> Tensor:
         return terms(mean.unsqueeze(-2), variance.unsqueeze(-2), mean_q, var_q)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelerate import PartialState  # type: ignore[import-untyped]
 from huggingface_hub.errors import HFValidationError
@@ -12,6 +13,9 @@ from transformers import PreTrainedConfig
 from .configuration_lacl import LaclConfig
 from .modeling_lacl import LaclForTokenClassification
 from .released import RELEASED
+
+if TYPE_CHECKING:
+    from .onnx import LaclOnnxModel
 
 
 def load_model(
@@ -50,3 +54,12 @@ def load_model(
     except (OSError, HFValidationError) as error:
         raise ValueError(f"cannot load the checkpoint {str(checkpoint)!r}: {remedy}") from error
     return model.to(PartialState().device).eval()
+
+
+def load_predictor(checkpoint: str | Path) -> LaclForTokenClassification | LaclOnnxModel:
+    """Loads what has `predict`: a checkpoint as `load_model` does, or a folder that `lacl export` wrote."""
+    if (Path(checkpoint) / "model.onnx").is_file():
+        from .onnx import LaclOnnxModel
+
+        return LaclOnnxModel.from_pretrained(checkpoint)
+    return load_model(checkpoint)

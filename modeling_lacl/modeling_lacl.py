@@ -167,7 +167,7 @@ class LaclModel(LaclPreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if prompt_ids is None or prompt_labels is None:
-            prompt_ids = prompt_labels = input_ids.new_zeros((len(input_ids), 0))
+            prompt_ids = prompt_labels = input_ids.new_zeros((input_ids.shape[0], 0))
         packed = pack(input_ids, attention_mask, prompt_ids, prompt_labels, self.config.pad_token_id or 0)
         width = self._width(packed.attention_mask)
         options: dict[str, Any] = {}
@@ -391,6 +391,18 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             return output.to_tuple()
         return output
 
+    @property
+    def encoder_positions(self) -> int:
+        """Longest row of text and label names that the encoder takes, in tokens."""
+        positions = getattr(self.config.encoder_config, "max_position_embeddings", None) or -1
+        if positions < 0:  # relative positions only, as in XLNet
+            return 2**31
+        for name, module in self.lacl.encoder.named_modules():
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+                # RoBERTa and its kin number positions from behind the padding index.
+                return int(positions) - cast(int, module.padding_idx) - 1
+        return int(positions)
+
     def _prompts(self, input_ids: Tensor) -> list[tuple[Tensor | None, Tensor | None]]:
         """The model's own label set as prompts for these rows: several where it is too long for one."""
         if not self.config.use_prompts:
@@ -398,7 +410,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         names = self.config.label_token_ids
         if not names:
             raise ValueError("the model has no labels: call set_labels, or give prompt_ids and prompt_labels")
-        rows = len(input_ids)
+        rows = input_ids.shape[0]  # len() would fix the number in an exported graph
         prompts: list[tuple[Tensor | None, Tensor | None]] = []
         for group in split_prompt(names, self.config.max_prompt_length):
             prompt = build_prompt(names, self.config.separator_token_id, group)

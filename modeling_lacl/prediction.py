@@ -267,9 +267,8 @@ class _Predictor:
         prompts = [build_prompt(token_ids, config.separator_token_id, group) for group in groups]
         room = max_length - tokenizer.num_special_tokens_to_add()
         if room < 1:
-            positions = _encoder_positions(model)
             raise ValueError(
-                f"of the encoder's {positions} positions the label names leave none for text: "
+                f"of the encoder's {model.encoder_positions} positions the label names leave none for text: "
                 "give shorter names in label_names, or lower config.max_prompt_length"
             )
         return cls(model, tokenizer, names, prompts, groups, batch_size, max_length, min(stride, room // 2))
@@ -426,20 +425,8 @@ def longest_text(
         groups: Label ids of each prompt; none for a model without prompts.
     """
     prompts = (sum(len(token_ids[label]) + 1 for label in group) for group in groups)
-    longest: int = min(model.config.max_text_length, _encoder_positions(model) - max(prompts, default=0))
+    longest: int = min(model.config.max_text_length, model.encoder_positions - max(prompts, default=0))
     return longest
-
-
-def _encoder_positions(model: LaclForTokenClassification) -> int:
-    """Longest row the encoder takes, in tokens."""
-    positions = getattr(model.config.encoder_config, "max_position_embeddings", None) or -1
-    if positions < 0:  # relative positions only, as in XLNet
-        return 2**31
-    for name, module in model.lacl.encoder.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            # RoBERTa and its kin number positions from behind the padding index.
-            return int(positions) - module.padding_idx - 1
-    return int(positions)
 
 
 @contextmanager

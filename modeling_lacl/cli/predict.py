@@ -18,6 +18,7 @@ from .app import Checkpoint, app, entity_types, no_short_bars
 
 if TYPE_CHECKING:
     from ..modeling_lacl import LaclForTokenClassification
+    from ..onnx import LaclOnnxModel
 
 Result: TypeAlias = tuple[str, list[dict[str, Any]]]
 """A text and its entities."""
@@ -93,10 +94,10 @@ def predict(
             raise typer.BadParameter(f"--output is the file that is read: {output}")
         target = None if output is None else stack.enter_context(open(output, "wb", buffering=0))
 
-        from ..loading import load_model
+        from ..loading import load_predictor
 
         no_short_bars()
-        model = load_model(checkpoint)
+        model = load_predictor(checkpoint)
         shown = list(wanted) if wanted else entity_types(model)
         one_by_one = text is None and file == "-" and sys.stdin.isatty()
         if one_by_one:
@@ -138,7 +139,7 @@ def parse_labels(labels: str) -> list[str] | dict[str, str]:
 
 
 def predict_texts(
-    model: LaclForTokenClassification,
+    model: LaclForTokenClassification | LaclOnnxModel,
     texts: Iterable[str],
     *,
     words: bool = False,
