@@ -21,6 +21,7 @@ from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
 from .baselines import model_class
 from .checkpoint import publish
 from .data import entity_types, label_names_for, load_label_names, read_dataset, to_io, tokenize_dataset
+from .data.columns import column_of
 from .data.labels import tag_names
 from .decoding import estimate_transitions
 from .encoder import resolve_encoder
@@ -126,8 +127,8 @@ def read_source(data_args: DataArguments) -> SourceData:
     dataset = read_dataset(
         data_args.train_file,
         format=data_args.data_format,
-        token_column=_column(data_args.token_column),
-        tag_column=_column(data_args.tag_column),
+        token_column=column_of(data_args.token_column),
+        tag_column=column_of(data_args.tag_column),
         encoding=data_args.encoding,
     )
     everything = entity_types(dataset)
@@ -240,10 +241,6 @@ def is_whole(checkpoint: Path) -> bool:
 def _step(checkpoint: Path) -> int:
     number = checkpoint.name.rpartition("-")[2]
     return int(number) if number.isdecimal() else -1
-
-
-def _column(given: str | None) -> int | str | None:
-    return int(given) if given is not None and given.lstrip("-").isdigit() else given
 
 
 def _save(trainer: LaclTrainer, metrics: dict[str, Any]) -> None:
