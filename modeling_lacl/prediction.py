@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .decoding import IMPOSSIBLE, OUTSIDE, entity_scores, expand_transitions, label_runs, viterbi
 from .prompts import build_prompt, split_prompt
-from .words import align_words, share_words, split_words
+from .words import align_words, has_emoji, is_emoji, share_words, split_words
 
 if TYPE_CHECKING:
     from .modeling_lacl import LaclForTokenClassification
@@ -67,7 +67,7 @@ def predict(
     Returns:
         Entities in order of their place, each a dict: `entity_group` (label), `score` (float in [0, 1], the
         mean probability of the label over the entity's words), `word`, `start` and `end`, where
-        `text[start:end] == word`.
+        `text[start:end] == word`. Emoji at the edges of an entity are no part of it.
 
     Raises:
         TypeError: `inputs`, or one of the texts, is of another type than told.
@@ -224,7 +224,7 @@ class _Predictor:
             positions = _encoder_positions(model)
             raise ValueError(
                 f"of the encoder's {positions} positions the label names leave none for text: "
-                "give shorter names in label_names, or lower config.max_prompt_length"
+                "give shorter names, or lower config.max_prompt_length"
             )
         return cls(model, tokenizer, names, prompts, groups, batch_size, max_length, min(stride, room // 2))
 
@@ -253,7 +253,8 @@ class _Predictor:
         stream = iter(texts)
         while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
             scores = self.scores(buffer)
-            yield from zip(buffer, scores, self.decode(scores), strict=True)
+            for text, of_text, ids in zip(buffer, scores, self.decode(scores), strict=True):
+                yield text, of_text, _without_edge_emoji(text, ids)
 
     def decode(self, scores: Sequence[Tensor]) -> list[np.ndarray]:
         """(W,) label ids from the (W, K) scores of each text."""
@@ -350,6 +351,20 @@ class _Predictor:
                 if len(words):
                     windows.append(_Window(encoded["input_ids"][part], words + bases[number], tokens))
         return windows
+
+
+def _without_edge_emoji(text: _Text, label_ids: np.ndarray) -> np.ndarray:
+    """(W,) label ids in which no entity begins or ends with an emoji, but those of emoji alone."""
+    if not has_emoji(text.text):
+        return label_ids
+    trimmed = label_ids.copy()
+    for first, stop, _ in label_runs(label_ids):
+        is_word = np.asarray([not is_emoji(text.text[start:end]) for start, end in text.words[first:stop]])
+        kept = np.flatnonzero(is_word)
+        if len(kept):
+            trimmed[first : first + kept[0]] = OUTSIDE
+            trimmed[first + kept[-1] + 1 : stop] = OUTSIDE
+    return trimmed
 
 
 def _resolve_labels(
