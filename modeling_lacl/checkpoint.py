@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import filecmp
 import os
 import re
 import shutil
@@ -42,8 +43,8 @@ class SelfContainedModel(PreTrainedModel):
 
         Where the package is installed, also the model card; one that somebody has changed stays.
 
-        The files are written beside their place and then moved there, `config.json`, without which nothing
-        loads the folder, last: a broken save leaves no half checkpoint.
+        The files are written beside their place; then those that differ are moved there, `config.json`,
+        without which nothing loads the folder, last: a broken save leaves no half checkpoint.
 
         Args:
             save_directory: The folder; made if it is not there. Its other files stay.
@@ -126,14 +127,24 @@ def publish(unfinished: Path, folder: Path, variant: str | None = None) -> None:
         folder: Where they go. Weights of an earlier save, which may have had other shards, are removed.
         variant: That of the weights' names, as for `save_pretrained`; other variants stay.
     """
-    (folder / CONFIG_FILE).unlink(missing_ok=True)
     tag = rf"\.{re.escape(variant)}" if variant else ""
     weights = re.compile(rf"model(?:{tag}(?:-\d+-of-\d+)?\.safetensors|\.safetensors\.index{tag}\.json)")
-    for stale in folder.iterdir():
-        if weights.fullmatch(stale.name):
-            stale.unlink()
     # Weights come readable by their owner alone; a checkpoint is as open as a new file is.
     mode = (unfinished / CONFIG_FILE).stat().st_mode
-    for file in sorted(unfinished.iterdir(), key=lambda file: file.name == CONFIG_FILE):
-        file.chmod(mode)
-        file.replace(folder / file.name)
+    new = {file.name for file in unfinished.iterdir()}
+    stale = [file for file in folder.iterdir() if weights.fullmatch(file.name) and file.name not in new]
+    # The fewer files move, the shorter is the time in which a kill leaves the folder without a checkpoint.
+    changed = [name for name in new - {CONFIG_FILE} if not _same(unfinished / name, folder / name)]
+    moving = [*sorted(changed), CONFIG_FILE]
+    for name in moving:
+        (unfinished / name).chmod(mode)
+    if changed or stale:
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+    for file in stale:
+        file.unlink()
+    for name in moving:
+        (unfinished / name).replace(folder / name)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(one, other, shallow=False)

@@ -76,8 +76,7 @@ class LabelSetMixin:
             owner = owners.setdefault(name.strip().lower(), label)
             if owner != label:
                 raise ValueError(
-                    f"labels {owner!r} and {label!r} share the name {name!r}: "
-                    "give one of them another in label_names"
+                    f"labels {owner!r} and {label!r} share the name {name!r}: give one of them another name"
                 )
             names[label] = name
         return names
@@ -94,12 +93,12 @@ class LabelSetMixin:
         owners: dict[tuple[int, ...], str] = {}
         for name, ids in zip(names, token_ids, strict=True):
             if not ids:
-                raise ValueError(f"the label name {name!r} has no token: give it words in label_names")
+                raise ValueError(f"the label name {name!r} has no token: give it other words")
             owner = owners.setdefault(tuple(ids), name)
             if owner is not name:
                 raise ValueError(
                     f"the tokenizer does not tell the label names {owner!r} and {name!r} apart: "
-                    "give one of them other words in label_names"
+                    "give one of them other words"
                 )
         return [list(ids) for ids in token_ids]
 
@@ -147,9 +146,13 @@ class LabelSetMixin:
             if not self.name_or_path:
                 raise ValueError("the model has no tokenizer: set model.tokenizer")
             try:
-                # Given the configuration, it does not ask for one, nor whether to trust its code.
+                # Given the configuration, it does not ask for one. Code that a tokenizer's own files name is
+                # refused without a question, whose answer would be read from standard input.
                 self.tokenizer = AutoTokenizer.from_pretrained(
-                    self.name_or_path, config=self.config, **self._tokenizer_arguments
+                    self.name_or_path,
+                    config=self.config,
+                    trust_remote_code=False,
+                    **self._tokenizer_arguments,
                 )
             except (OSError, ValueError) as error:
                 raise ValueError(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from .checkpoint import SelfContainedModel
+from .checkpoint import CONFIG_FILE, SelfContainedModel
 from .configuration_lacl import LaclConfig, hub_name
 from .decoding import combine_scores, nearest_neighbor_scores, prototypes
 from .divergences import OF_MEANS, Gaussians, pairwise_divergence
@@ -23,7 +23,7 @@ from .label_set import LabelSetMixin
 from .losses import context_context_loss, context_label_loss
 from .outputs_lacl import LaclModelOutput, LaclOutput
 from .prompts import build_prompt, label_means, pack, split_prompt
-from .released import RELEASED, load_released
+from .released import RELEASED, check_name, load_released
 
 PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
 """What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
@@ -93,7 +93,12 @@ class LaclPreTrainedModel(SelfContainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
     ) -> Any:
-        """As in every model; weights that have no part in the result stay frozen."""
+        """As in every model, from safetensors alone; weights that have no part in the result stay frozen."""
+        kwargs["use_safetensors"] = True
+        place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "")
+        if os.path.isdir(place) and not os.path.isfile(os.path.join(place, CONFIG_FILE)):
+            # Without it transformers would take the default configuration.
+            raise OSError(f"{place} has no {CONFIG_FILE}: it is no checkpoint, or saving one was broken off")
         loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         for module in model.modules():
@@ -266,7 +271,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             ValueError: The encoder's weights are not those that `AutoModel` expects, or as `set_labels`.
         """
         if not isinstance(encoder, PreTrainedModel):
-            encoder = cast(PreTrainedModel, AutoModel.from_pretrained(resolve_encoder(str(encoder))))
+            place = resolve_encoder(str(encoder))
+            encoder = cast(PreTrainedModel, AutoModel.from_pretrained(place, use_safetensors=True))
         encoder_config = copy.deepcopy(encoder.config)
         encoder_config.name_or_path = hub_name(encoder_config.name_or_path)
         model = cls(LaclConfig(encoder_config=encoder_config, **config_kwargs))
@@ -293,6 +299,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             and not os.path.isfile(os.path.join(name, "config.json"))
         ):
             return cast(LaclForTokenClassification, load_released(cls, name, **kwargs))
+        if isinstance(name, str):
+            check_name(name)
         loaded: Any = super().from_pretrained(name, *model_args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded  # a pair with `output_loading_info`
         model._tokenizer_arguments = {key: kwargs[key] for key in PLACE_ARGUMENTS if key in kwargs}

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from .decoding import decode_scores, entity_scores, label_runs, outside_scores
+from .decoding import OUTSIDE, decode_scores, entity_scores, label_runs, outside_scores
 from .divergences import OF_MEANS
 from .prompts import build_prompt, split_prompt
-from .words import align_words, share_words, split_words
+from .words import align_words, has_emoji, is_emoji, share_words, split_words
 
 if TYPE_CHECKING:
     from .modeling_lacl import LaclForTokenClassification
@@ -66,7 +66,7 @@ def predict(
     Returns:
         Entities in order of their place, each a dict: `entity_group` (label), `score` (float in [0, 1], the
         mean probability of the label over the entity's words), `word`, `start` and `end`, where
-        `text[start:end] == word`.
+        `text[start:end] == word`. Emoji at the edges of an entity are no part of it.
 
     Raises:
         TypeError: `inputs`, or one of the texts, is of another type than told.
@@ -269,7 +269,7 @@ class _Predictor:
         if room < 1:
             raise ValueError(
                 f"of the encoder's {model.encoder_positions} positions the label names leave none for text: "
-                "give shorter names in label_names, or lower config.max_prompt_length"
+                "give shorter names, or lower config.max_prompt_length"
             )
         return cls(model, tokenizer, names, prompts, groups, batch_size, max_length, min(stride, room // 2))
 
@@ -298,7 +298,9 @@ class _Predictor:
         stream = iter(texts)
         while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
             scores = self.scores(buffer)
-            yield from zip(buffer, scores, decode_scores(self.model.config, scores), strict=True)
+            labels = decode_scores(self.model.config, scores)
+            for text, of_text, ids in zip(buffer, scores, labels, strict=True):
+                yield text, of_text, _without_edge_emoji(text, ids)
 
     def scores(self, texts: Sequence[_Text]) -> list[Tensor]:
         """(W, K) log-scores of the words of each text."""
@@ -393,6 +395,20 @@ class _Predictor:
                 if len(words):
                     windows.append(_Window(encoded["input_ids"][part], words + bases[number], tokens))
         return windows
+
+
+def _without_edge_emoji(text: _Text, label_ids: np.ndarray) -> np.ndarray:
+    """(W,) label ids in which no entity begins or ends with an emoji, but those of emoji alone."""
+    if not has_emoji(text.text):
+        return label_ids
+    trimmed = label_ids.copy()
+    for first, stop, _ in label_runs(label_ids):
+        is_word = np.asarray([not is_emoji(text.text[start:end]) for start, end in text.words[first:stop]])
+        kept = np.flatnonzero(is_word)
+        if len(kept):
+            trimmed[first : first + kept[0]] = OUTSIDE
+            trimmed[first + kept[-1] + 1 : stop] = OUTSIDE
+    return trimmed
 
 
 def _resolve_labels(

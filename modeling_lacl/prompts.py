@@ -84,7 +84,7 @@ def split_prompt(label_token_ids: Sequence[Sequence[int]], max_length: int) -> l
     if longest > room:
         raise ValueError(
             f"label {lengths.index(longest, 1)} has a name of {longest - 1} tokens, and a prompt of at most "
-            f"{max_length} has room for {max(room - 1, 0)}: give it a shorter name in label_names, or raise "
+            f"{max_length} has room for {max(room - 1, 0)}: give it a shorter one, or raise "
             "max_prompt_length"
         )
     number = max(1, -(-sum(lengths[1:]) // max(room, 1)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ from .data import (
     to_io,
     tokenize_dataset,
 )
+from .data.columns import column_of
 from .data.labels import keep_types
 from .decoding import estimate_transitions
 from .encoder import EMBEDDED_NAME, EMBEDDED_ORIGIN, resolve_encoder
@@ -36,6 +38,8 @@ from .episodes import count_entities
 from .model_card import keep_changed_card
 from .modeling_lacl import LaclForTokenClassification
 from .trainer import LaclTrainer
+
+logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"
 STATE_FILE = "trainer_state.json"
@@ -141,8 +145,8 @@ def read_source(data_args: DataArguments) -> SourceData:
         dataset = read_dataset(
             data_args.train_file,
             format=data_args.data_format,
-            token_column=_column(data_args.token_column),
-            tag_column=_column(data_args.tag_column),
+            token_column=column_of(data_args.token_column),
+            tag_column=column_of(data_args.tag_column),
             encoding=data_args.encoding,
         )
     if data_args.train_types:
@@ -216,10 +220,18 @@ def _check_processes(training_args: LaclTrainingArguments) -> None:
         )
 
 
-def _resume(training_args: LaclTrainingArguments) -> str | bool | None:
-    """`last` and `true` mean the last checkpoint in `output_dir`; anything else is a path."""
+def _resume(training_args: LaclTrainingArguments) -> str | None:
+    """The path of the checkpoint to go on from: `last` and `true` mean the last whole one in `output_dir`."""
     given = training_args.resume_from_checkpoint
-    return True if str(given).lower() in ("last", "true") else given
+    if str(given).lower() not in ("last", "true"):
+        return given
+    folder = Path(str(training_args.output_dir))
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
+        if is_whole(checkpoint):
+            return str(checkpoint)
+        logger.warning("%s was broken off while it was saved: it is passed over", checkpoint)
+    logger.warning("%s has no checkpoint to go on from yet: training begins at its beginning", folder)
+    return None
 
 
 def _check_types(argument: str, types: Sequence[str], dataset: Dataset, file: str) -> None:
@@ -240,8 +252,17 @@ def _card_facts(model_args: ModelArguments, data_args: DataArguments) -> CardFac
     )
 
 
-def _column(given: str | None) -> int | str | None:
-    return int(given) if given is not None and given.lstrip("-").isdigit() else given
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint of the trainer was saved to its end: its state is what it writes last."""
+    try:
+        return isinstance(json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def _step(checkpoint: Path) -> int:
+    number = checkpoint.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def _save(trainer: LaclTrainer, metrics: dict[str, Any]) -> None:

@@ -183,6 +183,14 @@ class LaclTrainer(HubTrainer):
         ids, labels = self.accelerator.gather(rows).cpu().unbind(-1)
         return collator.draw([{"input_ids": row[row != padding]} for row in ids], labels)
 
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """The batches of the next step: none for a run that is resumed at its last step."""
+        # `Trainer` asks whether training is over after each step, and would do one more here.
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
+        samples: tuple[list[Any], Any] = super().get_batch_samples(*args, **kwargs)
+        return samples
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""
         is_new = self.optimizer is None

@@ -190,6 +190,26 @@ def test_a_broken_run_is_resumed(run, tmp_path, monkeypatch):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("left", ["", '{"global_step": 4, "log_his'], ids=["nothing", "half"])
+def test_a_checkpoint_that_was_not_saved_to_its_end_is_passed_over(run, tmp_path, caplog, left):
+    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "held_out_types": ()}
+    unbroken = run(**options)
+    state = tmp_path / "model" / "checkpoint-4" / "trainer_state.json"
+    state.unlink()
+    if left:
+        state.write_text(left)
+    resumed = run(**options, resume_from_checkpoint="last")
+    assert "checkpoint-4 was broken off" in caplog.text
+    assert [entry["step"] for entry in _history(tmp_path) if "loss" in entry] == [1, 2, 3, 4]
+    for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_run_without_a_checkpoint_yet_begins(run, caplog):
+    model = run(resume_from_checkpoint="last")
+    assert "training begins at its beginning" in caplog.text and model.config.id2label
+
+
 def _history(tmp_path):
     return json.loads((tmp_path / "model" / "trainer_state.json").read_text())["log_history"]
 

@@ -61,8 +61,8 @@ def read_i2b2(path: Path) -> Iterator[Sentence]:
                 for tag in tags
                 if start <= tag.start < stop
             ]
-            words, bio = words_from_spans(text[start:stop], spans, f"{path}:{number}")
-            yield Sentence(words, bio, number, document_id=path.stem, from_spans=True)
+            words, bio, cut_words = words_from_spans(text[start:stop], spans, f"{path}:{number}")
+            yield Sentence(words, bio, number, document_id=path.stem, from_spans=True, cut_words=cut_words)
         number += text.count("\n", start, stop)
         start = stop
 
