@@ -119,7 +119,12 @@ def support_dataset(support: str | Path | Dataset | Iterable[Mapping[str, Any]])
         LaclDataError: No sentence, no entity, or a type without an example.
     """
     dataset = read_dataset(support)
-    place = str(support) if isinstance(support, str | Path) else "the support set"
+    check_support(dataset, str(support) if isinstance(support, str | Path) else "the support set")
+    return dataset
+
+
+def check_support(dataset: Dataset, place: str = "the support set") -> None:
+    """Raises as `support_dataset` for sentences from `read_dataset`."""
     if not len(dataset):
         raise LaclDataError(f"{place}: has no sentence; give at least one labelled sentence a type")
     types = entity_types(dataset)
@@ -131,7 +136,6 @@ def support_dataset(support: str | Path | Dataset | Iterable[Mapping[str, Any]])
         raise LaclDataError(
             f"{place}: no example of {', '.join(missing)}; add a sentence with one, or leave the type out"
         )
-    return dataset
 
 
 def names_of(types: list[str], label_names: str | Path | Mapping[str, str] | None) -> dict[str, str]:

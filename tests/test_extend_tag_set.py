@@ -3,6 +3,7 @@
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def plan(tmp_path, tiny_tokenizer):
     for split in ("train", "dev", "test"):
         (tmp_path / "data" / "ontonotes" / f"{split}.gold_conll").write_text(conll2012(sentences))
     torch.manual_seed(0)
-    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    size: Any = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     encoder = BertConfig(vocab_size=len(tiny_tokenizer), max_position_embeddings=64, **size)
     BertModel(encoder, add_pooling_layer=False).save_pretrained(tmp_path / "encoder")
     tiny_tokenizer.save_pretrained(tmp_path / "encoder")

@@ -19,7 +19,13 @@ from typing import Any
 import yaml
 
 from modeling_lacl.arguments import parse_arguments
-from modeling_lacl.evaluation import ComparisonReport, TransferRecipe, TransferReport, evaluate_transfer
+from modeling_lacl.evaluation import (
+    ComparisonReport,
+    TransferRecipe,
+    TransferReport,
+    TransferTarget,
+    evaluate_transfer,
+)
 from modeling_lacl.evaluation.recipe import slug
 from modeling_lacl.evaluation.report import command_line, describe_machine
 from modeling_lacl.source import train_source
@@ -76,16 +82,16 @@ def recipe(
     return TransferRecipe(
         checkpoint=str(source),
         targets=[
-            {
-                "name": f"group {group}",
-                "corpus": plan["corpus"],
-                "test": plan["folder"],
-                "types": plan["groups"][group],
-                "sample_from": "validation",
-                "shots": plan["shots"],
-                "sets": plan["sets"],
-                "label_names": plan["label_names"],
-            }
+            TransferTarget(
+                name=f"group {group}",
+                corpus=plan["corpus"],
+                test=plan["folder"],
+                types=plan["groups"][group],
+                sample_from="validation",
+                shots=plan["shots"],
+                sets=plan["sets"],
+                label_names=plan["label_names"],
+            )
         ],
         data_root=str(options.data_root),
         output=str(options.output / slug(group) / slug(method)),

@@ -10,7 +10,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..adaptation import names_of, support_dataset
+from ..adaptation import check_support, names_of
 from ..baselines import TokenClassifier
 from ..data import entity_types, io_to_bio, to_io
 from ..decoding import decode_scores, outside_scores
@@ -78,6 +78,7 @@ class EncodedOnceTagger(Tagger):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.encoded: dict[tuple[str, ...], EncodedWords] = {}
+        self.learner = with_own_labels(self.model)
 
     def prepare(self, sentences: Iterable[Sequence[str]]) -> None:
         new = [key for key in dict.fromkeys(map(tuple, sentences)) if key not in self.encoded]
@@ -88,9 +89,9 @@ class EncodedOnceTagger(Tagger):
     def tag(
         self, support: Dataset, label_names: Mapping[str, str], sentences: Sequence[Sequence[str]]
     ) -> list[list[str]]:
-        support = support_dataset(support)
+        check_support(support)
         types = entity_types(support)
-        adapted = with_own_labels(self.model)
+        adapted = self.learner
         adapted.set_labels(types, names_of(types, label_names))
         adapted.set_support(*self._support(adapted, support))
         self.prepare(sentences)
