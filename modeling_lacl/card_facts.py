@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import inspect
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ import transformers
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from .configuration_lacl import LaclConfig
 from .data.labels import tag_names
 from .data.schemes import split_tag
 
@@ -148,16 +150,15 @@ def fingerprint(model: LaclForTokenClassification) -> str:
     is known of a model's making still holds, for a small part of what reading all weights would take.
     """
     config: Any = model.config
-    options = {
-        key: value
-        for key, value in sorted(config.to_diff_dict().items())
-        if isinstance(value, bool | int | float | str) and key not in ("transformers_version", "dtype")
-    }
+    # Of LACL alone: training sets others, such as use_cache, for a while.
+    names = sorted(inspect.signature(LaclConfig.__init__).parameters.keys() - {"self", "format_version"})
+    values = {name: getattr(config, name, None) for name in names}
+    options = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
     digest = hashlib.sha256(json.dumps([options, config.label_names], ensure_ascii=True).encode())
     with torch.no_grad():
         for name, tensor in sorted(model.state_dict().items()):
-            values = tensor.detach().reshape(-1)
-            some = values[:: max(1, len(values) // _VALUES_OF_A_TENSOR)]
+            flat = tensor.detach().reshape(-1)
+            some = flat[:: max(1, len(flat) // _VALUES_OF_A_TENSOR)]
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(some.to("cpu", torch.float64).contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -90,7 +90,7 @@ class LaclTrainer(HubTrainer):
         self.tokenizer: PreTrainedTokenizerBase = tokenizer
         self._coarse_names = coarse_names
         self._own_collator = data_collator is None
-        self._renew_collator(self.model)
+        self._renew_collator()
         if card_facts is None:
             source = known_facts(self.model)
             card_facts = CardFacts() if source is None else source.inherited()
@@ -110,23 +110,14 @@ class LaclTrainer(HubTrainer):
             if dataset is not None:
                 self._validation(dataset)
 
-    def call_model_init(self, trial: Any = None) -> nn.Module:
-        """A fresh model, and a collator for its labels and for the arguments of the trial."""
-        model = super().call_model_init(trial)
-        if hasattr(self, "_own_collator"):
-            self._renew_collator(model)
-        return model
-
-    def _renew_collator(self, model: Any) -> None:
-        if self._own_collator:
-            self.data_collator = default_collator(model, self.args, self.tokenizer, self._coarse_names)
-
     def get_train_dataloader(self) -> DataLoader:
         """Batches of sentences at random, or, with `sampling="episodes"`, one episode each.
 
         An epoch of episodes has as many batches as one of plain batches. With several processes, their plain
         batches are one contrastive batch; episodes are tasks of their own, one a process.
         """
+        if self.model_init is not None:  # a trial of a search has a model and arguments of its own
+            self._renew_collator()
         if self.args.sampling == "plain" or self.train_dataset is None:
             if isinstance(self.data_collator, LaclDataCollator):
                 self.data_collator.deferred = self._across_processes
@@ -153,6 +144,10 @@ class LaclTrainer(HubTrainer):
         )
         prepared: DataLoader = self.accelerator.prepare(loader)
         return prepared
+
+    def _renew_collator(self) -> None:
+        if self._own_collator:
+            self.data_collator = default_collator(self.model, self.args, self.tokenizer, self._coarse_names)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         sampler = super()._get_train_sampler(train_dataset)

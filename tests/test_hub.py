@@ -9,14 +9,12 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from transformers.testing_utils import CaptureLogger
-from typer.testing import CliRunner
 
 from modeling_lacl import cli
 from modeling_lacl import hub as hub_module
 from modeling_lacl.hub import HubError, hub_errors, push_folder
 
 TEXT = "ana ruiz flew to quito on a cessna 172."
-runner = CliRunner()
 
 
 @pytest.fixture
@@ -288,4 +286,12 @@ def test_half_a_checkpoint_is_not_pushed(hub, folder, monkeypatch, capfd, damage
     damage(folder)
     code, told = lacl(monkeypatch, capfd, "push", folder, "my-ner")
     assert code == 2 and message in told
+    assert not hub.requests
+
+
+def test_a_report_is_looked_at_before_anything_is_sent(hub, folder, tmp_path, monkeypatch, capfd):
+    (tmp_path / "report.json").write_text("{}")
+    for name, message in (("none.json", "no such file"), ("report.json", "is no report")):
+        code, told = lacl(monkeypatch, capfd, "push", folder, "my-ner", "--report", tmp_path / name)
+        assert code == 2 and message in told
     assert not hub.requests

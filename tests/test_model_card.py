@@ -1,5 +1,6 @@
 """Model cards: what they say is what happened, what they show runs, and what somebody wrote stays."""
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 import yaml
 from huggingface_hub import ModelCard, metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from tokenizers.decoders import WordPiece
 from transformers.testing_utils import CaptureLogger
 
 from modeling_lacl import LaclForTokenClassification, adapt, model_card
@@ -273,8 +275,10 @@ def test_examples_of_tokenised_rows(tiny_tokenizer):
             {"tokens": ["to", "Quito"], "ner_tags": ["O", "B-city"]},
         ]
     )
-    labelled = tokenize_dataset(data, tiny_tokenizer, ["plane", "city"])
-    facts = with_rows(CardFacts(), labelled, tiny_tokenizer, {0: "O", 1: "plane", 2: "city"})
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.backend_tokenizer.decoder = WordPiece()
+    labelled = tokenize_dataset(data, tokenizer, ["plane", "city"])
+    facts = with_rows(CardFacts(), labelled, tokenizer, {0: "O", 1: "plane", 2: "city"})
     assert facts.examples == {"plane": ["cessna kite"], "city": ["quito"]}
 
 
