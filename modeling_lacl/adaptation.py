@@ -29,7 +29,7 @@ from .data import LaclDataError, entity_types, load_label_names, read_dataset, s
 from .data.labels import to_io
 from .modeling_lacl import LaclForTokenClassification
 from .prompts import split_prompt
-from .support import encode_support, tokenize_support
+from .support import encode_support, support_words, tokenize_support
 from .trainer import LaclTrainer
 
 ENOUGH = 0.6
@@ -97,7 +97,8 @@ def adapt(
         if steps != 0:
             with _dropout(adapted, dropout):
                 _fine_tune(adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks)
-    adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size))
+    words = support_words(tokenizer, dataset)
+    adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size), words)
     return adapted.eval()
 
 
