@@ -33,7 +33,7 @@ from .data.labels import to_io
 from .model_card import known_facts
 from .modeling_lacl import LaclForTokenClassification
 from .prompts import split_prompt
-from .support import encode_support, tokenize_support
+from .support import encode_support, support_words, tokenize_support
 from .trainer import LaclTrainer
 
 ENOUGH = 0.1
@@ -106,7 +106,8 @@ def adapt(
                     adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks
                 )
             facts = replace(facts, **_of_fine_tuning(trainer, dropout))
-    adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size))
+    words = support_words(tokenizer, dataset)
+    adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size), words)
     facts.fingerprint = fingerprint(adapted)
     adapted.card_facts = facts
     return adapted.eval()

@@ -107,8 +107,15 @@ class LabelSetMixin:
         """Whether the model holds support representations."""
         return bool(self.config.support_size)
 
-    def set_support(self, mean: Tensor, variance: Tensor, labels: Tensor) -> None:
+    def set_support(
+        self, mean: Tensor, variance: Tensor, labels: Tensor, words: Sequence[str] | None = None
+    ) -> None:
         """Keeps copies of support tokens with the model: `(S, d)`, `(S, d)` fp32 and `(S,)` long label ids.
+
+        Args:
+            mean, variance, labels: Of the tokens.
+            words: For each token the entity that it is a word of, `""` outside: shown as the example behind a
+                prediction, and not used for one.
 
         Raises:
             ValueError: Other shapes, or a label that the model does not have.
@@ -118,6 +125,8 @@ class LabelSetMixin:
             raise ValueError(
                 f"mean and variance must be {shape}, got {tuple(mean.shape)}, {tuple(variance.shape)}"
             )
+        if words is not None and len(words) != len(labels):
+            raise ValueError(f"words must be {len(labels)}, one for each support token, got {len(words)}")
         num_labels = len(self.config.id2label or ())
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_labels:
             raise ValueError(
@@ -129,6 +138,7 @@ class LabelSetMixin:
             self.support_variance = variance.detach().to(self.device, torch.float32, copy=True).contiguous()
             self.support_labels = labels.detach().to(self.device, torch.long, copy=True).contiguous()
         self.config.support_size = len(labels)
+        self.config.support_words = None if words is None else list(words)
 
     def clear_support(self) -> None:
         """Forgets the support representations."""

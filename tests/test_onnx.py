@@ -193,6 +193,11 @@ def test_inputs_as_every_predict_takes_them(pair, found):
     assert predict_words(found, found.tokenizer, [words]) == predict_words(pair[0], found.tokenizer, [words])
 
 
+def test_saving_copies_the_folder(found, tmp_path):
+    found.save_pretrained(tmp_path / "copy")
+    assert LaclOnnxModel.from_pretrained(tmp_path / "copy").predict(TEXTS) == found.predict(TEXTS)
+
+
 def test_the_folder_holds_what_is_needed_and_nothing_else(pair):
     names = {file.name for file in (pair[1] / "fp32").iterdir()}
     assert names == {"model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"}

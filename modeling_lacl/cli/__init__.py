@@ -8,6 +8,7 @@ from . import (  # noqa: F401, I001
     train,
     adapt,
     predict,
+    view,
     export,
     evaluate,
     push,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -31,7 +32,8 @@ class LaclOnnxModel:
     # What fits between the encoder's positions and the label names is `config.max_text_length` already.
     encoder_positions = 2**31
 
-    def __init__(self, session: Any, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, folder: Path, session: Any, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.folder = folder
         self.session = session
         self.config = config
         self.tokenizer = tokenizer
@@ -69,7 +71,7 @@ class LaclOnnxModel:
             disabled_optimizers=["SkipLayerNormFusion"],
         )
         config = LaclConfig.from_pretrained(folder)
-        return cls(session, config, AutoTokenizer.from_pretrained(folder, config=config))
+        return cls(Path(folder), session, config, AutoTokenizer.from_pretrained(folder, config=config))
 
     @property
     def has_support(self) -> bool:
@@ -93,6 +95,10 @@ class LaclOnnxModel:
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
         """Entities in text; arguments and results as in [`prediction.predict`], without `labels`."""
         return predict(cast(Any, self), self.tokenizer, inputs, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Copies the folder that it was loaded from."""
+        shutil.copytree(self.folder, save_directory, dirs_exist_ok=True)
 
     def resolve_names(self, *arguments: Any) -> NoReturn:
         """There are no labels but the graph's own.
