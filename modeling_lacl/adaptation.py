@@ -6,15 +6,13 @@ import copy
 import math
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from datasets import Dataset
-from torch import nn
 from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -53,7 +51,6 @@ def adapt(
     steps: int | None = None,
     learning_rate: float = 5e-5,
     batch_size: int = 32,
-    dropout: float | None = None,
     seed: int = 0,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> LaclForTokenClassification:
@@ -73,8 +70,6 @@ def adapt(
             below 0.1; at the latest after 40 steps or three passes, whichever takes more steps.
         learning_rate: Of AdamW, constant.
         batch_size: Sentences a step; a smaller support set is one batch.
-        dropout: Probability, in [0, 1), of all dropout layers while fine-tuning; None leaves them as they
-            are.
         seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
         callbacks: Of the trainer that fine-tunes, as transformers knows them: to log, to watch, to stop.
 
@@ -87,8 +82,6 @@ def adapt(
     """
     if steps is not None and steps < 0:
         raise ValueError(f"steps is {steps}: give 0 to fine-tune nothing, or a number of steps")
-    if dropout is not None and not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}: give a probability from 0 to below 1")
     dataset = support_dataset(support)
     types = entity_types(dataset)
     names = names_of(types, label_names)
@@ -101,11 +94,10 @@ def adapt(
     # A caller's own random numbers go on as if nothing had happened.
     with torch.random.fork_rng():
         if steps != 0:
-            with _dropout(adapted, dropout):
-                trainer = _fine_tune(
-                    adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks
-                )
-            facts = replace(facts, **_of_fine_tuning(trainer, dropout))
+            trainer = _fine_tune(
+                adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks
+            )
+            facts = replace(facts, **_of_fine_tuning(trainer))
     words = support_words(tokenizer, dataset)
     adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size), words)
     facts.fingerprint = fingerprint(adapted)
@@ -151,21 +143,6 @@ def names_of(types: list[str], label_names: str | Path | Mapping[str, str] | Non
             "sentence with one, or take the name out"
         )
     return {name: words for name, words in names.items() if name not in unseen}
-
-
-@contextmanager
-def _dropout(model: nn.Module, probability: float | None) -> Iterator[None]:
-    """All dropout layers with this probability inside, with their own afterwards."""
-    every = model.modules() if probability is not None else ()
-    layers = [layer for layer in every if isinstance(layer, nn.Dropout)]
-    before = [layer.p for layer in layers]
-    try:
-        for layer in layers:
-            layer.p = cast(float, probability)
-        yield
-    finally:
-        for layer, own in zip(layers, before, strict=True):
-            layer.p = own
 
 
 class _StopWhenTold(TrainerCallback):
@@ -234,8 +211,7 @@ def _fine_tune(
     return trainer
 
 
-def _of_fine_tuning(trainer: LaclTrainer, dropout: float | None) -> dict[str, Any]:
+def _of_fine_tuning(trainer: LaclTrainer) -> dict[str, Any]:
     """What a trainer knows for the card, without the name of its folder."""
     facts = facts_of_training(trainer)
-    arguments = facts.hyperparameters if dropout is None else {**facts.hyperparameters, "dropout": dropout}
-    return {"hyperparameters": arguments, "curve": facts.curve}
+    return {"hyperparameters": facts.hyperparameters, "curve": facts.curve}

@@ -154,7 +154,9 @@ def fingerprint(model: LaclForTokenClassification) -> str:
     names = sorted(inspect.signature(LaclConfig.__init__).parameters.keys() - {"self", "format_version"})
     values = {name: getattr(config, name, None) for name in names}
     options = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
-    digest = hashlib.sha256(json.dumps([options, config.label_names], ensure_ascii=True).encode())
+    # By id: a saved configuration has its names in another order.
+    labels = [[label, (config.label_names or {}).get(label)] for _, label in sorted(config.id2label.items())]
+    digest = hashlib.sha256(json.dumps([options, labels], ensure_ascii=True).encode())
     with torch.no_grad():
         for name, tensor in sorted(model.state_dict().items()):
             flat = tensor.detach().reshape(-1)
