@@ -154,7 +154,7 @@ def fingerprint(model: LaclForTokenClassification) -> str:
     names = sorted(inspect.signature(LaclConfig.__init__).parameters.keys() - {"self", "format_version"})
     values = {name: getattr(config, name, None) for name in names}
     options = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
-    digest = hashlib.sha256(json.dumps([options, config.label_names], ensure_ascii=True).encode())
+    digest = hashlib.sha256(json.dumps([options, config.label_names], sort_keys=True).encode())
     with torch.no_grad():
         for name, tensor in sorted(model.state_dict().items()):
             flat = tensor.detach().reshape(-1)
