@@ -105,7 +105,7 @@ class CardFacts:
     def to_json(self) -> str:
         """Everything that is known, as text."""
         values = {key: value for key, value in asdict(self).items() if value not in (None, [], {})}
-        return json.dumps(values, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
 
     @classmethod
     def from_file(cls, file: str | Path) -> CardFacts | None:

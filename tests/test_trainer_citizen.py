@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,7 +174,7 @@ def test_push_to_hub_during_training_and_after(make_trainer, hub, tmp_path):
         assert {"config.json", "model.safetensors", "auto_lacl.py", "tokenizer.json", "README.md"} <= names
         assert not [name for name in names if name.endswith((".bin", ".pt", ".pth")) or "/" in name]
     assert not list((tmp_path / "out").glob(".uploading-*"))
-    card = ModelCard(repository.files()["README.md"].decode())
+    card: Any = ModelCard(repository.files()["README.md"].decode())
     assert (card.data.license, card.data.language, card.data.datasets) == ("mit", ["en"], ["someone/corpus"])
     assert "birds" in card.data.tags and 'from_pretrained("ana/source")' in card.text
     last = [entry for entry in trainer.state.log_history if "eval_f1" in entry][-1]
@@ -260,7 +261,7 @@ def test_a_recipe_with_a_push(hub, tiny_tokenizer, tmp_path, monkeypatch, capfd)
     assert [commit.message for commit in repository.commits] == ["initial commit", "End of training"]
     metrics = json.loads(repository.files()["metrics.json"])
     assert repository.files()["metrics.json"] == (tmp_path / "out" / "metrics.json").read_bytes()
-    card = ModelCard((tmp_path / "out" / "README.md").read_text(encoding="utf-8"))
+    card: Any = ModelCard((tmp_path / "out" / "README.md").read_text(encoding="utf-8"))
     name, results = model_index_to_eval_results(card.data.to_dict()["model-index"])
     assert name == "source"
     assert {one.metric_type: one.metric_value for one in results} == {
