@@ -83,9 +83,9 @@ class SelfContainedModel(PreTrainedModel):
             OSError: It did not work; says why, and what to do.
         """
         hub = of_the_package("hub")
-        return (
-            super().push_to_hub(repo_id, **kwargs) if hub is None else hub.push_model(self, repo_id, **kwargs)
-        )
+        if hub is None:
+            return super().push_to_hub(repo_id, **kwargs)  # type: ignore[arg-type]  # of a wrapped function
+        return hub.push_model(self, repo_id, **kwargs)
 
     def _save_tokenizer(self, folder: Path) -> None:
         if not hasattr(type(self), "tokenizer") or (self._tokenizer is None and not self.name_or_path):

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers.utils import cached_file, logging
@@ -116,8 +116,7 @@ def facts_of(model: LaclForTokenClassification) -> CardFacts:
 def known_facts(model: LaclForTokenClassification) -> CardFacts | None:
     """What is known of the model that this one was loaded as, or trained to; it may have changed since."""
     if model.card_facts is not None:
-        facts: CardFacts = model.card_facts
-        return facts
+        return cast(CardFacts, model.card_facts)
     name = str(model.name_or_path or "")
     if name in RELEASED and not (Path(name) / "config.json").is_file():
         data = ModelCard.load(released_folder(name) / CARD_FILE).data
@@ -134,8 +133,8 @@ def known_facts(model: LaclForTokenClassification) -> CardFacts | None:
         file = cached_file(name, FACTS_FILE, **model._tokenizer_arguments)
     except OSError:  # no such file, or no way to it
         file = None
-    facts = None if file is None else CardFacts.from_file(file)
-    return CardFacts(repo_id=name) if facts is None and hub_name(name) else facts
+    found = None if file is None else CardFacts.from_file(file)
+    return CardFacts(repo_id=name) if found is None and hub_name(name) else found
 
 
 def card_text(config: LaclConfig, facts: CardFacts) -> str:

@@ -10,6 +10,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 LARGE = (".safetensors", ".pt", ".bin", ".pth")
@@ -305,7 +306,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 REPO = r"([\w.-]+/[\w.-]+)"
-ROUTES = (
+ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"/api/whoami-v2", Handler.whoami),
     ("POST", r"/api/repos/create", Handler.create),
     ("POST", r"/api/validate-yaml", Handler.validate),

@@ -33,12 +33,17 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+def card(repository):
+    """The card of a repository; its class gives its metadata no types."""
+    return ModelCard(repository.files()["README.md"].decode())
+
+
 def lacl(monkeypatch, capfd, *arguments):
     monkeypatch.setattr(sys, "argv", ["lacl", *map(str, arguments)])
     monkeypatch.delenv("LACL_DEBUG", raising=False)
+    code: int | str | None = 0
     try:
         cli.main()
-        code = 0
     except SystemExit as stop:
         code = stop.code or 0
     return code, " ".join(capfd.readouterr().err.split())
@@ -57,8 +62,8 @@ def test_push_uploads_all_that_others_need_in_one_commit(hub, folder, monkeypatc
     assert files.keys() - {".gitattributes"} == before.keys() - kept_here
     for name in before.keys() - kept_here - {"README.md", "card.json"}:
         assert files[name] == before[name], name
-    card = ModelCard(files["README.md"].decode())
-    assert 'from_pretrained("ana/my-ner")' in card.text and card.text.strip().startswith("# my-ner")
+    text = card(repository).text
+    assert 'from_pretrained("ana/my-ner")' in text and text.strip().startswith("# my-ner")
 
 
 DOWNLOAD = """
@@ -96,7 +101,7 @@ def test_the_model_pushes_itself(hub, tiny_model, tmp_path):
     repository = hub.repositories["ana/my-ner"]
     assert repository.private and repository.commits[-1].message == "From the model"
     assert {"auto_lacl.py", "tokenizer.json", "model.safetensors", "README.md"} <= repository.files().keys()
-    assert "birds" in ModelCard(repository.files()["README.md"].decode()).data.tags
+    assert "birds" in card(repository).data.tags
     tiny_model.save_pretrained(tmp_path / "saved", push_to_hub=True, repo_id="ana/other")
     assert (tmp_path / "saved" / "config.json").is_file()
     assert "auto_lacl.py" in hub.repositories["ana/other"].files()
@@ -110,7 +115,8 @@ def test_branches_and_pull_requests(hub, folder):
     assert len(repository.commits) == 2
     assert repository.branches["next"][-1].description == "Better"
     assert repository.branches["next"][-1].changed == ["metrics.json"]
-    assert push_folder(folder, "my-ner", create_pr=True).pr_url.endswith("/discussions/1")
+    opened = push_folder(folder, "my-ner", create_pr=True)
+    assert str(opened.pr_url).endswith("/discussions/1")
     assert len(repository.commits) == 2
 
 
@@ -166,8 +172,8 @@ def test_the_licence_chosen_on_the_site_stays(hub, folder):
     hub_module.HfApi().create_repo("ana/my-ner")
     hub.repositories["ana/my-ner"].files()["README.md"] = b"---\nlicense: mit\n---\n"
     push_folder(folder, "my-ner")
-    card = ModelCard(hub.repositories["ana/my-ner"].files()["README.md"].decode())
-    assert card.data.license == "mit" and "# my-ner" in card.text
+    pushed = card(hub.repositories["ana/my-ner"])
+    assert pushed.data.license == "mit" and "# my-ner" in pushed.text
 
 
 def gated(hub):

@@ -321,7 +321,7 @@ def test_what_an_evaluation_measured_comes_onto_the_card(tiny_model, tmp_path):
     facts = CardFacts.from_file(tmp_path / "model" / "card.json")
     assert facts is not None and len(facts.results) == len(report.summary())
     # Kept when the model is saved elsewhere, refused for another model.
-    loaded = LaclForTokenClassification.from_pretrained(tmp_path / "model")
+    loaded: Any = LaclForTokenClassification.from_pretrained(tmp_path / "model")
     loaded.save_pretrained(tmp_path / "same")
     assert "model-index" in (metadata_load(tmp_path / "same" / "README.md") or {})
     loaded.lacl.projection.mean.weight.data.mul_(2)
