@@ -102,6 +102,7 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"
 MAIN = "from modeling_lacl.cli import main; main()\n"
 
 
+@pytest.mark.timeout(600)
 def test_two_processes_killed_and_started_again(make_tiny_model, tmp_path):
     """As `accelerate launch` and `torchrun` start them: every text once, in order, as one process has it."""
     model = make_tiny_model(encoder={"max_position_embeddings": 512})
