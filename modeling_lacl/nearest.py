@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ def nearest_examples(
         raise ValueError("the model holds no examples: adapt it anew with this version")
     predictor = _Predictor.build(model, model.tokenizer, None, batch_size, stride=32)
     # Support tokens take the place of labels: windows and batches are those of every prediction.
-    by_token = replace(predictor, model=_SupportSimilarity(model), labels=words)
+    by_token = replace(predictor, model=cast(Any, _SupportSimilarity(model)), labels=words)
     parts = [_text_from_string(text, f"texts[{index}]") for index, text in enumerate(texts)]
     label_of = model.support_labels.cpu()
     found: list[list[str | None]] = []

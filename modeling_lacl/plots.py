@@ -40,12 +40,14 @@ def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
     Raises:
         ValueError: Nothing was logged.
     """
-    if not isinstance(trainer_state, Mapping):
+    if isinstance(trainer_state, Mapping):
+        state = trainer_state
+    else:
         file = Path(trainer_state)
         file = file / "trainer_state.json" if file.is_dir() else file
-        trainer_state = json.loads(file.read_text(encoding="utf-8"))
+        state = json.loads(file.read_text(encoding="utf-8"))
     curves: Curves = defaultdict(lambda: ([], []))
-    for entry in trainer_state.get("log_history", ()):
+    for entry in state.get("log_history", ()):
         for name, value in entry.items():
             if name not in _NO_CURVE and isinstance(value, int | float):
                 curves[name][0].append(entry["step"])

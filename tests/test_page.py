@@ -30,7 +30,11 @@ class Page(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.open, self.tags, self.text, self.marks, self.colours = [], [], "", [], []
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.marks: list[str] = []
+        self.colours: list[str] = []
         self.feed(page)
         self.close()
         assert self.open == []
@@ -41,7 +45,7 @@ class Page(HTMLParser):
             self.open.append(tag)
         if tag == "mark":
             self.marks.append("")
-            self.colours.append(re.search("background: ([^;]+);", dict(attrs)["style"])[1])
+            self.colours += re.findall("background: ([^;]+);", dict(attrs)["style"] or "")
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag

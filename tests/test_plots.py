@@ -48,7 +48,7 @@ def svg_text(file):
     parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
     root = ElementTree.parse(file, parser=parser).getroot()
     assert root.tag.endswith("svg")
-    return [element.text.strip() for element in root.iter(ElementTree.Comment)]
+    return [(element.text or "").strip() for element in root.iter() if element.tag is ElementTree.Comment]
 
 
 def test_learning_curves(tmp_path):

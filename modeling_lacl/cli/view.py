@@ -46,6 +46,7 @@ def view(
         with open(file, "rb") as stream:
             text = list(read_texts(stream))
     from ..loading import load_predictor
+    from ..modeling_lacl import LaclForTokenClassification
     from ..nearest import nearest_examples
     from ..page import render_html
 
@@ -54,8 +55,8 @@ def view(
     wanted = None if labels is None else parse_labels(labels)
     texts = text or []
     found = model.predict(texts, labels=wanted, threshold=threshold)
-    # Examples belong to the model's own types; an exported model keeps their words but cannot compare.
-    if wanted is None and hasattr(model, "support_labels") and model.config.support_words:
+    # Examples belong to the model's own types; an exported model cannot compare with them.
+    if wanted is None and isinstance(model, LaclForTokenClassification) and model.config.support_words:
         for entities, examples in zip(found, nearest_examples(model, texts, found), strict=True):
             for entity, example in zip(entities, examples, strict=True):
                 entity["nearest_example"] = example

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -92,9 +92,9 @@ def _prepared(model: LaclForTokenClassification) -> LaclForTokenClassification:
     longest = longest_text(model, token_ids, groups)
     if longest <= model.tokenizer.num_special_tokens_to_add():
         raise ValueError("the label names leave no room for text: give shorter names in label_names")
-    copied = copy.deepcopy(model).to("cpu", torch.float32).eval()
+    copied: Any = copy.deepcopy(model)
     copied.config.max_text_length = longest
-    return copied
+    return cast(LaclForTokenClassification, copied.to("cpu", torch.float32).eval())
 
 
 def _example(model: LaclForTokenClassification, rows: int, length: int) -> tuple[Tensor, Tensor]:
@@ -125,16 +125,18 @@ def _write_graph(model: LaclForTokenClassification, file: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Spares the user what the exporter says of its own workings."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Spares the user what exporter and quantiser say of their own workings."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", None)]  # the quantiser's is the root
+    levels = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _compare(model: LaclForTokenClassification, folder: Path) -> None:
@@ -165,15 +167,16 @@ def _quantize(file: Path) -> None:
             "this version of torch does not say which nodes are the encoder's: export without int8"
         )
     quantized = file.with_name("quantized.onnx")
-    quantize_dynamic(
-        file,
-        quantized,
-        op_types_to_quantize=["MatMul", "Gemm"],
-        nodes_to_exclude=exact,
-        per_channel=True,
-        reduce_range=True,  # 7 bits: processors without VNNI add products of 8 bits up with saturation
-        weight_type=QuantType.QInt8,
-    )
+    with _quiet():
+        quantize_dynamic(
+            file,
+            quantized,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            nodes_to_exclude=exact,
+            per_channel=True,
+            reduce_range=True,  # 7 bits: processors without VNNI add products of 8 bits up with saturation
+            weight_type=QuantType.QInt8,
+        )
     for old in file.parent.glob(f"{file.name}*"):
         old.unlink()
     quantized.replace(file)
