@@ -6,14 +6,13 @@ import copy
 import math
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from datasets import Dataset
-from torch import nn
 from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -24,17 +23,20 @@ from transformers import (
 )
 
 from .arguments import LaclTrainingArguments
+from .card_facts import CardFacts, fingerprint, with_data
+from .card_training import facts_of_training
 from .configuration_lacl import OUTSIDE
 from .data import LaclDataError, entity_types, load_label_names, read_dataset, shipped_label_names
 from .data.labels import to_io
+from .model_card import known_facts
 from .modeling_lacl import LaclForTokenClassification
 from .prompts import split_prompt
-from .support import encode_support, tokenize_support
+from .support import encode_support, support_words, tokenize_support
 from .trainer import LaclTrainer
 
-ENOUGH = 0.6
+ENOUGH = 0.1
 """Context–label loss at which adapting ends, chosen on development data (see docs/method.md)."""
-MOST_STEPS = 24
+MOST_STEPS = 40
 """Optimiser steps at which adapting ends otherwise."""
 MOST_EPOCHS = 3
 """Passes over a support set so large that they take more steps than that."""
@@ -49,7 +51,6 @@ def adapt(
     steps: int | None = None,
     learning_rate: float = 5e-5,
     batch_size: int = 32,
-    dropout: float | None = 0.4,
     seed: int = 0,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> LaclForTokenClassification:
@@ -66,12 +67,9 @@ def adapt(
             rule where a type has none.
         steps: Optimiser steps; 0 only encodes the support set. By default adapting ends when the model tells
             the types of the examples by their names: when the context–label loss, a mean over one pass, is
-            below 0.6; at the latest after 24 steps or three passes, whichever takes more steps.
+            below 0.1; at the latest after 40 steps or three passes, whichever takes more steps.
         learning_rate: Of AdamW, constant.
         batch_size: Sentences a step; a smaller support set is one batch.
-        dropout: Probability, in [0, 1), of all dropout layers while fine-tuning; None leaves them as they
-            are. More than encoders are pretrained with: it keeps the model from learning a handful of
-            sentences by heart.
         seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
         callbacks: Of the trainer that fine-tunes, as transformers knows them: to log, to watch, to stop.
 
@@ -84,20 +82,26 @@ def adapt(
     """
     if steps is not None and steps < 0:
         raise ValueError(f"steps is {steps}: give 0 to fine-tune nothing, or a number of steps")
-    if dropout is not None and not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}: give a probability from 0 to below 1")
     dataset = support_dataset(support)
     types = entity_types(dataset)
     names = names_of(types, label_names)
     adapted = copy.deepcopy(model)
     adapted.tokenizer = tokenizer
     adapted.set_labels(types, names)
+    source = known_facts(model)
+    facts = with_data(CardFacts() if source is None else source.inherited(), dataset, types)
+    facts = replace(facts, stage="adapted", hyperparameters={"steps": 0})
     # A caller's own random numbers go on as if nothing had happened.
     with torch.random.fork_rng():
         if steps != 0:
-            with _dropout(adapted, dropout):
-                _fine_tune(adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks)
-    adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size))
+            trainer = _fine_tune(
+                adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks
+            )
+            facts = replace(facts, **_of_fine_tuning(trainer))
+    words = support_words(tokenizer, dataset)
+    adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size), words)
+    facts.fingerprint = fingerprint(adapted)
+    adapted.card_facts = facts
     return adapted.eval()
 
 
@@ -108,7 +112,12 @@ def support_dataset(support: str | Path | Dataset | Iterable[Mapping[str, Any]])
         LaclDataError: No sentence, no entity, or a type without an example.
     """
     dataset = read_dataset(support)
-    place = str(support) if isinstance(support, str | Path) else "the support set"
+    check_support(dataset, str(support) if isinstance(support, str | Path) else "the support set")
+    return dataset
+
+
+def check_support(dataset: Dataset, place: str = "the support set") -> None:
+    """Raises as `support_dataset` for sentences from `read_dataset`."""
     if not len(dataset):
         raise LaclDataError(f"{place}: has no sentence; give at least one labelled sentence a type")
     types = entity_types(dataset)
@@ -120,7 +129,6 @@ def support_dataset(support: str | Path | Dataset | Iterable[Mapping[str, Any]])
         raise LaclDataError(
             f"{place}: no example of {', '.join(missing)}; add a sentence with one, or leave the type out"
         )
-    return dataset
 
 
 def names_of(types: list[str], label_names: str | Path | Mapping[str, str] | None) -> dict[str, str]:
@@ -135,21 +143,6 @@ def names_of(types: list[str], label_names: str | Path | Mapping[str, str] | Non
             "sentence with one, or take the name out"
         )
     return {name: words for name, words in names.items() if name not in unseen}
-
-
-@contextmanager
-def _dropout(model: nn.Module, probability: float | None) -> Iterator[None]:
-    """All dropout layers with this probability inside, with their own afterwards."""
-    every = model.modules() if probability is not None else ()
-    layers = [layer for layer in every if isinstance(layer, nn.Dropout)]
-    before = [layer.p for layer in layers]
-    try:
-        for layer in layers:
-            layer.p = cast(float, probability)
-        yield
-    finally:
-        for layer, own in zip(layers, before, strict=True):
-            layer.p = own
 
 
 class _StopWhenTold(TrainerCallback):
@@ -181,7 +174,7 @@ def _fine_tune(
     batch_size: int,
     seed: int,
     callbacks: Sequence[TrainerCallback],
-) -> None:
+) -> LaclTrainer:
     rows = tokenize_support(model, tokenizer, dataset)
     batches = math.ceil(len(rows) / batch_size)
     stopping: list[TrainerCallback] = [_StopWhenTold(batches)] if steps is None else []
@@ -215,3 +208,10 @@ def _fine_tune(
         # A library that is asked for a model does not print its running time.
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+    return trainer
+
+
+def _of_fine_tuning(trainer: LaclTrainer) -> dict[str, Any]:
+    """What a trainer knows for the card, without the name of its folder."""
+    facts = facts_of_training(trainer)
+    return {"hyperparameters": facts.hyperparameters, "curve": facts.curve}

@@ -79,7 +79,13 @@ class ModelArguments:
 class DataArguments:
     """The labelled source data."""
 
-    train_file: str = field(metadata=_help("Labelled sentences: CoNLL-style columns or JSON Lines."))
+    train_file: str = field(
+        metadata=_help("Labelled sentences: CoNLL-style columns or JSON Lines; with corpus, its folder.")
+    )
+    corpus: str | None = field(
+        default=None,
+        metadata=_help("Corpus by name, whose training split is read: ontonotes, conll2003, few_nerd, …."),
+    )
     data_format: str | None = field(
         default=None, metadata=_help("'columns' or 'jsonl'; found out by default.")
     )
@@ -93,7 +99,7 @@ class DataArguments:
     type_names: str | None = field(
         default=None,
         metadata=_help(
-            "Natural-language names of the types: few_nerd, gum, wnut17, or a YAML file; by rule otherwise."
+            "Natural-language names of the types: few_nerd, ontonotes, …, or a YAML file; by rule otherwise."
         ),
     )
     coarse_names: str | None = field(
@@ -101,6 +107,20 @@ class DataArguments:
         metadata=_help(
             "Name of each type's coarse group, for coarse_probability: few_nerd_coarse or a YAML file."
         ),
+    )
+    train_types: list[str] = field(
+        default_factory=list,
+        metadata=_help("Train on these types alone: entities of others count as outside. All by default."),
+    )
+    dataset_name: str | None = field(
+        default=None, metadata=_help("What the data are called, on the Hub or not; for the model card.")
+    )
+    language: str | None = field(
+        default=None, metadata=_help("Code of the language of the data, such as en; for the model card.")
+    )
+    license: str | None = field(
+        default=None,
+        metadata=_help("Licence of the model, as the data demand it, such as cc-by-sa-4.0; for its card."),
     )
     held_out_types: list[str] = field(
         default_factory=list,

@@ -75,6 +75,8 @@ class LaclConfig(PreTrainedConfig):
             at once; longer text is cut into overlapping windows.
         max_prompt_length (`int`): Longest prompt in tokens; a larger label set is split over several prompts.
         support_size (`int`): Number of support tokens kept with the model.
+        support_words (`list[str]`, *optional*): For each of them the entity that it is a word of, as it is in
+            its sentence; an empty string outside of entities.
         support_method (`str`): `neighbors` (nearest support token) or `prototypes`.
         label_weight (`float`): Weight in [0, 1] of label similarity when a support is there as well.
         viterbi (`bool`): Decode by Viterbi with `transitions`.
@@ -111,6 +113,7 @@ class LaclConfig(PreTrainedConfig):
         max_text_length: int = 128,
         max_prompt_length: int = 128,
         support_size: int = 0,
+        support_words: list[str] | None = None,
         support_method: str = "neighbors",
         label_weight: float = 0.7,
         viterbi: bool = False,
@@ -166,6 +169,7 @@ class LaclConfig(PreTrainedConfig):
         self.max_text_length = max_text_length
         self.max_prompt_length = max_prompt_length
         self.support_size = support_size
+        self.support_words = support_words
         self.support_method = support_method
         self.label_weight = label_weight
         self.viterbi = viterbi

@@ -16,6 +16,8 @@ OUTSIDE = 0
 IMPOSSIBLE = -1e30
 # Only differences of path scores matter: setting the best back to 0 keeps float32 exact over any length.
 _RESCALE_EVERY = 16
+# Viterbi pads texts to a common number of words: at most this many (text, word) cells at a time.
+_VITERBI_CELLS = 2**16
 
 # The abstract transitions of StructShot (Yang & Katiyar 2020): from each state, its successors.
 _SUCCESSORS = {"start": ("O", "I"), "O": ("O", "I"), "I": ("O", "same", "other")}
@@ -212,6 +214,46 @@ def viterbi(log_scores: Tensor, lengths: Tensor, start: Tensor, matrix: Tensor) 
     paths[0] = state
     outside_text = torch.arange(width, device=device) >= lengths.unsqueeze(1)
     return torch.from_numpy(paths.T.copy()).to(device).masked_fill(outside_text, -1)
+
+
+def decode_scores(config: Any, scores: Sequence[Tensor]) -> list[np.ndarray]:
+    """The labels of the words of each text: the best of each word, or by Viterbi if `config.viterbi`.
+
+    Args:
+        config: a `LaclConfig`.
+        scores: (W, K) float log-scores of each text.
+
+    Returns:
+        (W,) int64 label ids of each.
+
+    Raises:
+        ValueError: `config.viterbi` is set, and there are no transitions.
+    """
+    if not config.viterbi:
+        return [text.argmax(dim=1).numpy() for text in scores]
+    if config.transitions is None:
+        raise ValueError("config.viterbi is set without config.transitions: estimate them, or switch it off")
+    paths: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(scores)
+    order = sorted(range(len(scores)), key=lambda index: -len(scores[index]))
+    while order:
+        taken = max(1, _VITERBI_CELLS // max(1, len(scores[order[0]])))
+        chosen, order = order[:taken], order[taken:]
+        start, matrix = expand_transitions(
+            config.transitions, scores[chosen[0]].shape[1], config.transition_power
+        )
+        lengths = torch.tensor([len(scores[index]) for index in chosen])
+        padded = torch.nn.utils.rnn.pad_sequence([scores[index] for index in chosen], batch_first=True)
+        found = viterbi(padded, lengths, start, matrix).numpy()
+        for index, path, length in zip(chosen, found, lengths.tolist(), strict=True):
+            paths[index] = path[:length]
+    return paths
+
+
+def outside_scores(num_labels: int) -> Tensor:
+    """(K,) float32 log-scores of a word without a token, which is outside."""
+    scores = torch.full((num_labels,), IMPOSSIBLE)
+    scores[OUTSIDE] = 0.0
+    return scores
 
 
 def label_runs(label_ids: np.ndarray | Tensor | Sequence[int]) -> list[tuple[int, int, int]]:

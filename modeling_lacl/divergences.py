@@ -25,6 +25,8 @@ BLOCK_ELEMENTS = 1 << 17
 devices, which do more at once, take 32 times as many."""
 BLOCK_DIMENSIONS = 8
 """Dimensions that are added up in one block."""
+EXPORTED_COLUMNS = 8
+"""Columns of a block in an exported graph."""
 
 
 def pairwise_divergence(name: str, p: Gaussians, q: Gaussians) -> Tensor:
@@ -155,6 +157,10 @@ def _add_up(terms: _Terms, p: Gaussians, q: Gaussians) -> Tensor:
     # Dimensions first: sums over them add whole rows, and a row meets all columns at once.
     rows = [part.movedim(-1, 0).contiguous().unsqueeze(-1) for part in p]
     columns = [part.movedim(-1, 0).contiguous().unsqueeze(-2) for part in q]
+    if torch.onnx.is_in_onnx_export():
+        # A graph for any number of rows can only be cut between columns, whose number it knows.
+        blocks = zip(*(part.split(EXPORTED_COLUMNS, -1) for part in columns), strict=True)
+        return torch.cat([terms.value(rows[0] - mean, rows[1] + variance) for mean, variance in blocks], -1)
     result: Tensor = _AddUp.apply(terms, *rows, *columns)
     return result
 

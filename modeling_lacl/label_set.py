@@ -76,8 +76,7 @@ class LabelSetMixin:
             owner = owners.setdefault(name.strip().lower(), label)
             if owner != label:
                 raise ValueError(
-                    f"labels {owner!r} and {label!r} share the name {name!r}: "
-                    "give one of them another in label_names"
+                    f"labels {owner!r} and {label!r} share the name {name!r}: give one of them another name"
                 )
             names[label] = name
         return names
@@ -94,12 +93,12 @@ class LabelSetMixin:
         owners: dict[tuple[int, ...], str] = {}
         for name, ids in zip(names, token_ids, strict=True):
             if not ids:
-                raise ValueError(f"the label name {name!r} has no token: give it words in label_names")
+                raise ValueError(f"the label name {name!r} has no token: give it other words")
             owner = owners.setdefault(tuple(ids), name)
             if owner is not name:
                 raise ValueError(
                     f"the tokenizer does not tell the label names {owner!r} and {name!r} apart: "
-                    "give one of them other words in label_names"
+                    "give one of them other words"
                 )
         return [list(ids) for ids in token_ids]
 
@@ -108,8 +107,15 @@ class LabelSetMixin:
         """Whether the model holds support representations."""
         return bool(self.config.support_size)
 
-    def set_support(self, mean: Tensor, variance: Tensor, labels: Tensor) -> None:
+    def set_support(
+        self, mean: Tensor, variance: Tensor, labels: Tensor, words: Sequence[str] | None = None
+    ) -> None:
         """Keeps copies of support tokens with the model: `(S, d)`, `(S, d)` fp32 and `(S,)` long label ids.
+
+        Args:
+            mean, variance, labels: Of the tokens.
+            words: For each token the entity that it is a word of, `""` outside: shown as the example behind a
+                prediction, and not used for one.
 
         Raises:
             ValueError: Other shapes, or a label that the model does not have.
@@ -119,6 +125,8 @@ class LabelSetMixin:
             raise ValueError(
                 f"mean and variance must be {shape}, got {tuple(mean.shape)}, {tuple(variance.shape)}"
             )
+        if words is not None and len(words) != len(labels):
+            raise ValueError(f"words must be {len(labels)}, one for each support token, got {len(words)}")
         num_labels = len(self.config.id2label or ())
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_labels:
             raise ValueError(
@@ -130,6 +138,7 @@ class LabelSetMixin:
             self.support_variance = variance.detach().to(self.device, torch.float32, copy=True).contiguous()
             self.support_labels = labels.detach().to(self.device, torch.long, copy=True).contiguous()
         self.config.support_size = len(labels)
+        self.config.support_words = None if words is None else list(words)
 
     def clear_support(self) -> None:
         """Forgets the support representations."""
@@ -147,9 +156,13 @@ class LabelSetMixin:
             if not self.name_or_path:
                 raise ValueError("the model has no tokenizer: set model.tokenizer")
             try:
-                # Given the configuration, it does not ask for one, nor whether to trust its code.
+                # Given the configuration, it does not ask for one. Code that a tokenizer's own files name is
+                # refused without a question, whose answer would be read from standard input.
                 self.tokenizer = AutoTokenizer.from_pretrained(
-                    self.name_or_path, config=self.config, **self._tokenizer_arguments
+                    self.name_or_path,
+                    config=self.config,
+                    trust_remote_code=False,
+                    **self._tokenizer_arguments,
                 )
             except (OSError, ValueError) as error:
                 raise ValueError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState  # type: ignore[import-untyped]
 from huggingface_hub.errors import HFValidationError
@@ -11,7 +13,15 @@ from transformers import PreTrainedConfig
 
 from .configuration_lacl import LaclConfig
 from .modeling_lacl import LaclForTokenClassification
-from .released import RELEASED
+from .released import RELEASED, check_name
+
+_REMEDY = (
+    f"name a folder that `lacl train` or `lacl adapt` wrote, {' or '.join(RELEASED)}, "
+    "or a LACL model on the Hub"
+)
+
+if TYPE_CHECKING:
+    from .onnx import LaclOnnxModel
 
 
 def load_model(
@@ -25,28 +35,86 @@ def load_model(
         model_class: The class of the model.
 
     Raises:
-        ValueError: It is not there, or is not a LACL model.
+        ValueError: It is not there, is not a LACL model, or is damaged; names the file of a folder.
     """
-    remedy = (
-        f"name a folder that `lacl train` or `lacl adapt` wrote, {' or '.join(RELEASED)}, "
-        "or a LACL model on the Hub"
-    )
+    name, folder = str(checkpoint), Path(checkpoint)
+    is_folder = folder.is_dir() and not (name in RELEASED and not (folder / "config.json").is_file())
     try:
-        if checkpoint in RELEASED:
-            return model_class.from_pretrained(checkpoint).to(PartialState().device).eval()
-        values, _ = PreTrainedConfig.get_config_dict(str(checkpoint))
-        if not values:
-            raise OSError("no config.json")
-        if values.get("model_type") != LaclConfig.model_type:
-            raise ValueError(
-                f"{checkpoint} is a {values.get('model_type')} model, not a LACL one: {remedy}; "
-                "`lacl train --encoder …` makes one from it"
-            )
-        model = model_class.from_pretrained(checkpoint)
+        if is_folder:
+            _check_type(name, _read_config(folder))
+        elif name not in RELEASED:
+            check_name(name)
+            values, _ = PreTrainedConfig.get_config_dict(name)
+            if not values:
+                raise OSError("no config.json")
+            _check_type(name, values)
+        model = model_class.from_pretrained(name)
     except SafetensorError as error:
         raise ValueError(
             f"the weights in {checkpoint} are damaged or cut short ({error}): copy or train them again"
         ) from error
     except (OSError, HFValidationError) as error:
-        raise ValueError(f"cannot load the checkpoint {str(checkpoint)!r}: {remedy}") from error
+        if is_folder and (folder / "config.json").is_file():
+            raise ValueError(f"cannot load the checkpoint {name!r}: {_first_line(error)}") from error
+        raise ValueError(f"cannot load the checkpoint {name!r}: {_REMEDY}") from error
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        if not is_folder or (isinstance(error, ValueError) and str(folder) in str(error)):
+            raise
+        # Whatever a broken configuration makes the encoder's code run into.
+        raise ValueError(
+            f"{folder / 'config.json'} does not fit the weights beside it ({_first_line(error)}): "
+            "copy or make the checkpoint again"
+        ) from error
     return model.to(PartialState().device).eval()
+
+
+def load_predictor(checkpoint: str | Path) -> LaclForTokenClassification | LaclOnnxModel:
+    """Loads what has `predict`: a checkpoint as `load_model` does, or a folder that `lacl export` wrote."""
+    if (Path(checkpoint) / "model.onnx").is_file():
+        from .onnx import LaclOnnxModel
+
+        return LaclOnnxModel.from_pretrained(checkpoint)
+    return load_model(checkpoint)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The values of a folder's configuration, checked as far as it can be without its weights."""
+    file = folder / "config.json"
+    remedy = "copy or make the checkpoint again"
+    if not file.is_file():
+        if any(folder.glob(".saving-*")):
+            raise ValueError(
+                f"cannot load the checkpoint {str(folder)!r}: it has no config.json, since saving it was "
+                "broken off: make it again"
+            )
+        raise ValueError(f"cannot load the checkpoint {str(folder)!r}, which has no config.json: {_REMEDY}")
+    try:
+        values = json.loads(file.read_bytes().decode("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file}:{error.lineno}: not JSON ({error.msg}): {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: not JSON ({error}): {remedy}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{file}: holds a {type(values).__name__}, not an object: {remedy}")
+    if values.get("model_type") == LaclConfig.model_type:
+        try:
+            LaclConfig.from_dict(values)
+        except Exception as error:  # transformers checks the encoder's values in many ways
+            raise ValueError(f"{file}: {_first_line(error)}") from error
+    return values
+
+
+def _check_type(name: str, values: dict[str, Any]) -> None:
+    if values.get("model_type") != LaclConfig.model_type:
+        raise ValueError(
+            f"{name} is a {values.get('model_type')} model, not a LACL one: {_REMEDY}; "
+            "`lacl train --encoder …` makes one from it"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else ""
+    return first if isinstance(error, ValueError | OSError) and first else f"{type(error).__name__}: {first}"

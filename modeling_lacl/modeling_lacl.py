@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from .checkpoint import SelfContainedModel
+from .checkpoint import CONFIG_FILE, SelfContainedModel
 from .configuration_lacl import LaclConfig, hub_name
 from .decoding import combine_scores, nearest_neighbor_scores, prototypes
 from .divergences import OF_MEANS, Gaussians, pairwise_divergence
@@ -23,7 +23,7 @@ from .label_set import LabelSetMixin
 from .losses import context_context_loss, context_label_loss
 from .outputs_lacl import LaclModelOutput, LaclOutput
 from .prompts import build_prompt, label_means, pack, split_prompt
-from .released import RELEASED, load_released
+from .released import RELEASED, check_name, load_released
 
 PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
 """What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
@@ -96,7 +96,12 @@ class LaclPreTrainedModel(SelfContainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
     ) -> Any:
-        """As in every model; weights that have no part in the result stay frozen."""
+        """As in every model, from safetensors alone; weights that have no part in the result stay frozen."""
+        kwargs["use_safetensors"] = True
+        place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "")
+        if os.path.isdir(place) and not os.path.isfile(os.path.join(place, CONFIG_FILE)):
+            # Without it transformers would take the default configuration.
+            raise OSError(f"{place} has no {CONFIG_FILE}: it is no checkpoint, or saving one was broken off")
         loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         for module in model.modules():
@@ -170,7 +175,7 @@ class LaclModel(LaclPreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if prompt_ids is None or prompt_labels is None:
-            prompt_ids = prompt_labels = input_ids.new_zeros((len(input_ids), 0))
+            prompt_ids = prompt_labels = input_ids.new_zeros((input_ids.shape[0], 0))
         packed = pack(input_ids, attention_mask, prompt_ids, prompt_labels, self.config.pad_token_id or 0)
         width = self._width(packed.attention_mask)
         options: dict[str, Any] = {}
@@ -269,7 +274,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             ValueError: The encoder's weights are not those that `AutoModel` expects, or as `set_labels`.
         """
         if not isinstance(encoder, PreTrainedModel):
-            encoder = cast(PreTrainedModel, AutoModel.from_pretrained(resolve_encoder(str(encoder))))
+            place = resolve_encoder(str(encoder))
+            encoder = cast(PreTrainedModel, AutoModel.from_pretrained(place, use_safetensors=True))
         encoder_config = copy.deepcopy(encoder.config)
         encoder_config.name_or_path = hub_name(encoder_config.name_or_path)
         model = cls(LaclConfig(encoder_config=encoder_config, **config_kwargs))
@@ -296,6 +302,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             and not os.path.isfile(os.path.join(name, "config.json"))
         ):
             return cast(LaclForTokenClassification, load_released(cls, name, **kwargs))
+        if isinstance(name, str):
+            check_name(name)
         loaded: Any = super().from_pretrained(name, *model_args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded  # a pair with `output_loading_info`
         model._tokenizer_arguments = {key: kwargs[key] for key in PLACE_ARGUMENTS if key in kwargs}
@@ -372,7 +380,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
                 )
             logits = None
             if own_labels and self.has_support and labels is None:
-                logits = self._support_similarity(mean, variance)
+                logits = self.support_similarity(mean, variance)
                 if similarity is None:
                     logits = logits.log_softmax(-1)
                 else:
@@ -394,6 +402,18 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             return output.to_tuple()
         return output
 
+    @property
+    def encoder_positions(self) -> int:
+        """Longest row of text and label names that the encoder takes, in tokens."""
+        positions = getattr(self.config.encoder_config, "max_position_embeddings", None) or -1
+        if positions < 0:  # relative positions only, as in XLNet
+            return 2**31
+        for name, module in self.lacl.encoder.named_modules():
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+                # RoBERTa and its kin number positions from behind the padding index.
+                return int(positions) - cast(int, module.padding_idx) - 1
+        return int(positions)
+
     def _prompts(self, input_ids: Tensor) -> list[tuple[Tensor | None, Tensor | None]]:
         """The model's own label set as prompts for these rows: several where it is too long for one."""
         if not self.config.use_prompts:
@@ -401,7 +421,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         names = self.config.label_token_ids
         if not names:
             raise ValueError("the model has no labels: call set_labels, or give prompt_ids and prompt_labels")
-        rows = len(input_ids)
+        rows = input_ids.shape[0]  # len() would fix the number in an exported graph
         prompts: list[tuple[Tensor | None, Tensor | None]] = []
         for group in split_prompt(names, self.config.max_prompt_length):
             prompt = build_prompt(names, self.config.separator_token_id, group)
@@ -428,7 +448,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         similarity = total / number.clamp_min(1)
         return similarity.masked_fill(number == 0, torch.finfo(similarity.dtype).min), (number > 0).squeeze(1)
 
-    def _support_similarity(self, mean: Tensor, variance: Tensor) -> Tensor:
+    def support_similarity(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """`(B, L, K)` similarity of tokens `(B, L, d)` to each label's support tokens or prototype."""
         num_labels = len(self.config.id2label or ())
         tokens = (mean.flatten(0, 1), variance.flatten(0, 1))
         support = (self.support_mean.to(mean.dtype), self.support_variance.to(mean.dtype))

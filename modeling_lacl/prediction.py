@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from .decoding import IMPOSSIBLE, OUTSIDE, entity_scores, expand_transitions, label_runs, viterbi
+from .decoding import OUTSIDE, decode_scores, entity_scores, label_runs, outside_scores
+from .divergences import OF_MEANS
 from .prompts import build_prompt, split_prompt
-from .words import align_words, share_words, split_words
+from .words import align_words, has_emoji, is_emoji, share_words, split_words
 
 if TYPE_CHECKING:
     from .modeling_lacl import LaclForTokenClassification
 
-__all__ = ["align_words", "predict", "predict_words", "split_words", "word_scores"]
+__all__ = ["align_words", "predict", "predict_words", "split_words", "word_gaussians", "word_scores"]
 
 Entity: TypeAlias = dict[str, Any]
 
 # A buffer of texts is sorted by length into batches of little padding; one buffer at a time is in memory.
 _BATCHES_PER_BUFFER = 32
-# Viterbi pads texts to a common number of words: at most this many (text, word) cells at a time.
-_VITERBI_CELLS = 2**16
 
 # Half of a character, which UTF-8, and so the tokenizer, cannot hold.
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -67,7 +66,7 @@ def predict(
     Returns:
         Entities in order of their place, each a dict: `entity_group` (label), `score` (float in [0, 1], the
         mean probability of the label over the entity's words), `word`, `start` and `end`, where
-        `text[start:end] == word`.
+        `text[start:end] == word`. Emoji at the edges of an entity are no part of it.
 
     Raises:
         TypeError: `inputs`, or one of the texts, is of another type than told.
@@ -140,6 +139,52 @@ def word_scores(
     return [scores for _, scores, _ in predictor.label_ids(texts)]
 
 
+class EncodedWords(NamedTuple):
+    """The words of a sentence as Gaussians, on the CPU.
+
+    Attributes:
+        mean, variance: (W, d) float32, the mean NaN for a word without a token.
+        windows: How many windows the sentence took.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    windows: int
+
+
+def word_gaussians(
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    sentences: Iterable[Sequence[str]],
+    *,
+    batch_size: int = 32,
+    stride: int = 32,
+) -> list[EncodedWords]:
+    """The Gaussian of every word of every sentence, for a model without label prompts.
+
+    Args:
+        model: A model made with `use_prompts=False`; its labels and its support play no part.
+        sentences: Lists of words.
+        tokenizer, batch_size, stride: As in `predict`.
+    """
+    predictor = _Predictor.build(model, tokenizer, None, batch_size, stride, for_scores=False)
+    texts = [_text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences)]
+    windows = predictor.windows(texts)
+    ends = np.cumsum([len(text.words) for text in texts])
+    texts_of_windows = np.searchsorted(ends, [window.words[0] for window in windows], side="right")
+    counts = np.bincount(texts_of_windows, minlength=len(texts))
+    size = model.config.projection_size
+    # Where variances play no part, a one that is stored once stands for all of them.
+    of_means = model.config.divergence in OF_MEANS
+    missing = torch.full((size if of_means else 2 * size,), torch.nan)
+    values = predictor.read(texts, windows, predictor.means if of_means else predictor.gaussians, missing)
+    one = torch.ones(())
+    return [
+        EncodedWords(row[:, :size], one.expand(len(row), size) if of_means else row[:, size:], int(count))
+        for row, count in zip(values, counts, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class _Text:
     text: str
@@ -195,6 +240,7 @@ class _Predictor:
         labels: Sequence[str] | Mapping[str, str] | None,
         batch_size: int,
         stride: int,
+        for_scores: bool = True,
     ) -> _Predictor:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: give at least 1")
@@ -206,7 +252,7 @@ class _Predictor:
             )
         config = model.config
         if labels is None:
-            if not config.use_prompts and not model.has_support:
+            if for_scores and not config.use_prompts and not model.has_support:
                 raise ValueError(
                     "the model has neither a support nor label prompts: adapt it to examples first"
                 )
@@ -221,10 +267,9 @@ class _Predictor:
         prompts = [build_prompt(token_ids, config.separator_token_id, group) for group in groups]
         room = max_length - tokenizer.num_special_tokens_to_add()
         if room < 1:
-            positions = _encoder_positions(model)
             raise ValueError(
-                f"of the encoder's {positions} positions the label names leave none for text: "
-                "give shorter names in label_names, or lower config.max_prompt_length"
+                f"of the encoder's {model.encoder_positions} positions the label names leave none for text: "
+                "give shorter names, or lower config.max_prompt_length"
             )
         return cls(model, tokenizer, names, prompts, groups, batch_size, max_length, min(stride, room // 2))
 
@@ -253,58 +298,40 @@ class _Predictor:
         stream = iter(texts)
         while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
             scores = self.scores(buffer)
-            yield from zip(buffer, scores, self.decode(scores), strict=True)
-
-    def decode(self, scores: Sequence[Tensor]) -> list[np.ndarray]:
-        """(W,) label ids from the (W, K) scores of each text."""
-        config = self.model.config
-        if not config.viterbi:
-            return [text.argmax(dim=1).numpy() for text in scores]
-        if config.transitions is None:
-            raise ValueError(
-                "config.viterbi is set without config.transitions: estimate them, or switch it off"
-            )
-        start, matrix = expand_transitions(config.transitions, len(self.labels), config.transition_power)
-        paths: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(scores)
-        order = sorted(range(len(scores)), key=lambda index: -len(scores[index]))
-        while order:
-            taken = max(1, _VITERBI_CELLS // max(1, len(scores[order[0]])))
-            chosen, order = order[:taken], order[taken:]
-            lengths = torch.tensor([len(scores[index]) for index in chosen])
-            padded = torch.nn.utils.rnn.pad_sequence([scores[index] for index in chosen], batch_first=True)
-            found = viterbi(padded, lengths, start, matrix).numpy()
-            for index, path, length in zip(chosen, found, lengths.tolist(), strict=True):
-                paths[index] = path[:length]
-        return paths
+            labels = decode_scores(self.model.config, scores)
+            for text, of_text, ids in zip(buffer, scores, labels, strict=True):
+                yield text, of_text, _without_edge_emoji(text, ids)
 
     def scores(self, texts: Sequence[_Text]) -> list[Tensor]:
         """(W, K) log-scores of the words of each text."""
+        return self.read(texts, self.windows(texts), self.logits, outside_scores(len(self.labels)))
+
+    def read(
+        self,
+        texts: Sequence[_Text],
+        windows: Sequence[_Window],
+        values: Callable[[Sequence[_Window]], Tensor],
+        missing: Tensor,
+    ) -> list[Tensor]:
+        """(W, X) of each text: `values` (B, L, X) at a word's first token, else `missing` (X,)."""
         counts = [len(text.words) for text in texts]
-        scores = torch.full((sum(counts), len(self.labels)), IMPOSSIBLE)
-        scores[:, OUTSIDE] = 0.0  # what stands for a word without a token
-        windows = self.windows(texts)
-        windows.sort(
-            key=lambda window: -len(window.input_ids)
-        )  # the longest first: little padding, memory known
+        result = missing.repeat(sum(counts), 1)
+        # The longest first: little padding, memory known.
+        windows = sorted(windows, key=lambda window: -len(window.input_ids))
         with _evaluating(self.model), torch.inference_mode():
             for first in range(0, len(windows), self.batch_size):
                 batch = windows[first : first + self.batch_size]
                 rows = np.repeat(np.arange(len(batch)), [len(window.words) for window in batch])
                 tokens = np.concatenate([window.tokens for window in batch])
                 words = np.concatenate([window.words for window in batch])
-                read = self.logits(batch)[torch.from_numpy(rows), torch.from_numpy(tokens)]
-                scores[torch.from_numpy(words)] = read.float().cpu()
-        return list(scores.split(counts))
+                read = values(batch)[torch.from_numpy(rows), torch.from_numpy(tokens)]
+                result[torch.from_numpy(words)] = read.float().cpu()
+        return list(result.split(counts))
 
     def logits(self, batch: Sequence[_Window]) -> Tensor:
         """(B, L, K) log-scores of a batch of windows."""
-        lengths = np.asarray([len(window.input_ids) for window in batch])
-        inside = np.arange(lengths.max()) < lengths[:, None]
-        ids = np.full(inside.shape, self.model.config.pad_token_id or 0, dtype=np.int64)
-        ids[inside] = np.concatenate([window.input_ids for window in batch])
-        device = self.model.device
-        input_ids = torch.from_numpy(ids).to(device)
-        attention_mask = torch.from_numpy(inside.astype(np.int64)).to(device)
+        input_ids, attention_mask = self.inputs(batch)
+        device = input_ids.device
         if not self.prompts:
             return self.model(input_ids, attention_mask, return_dict=True).logits
         merged = torch.zeros(*input_ids.shape, len(self.labels), device=device)
@@ -319,6 +346,24 @@ class _Predictor:
             # Several prompts are compared through "outside", which stands in each of them.
             merged[..., group] = (output.logits - output.logits[..., :1])[..., group].float()
         return merged.log_softmax(dim=-1)
+
+    def means(self, batch: Sequence[_Window]) -> Tensor:
+        """(B, L, d) means of a batch of windows, without a prompt."""
+        return self.model.lacl(*self.inputs(batch)).mean
+
+    def gaussians(self, batch: Sequence[_Window]) -> Tensor:
+        """(B, L, 2d) means and variances of a batch of windows, without a prompt."""
+        states = self.model.lacl(*self.inputs(batch))
+        return torch.cat([states.mean, states.variance], dim=-1)
+
+    def inputs(self, batch: Sequence[_Window]) -> tuple[Tensor, Tensor]:
+        """(B, L) token ids and (B, L) attention mask."""
+        lengths = np.asarray([len(window.input_ids) for window in batch])
+        inside = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.full(inside.shape, self.model.config.pad_token_id or 0, dtype=np.int64)
+        ids[inside] = np.concatenate([window.input_ids for window in batch])
+        device = self.model.device
+        return torch.from_numpy(ids).to(device), torch.from_numpy(inside.astype(np.int64)).to(device)
 
     def windows(self, texts: Sequence[_Text]) -> list[_Window]:
         """Cuts texts into windows of at most `max_length` tokens; each word with a token is read in one."""
@@ -352,6 +397,20 @@ class _Predictor:
         return windows
 
 
+def _without_edge_emoji(text: _Text, label_ids: np.ndarray) -> np.ndarray:
+    """(W,) label ids in which no entity begins or ends with an emoji, but those of emoji alone."""
+    if not has_emoji(text.text):
+        return label_ids
+    trimmed = label_ids.copy()
+    for first, stop, _ in label_runs(label_ids):
+        is_word = np.asarray([not is_emoji(text.text[start:end]) for start, end in text.words[first:stop]])
+        kept = np.flatnonzero(is_word)
+        if len(kept):
+            trimmed[first : first + kept[0]] = OUTSIDE
+            trimmed[first + kept[-1] + 1 : stop] = OUTSIDE
+    return trimmed
+
+
 def _resolve_labels(
     model: LaclForTokenClassification, labels: Sequence[str] | Mapping[str, str]
 ) -> tuple[list[str], list[list[int]]]:
@@ -382,20 +441,8 @@ def longest_text(
         groups: Label ids of each prompt; none for a model without prompts.
     """
     prompts = (sum(len(token_ids[label]) + 1 for label in group) for group in groups)
-    longest: int = min(model.config.max_text_length, _encoder_positions(model) - max(prompts, default=0))
+    longest: int = min(model.config.max_text_length, model.encoder_positions - max(prompts, default=0))
     return longest
-
-
-def _encoder_positions(model: LaclForTokenClassification) -> int:
-    """Longest row the encoder takes, in tokens."""
-    positions = getattr(model.config.encoder_config, "max_position_embeddings", None) or -1
-    if positions < 0:  # relative positions only, as in XLNet
-        return 2**31
-    for name, module in model.lacl.encoder.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            # RoBERTa and its kin number positions from behind the padding index.
-            return int(positions) - module.padding_idx - 1
-    return int(positions)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def split_prompt(label_token_ids: Sequence[Sequence[int]], max_length: int) -> l
     if longest > room:
         raise ValueError(
             f"label {lengths.index(longest, 1)} has a name of {longest - 1} tokens, and a prompt of at most "
-            f"{max_length} has room for {max(room - 1, 0)}: give it a shorter name in label_names, or raise "
+            f"{max_length} has room for {max(room - 1, 0)}: give it a shorter one, or raise "
             "max_prompt_length"
         )
     number = max(1, -(-sum(lengths[1:]) // max(room, 1)))
@@ -147,7 +147,7 @@ def pack(
     index = torch.cat(
         [text_index.masked_fill(~is_text, width), prompt_index.masked_fill(~is_prompt, width)], dim=1
     )
-    packed = input_ids.new_full((len(input_ids), width + 1), pad_token_id)
+    packed = input_ids.new_full((input_ids.shape[0], width + 1), pad_token_id)
     packed = packed.scatter(1, index, torch.cat([input_ids, prompt_ids], dim=1))
     lengths = text_lengths + is_prompt.sum(1, keepdim=True)
     mask = (torch.arange(width, device=input_ids.device) < lengths).to(attention_mask.dtype)

@@ -7,6 +7,7 @@ changed vectors whole, and the projection head. What training changed in the emb
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,24 @@ RELEASED = ("lacl-minilm-fewnerd",)
 """Names that `LaclForTokenClassification.from_pretrained` knows without a download."""
 ADAPTER_FILE = "adapter.safetensors"
 ENCODER_PREFIX = "lacl.encoder."
+
+
+def check_name(name: str) -> None:
+    """Says at once what was meant where asking the Hub for a mistyped name would take a while.
+
+    Raises:
+        ValueError: There is no such path, but a released model, or a checkpoint in the same folder, is called
+            almost so.
+    """
+    path = Path(name)
+    if path.exists():
+        return
+    known = {released: released for released in RELEASED} if path.name == name else {}
+    if path.parent.is_dir():
+        known |= {file.parent.name: str(file.parent) for file in path.parent.glob("*/config.json")}
+    close = difflib.get_close_matches(path.name.lower(), known, n=1, cutoff=0.8)
+    if close:
+        raise ValueError(f"there is no {name!r}: did you mean {known[close[0]]}?")
 
 
 def released_folder(name: str) -> Path:
@@ -106,4 +125,5 @@ def load_released(model_class: Any, name: str, **kwargs: Any) -> Any:
     }
     model = model_class.from_pretrained(None, config=config, state_dict=weights, **kwargs)
     model.tokenizer = tokenizer
+    model.name_or_path = name
     return model

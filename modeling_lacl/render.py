@@ -33,9 +33,11 @@ BACKGROUNDS = (
     "#cfd8dc",
 )
 
-# Control characters would drive the terminal; each becomes one visible character, so that offsets hold.
+# Control characters would drive the terminal, and halves of characters and non-characters have no place in
+# XML; each becomes one visible character, so that offsets hold.
 _VISIBLE = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
 _VISIBLE |= dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
+_VISIBLE |= dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), 0xFFFD)
 del _VISIBLE[ord("\n")], _VISIBLE[ord("\t")]
 
 
@@ -105,7 +107,7 @@ class EntityView:
 
 
 def visible(text: str) -> str:
-    """`text` with every character that could drive a terminal replaced by a visible one; length unchanged."""
+    """`text` with visible characters for all that drive a terminal or break a picture; length unchanged."""
     return text.translate(_VISIBLE)
 
 
@@ -139,7 +141,7 @@ def save_svg(
         view.show(text, entities)
         console.print()
     view.legend()
-    svg = console.export_svg(title=title, unique_id="lacl")
+    svg = console.export_svg(title=visible(title), unique_id="lacl")
     # No fonts from elsewhere: the picture is drawn with the viewer's own monospace.
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
     Path(path).write_text(svg, encoding="utf-8")

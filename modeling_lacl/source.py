@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -13,19 +14,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Features, List
+from datasets import Dataset
 from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback, set_seed
 
 from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
 from .baselines import model_class
+from .card_facts import CardFacts, with_data
 from .checkpoint import publish
-from .data import entity_types, label_names_for, load_label_names, read_dataset, to_io, tokenize_dataset
-from .data.labels import tag_names
+from .data import (
+    entity_types,
+    label_names_for,
+    load_corpus,
+    load_label_names,
+    read_dataset,
+    to_io,
+    tokenize_dataset,
+)
+from .data.columns import column_of
+from .data.labels import keep_types
 from .decoding import estimate_transitions
-from .encoder import resolve_encoder
+from .encoder import EMBEDDED_NAME, EMBEDDED_ORIGIN, resolve_encoder
 from .episodes import count_entities
+from .model_card import keep_changed_card
 from .modeling_lacl import LaclForTokenClassification
 from .trainer import LaclTrainer
+
+logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"
 STATE_FILE = "trainer_state.json"
@@ -58,9 +72,10 @@ def train_source(
 ) -> LaclForTokenClassification:
     """Trains a model on source data and saves it to `training_args.output_dir`.
 
-    The folder gets the model with its tokenizer, `metrics.json` and `trainer_state.json` when training is
-    through, and `checkpoint-<step>` folders on the way, from which `resume_from_checkpoint` goes on. A folder
-    that holds a `config.json` holds a whole checkpoint: that file is moved there last.
+    The folder gets the model with its tokenizer and its card, `metrics.json` and `trainer_state.json` when
+    training is through, and `checkpoint-<step>` folders on the way, from which `resume_from_checkpoint` goes
+    on. A folder that holds a `config.json` holds a whole checkpoint: that file is moved there last. With
+    `push_to_hub`, all but what is pickled is uploaded as well, in one commit.
 
     Args:
         model_args: the encoder and the options of the model.
@@ -74,6 +89,7 @@ def train_source(
     Raises:
         ValueError: the arguments do not go together, or `output_dir` is not empty (see
             `overwrite_output_dir`).
+        OSError: the Hub could not be reached or refused the upload, with `push_to_hub`; what was saved stays.
         LaclDataError: the data cannot be read.
         FloatingPointError: the loss became NaN or infinite; nothing is saved over.
     """
@@ -102,6 +118,7 @@ def train_source(
         processing_class=tokenizer,
         coarse_names=data.coarse_names,
         eval_label_names=data.label_names,
+        card_facts=with_data(_card_facts(model_args, data_args), data.train, data.types),
         callbacks=[*callbacks, *([EarlyStoppingCallback(stopping)] if stopping else [])],
     )
     metrics = trainer.train(resume_from_checkpoint=_resume(training_args)).metrics
@@ -109,31 +126,35 @@ def train_source(
         metrics.update(trainer.evaluate())
     if training_args.should_save:
         _save(trainer, metrics)
+        if training_args.push_to_hub and trainer.is_world_process_zero():
+            trainer.upload()
     trainer.accelerator.wait_for_everyone()
     return model
 
 
 def read_source(data_args: DataArguments) -> SourceData:
-    """Reads the training file and sets the sentences with held-out types apart.
+    """Reads the training file or corpus and sets the sentences with held-out types apart.
 
     Raises:
-        ValueError: a held-out type that the file does not have, or no type left to train on.
+        ValueError: a type that the file does not have, or none left to train on.
         LaclDataError: the file cannot be read.
     """
-    dataset = read_dataset(
-        data_args.train_file,
-        format=data_args.data_format,
-        token_column=_column(data_args.token_column),
-        tag_column=_column(data_args.tag_column),
-        encoding=data_args.encoding,
-    )
+    if data_args.corpus:
+        dataset = load_corpus(data_args.corpus, data_args.train_file, splits=["train"])["train"]
+    else:
+        dataset = read_dataset(
+            data_args.train_file,
+            format=data_args.data_format,
+            token_column=column_of(data_args.token_column),
+            tag_column=column_of(data_args.tag_column),
+            encoding=data_args.encoding,
+        )
+    if data_args.train_types:
+        _check_types("train_types", data_args.train_types, dataset, data_args.train_file)
+        dataset = keep_types(dataset, list(dict.fromkeys(data_args.train_types)))
     everything = entity_types(dataset)
     held_out_types = list(dict.fromkeys(data_args.held_out_types))
-    for name in held_out_types:
-        if name not in everything:
-            close = difflib.get_close_matches(name, everything, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"its types are {', '.join(everything)}"
-            raise ValueError(f"held_out_types: {data_args.train_file} has no type {name!r}; {hint}")
+    _check_types("held_out_types", held_out_types, dataset, data_args.train_file)
     counts = count_entities(to_io(dataset, everything), len(everything) + 1)
     is_held_out = counts[:, [everything.index(name) + 1 for name in held_out_types]].any(axis=1)
     # A type that is found beside held-out types only has no sentence left to train on.
@@ -155,19 +176,6 @@ def read_source(data_args: DataArguments) -> SourceData:
         label_names=label_names_for([*types, *held_out_types], data_args.type_names),
         coarse_names={name: coarse for name, coarse in coarse_names.items() if name in types},
     )
-
-
-def keep_types(dataset: Dataset, types: Sequence[str]) -> Dataset:
-    """The sentences of a dataset from `read_dataset` with `types` alone; every other type becomes outside."""
-    names = ["O", *(f"{prefix}-{name}" for name in types for prefix in "BI")]
-    ids = {name: index for index, name in enumerate(names)}
-    lookup = [ids.get(name, 0) for name in tag_names(dataset)]
-
-    def rename(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {"ner_tags": [[lookup[tag] for tag in tags] for tags in rows["ner_tags"]]}
-
-    features = Features({**dataset.features, "ner_tags": List(ClassLabel(names=names))})
-    return dataset.map(rename, batched=True, features=features, desc="Holding out types")
 
 
 def clear_output_dir(training_args: LaclTrainingArguments) -> None:
@@ -212,14 +220,49 @@ def _check_processes(training_args: LaclTrainingArguments) -> None:
         )
 
 
-def _resume(training_args: LaclTrainingArguments) -> str | bool | None:
-    """`last` and `true` mean the last checkpoint in `output_dir`; anything else is a path."""
+def _resume(training_args: LaclTrainingArguments) -> str | None:
+    """The path of the checkpoint to go on from: `last` and `true` mean the last whole one in `output_dir`."""
     given = training_args.resume_from_checkpoint
-    return True if str(given).lower() in ("last", "true") else given
+    if str(given).lower() not in ("last", "true"):
+        return given
+    folder = Path(str(training_args.output_dir))
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
+        if is_whole(checkpoint):
+            return str(checkpoint)
+        logger.warning("%s was broken off while it was saved: it is passed over", checkpoint)
+    logger.warning("%s has no checkpoint to go on from yet: training begins at its beginning", folder)
+    return None
 
 
-def _column(given: str | None) -> int | str | None:
-    return int(given) if given is not None and given.lstrip("-").isdigit() else given
+def _check_types(argument: str, types: Sequence[str], dataset: Dataset, file: str) -> None:
+    known = entity_types(dataset)
+    for name in types:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"its types are {', '.join(known)}"
+            raise ValueError(f"{argument}: {file} has no type {name!r}; {hint}")
+
+
+def _card_facts(model_args: ModelArguments, data_args: DataArguments) -> CardFacts:
+    return CardFacts(
+        encoder=EMBEDDED_ORIGIN if model_args.encoder == EMBEDDED_NAME else None,
+        datasets=[data_args.dataset_name] if data_args.dataset_name else [],
+        language=[data_args.language] if data_args.language else [],
+        license=data_args.license,
+    )
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint of the trainer was saved to its end: its state is what it writes last."""
+    try:
+        return isinstance(json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def _step(checkpoint: Path) -> int:
+    number = checkpoint.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def _save(trainer: LaclTrainer, metrics: dict[str, Any]) -> None:
@@ -227,9 +270,9 @@ def _save(trainer: LaclTrainer, metrics: dict[str, Any]) -> None:
     # Beside its destination, so that moving is renaming.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
         unfinished = Path(name)
-        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        model.save_pretrained(unfinished)
+        trainer.model_with_facts().save_pretrained(unfinished)
         trainer.tokenizer.save_pretrained(unfinished)
         (unfinished / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         trainer.state.save_to_json(str(unfinished / STATE_FILE))
+        keep_changed_card(unfinished, folder)
         publish(unfinished, folder)

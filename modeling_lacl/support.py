@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
@@ -9,9 +10,12 @@ from transformers import DataCollatorForTokenClassification, PreTrainedTokenizer
 
 from .configuration_lacl import OUTSIDE
 from .data import tokenize_dataset
+from .data.labels import tag_names
+from .data.tokenize import word_offsets
 from .modeling_lacl import LaclForTokenClassification
 from .prediction import longest_text
 from .prompts import split_prompt
+from .words import align_words
 
 
 def tokenize_support(
@@ -62,3 +66,24 @@ def encode_support(
     mean, variance, labels = (torch.cat(part) for part in zip(*parts, strict=True))
     # Clones, since tensors made in inference mode cannot take part in training later.
     return mean.clone(), variance.clone(), labels.clone()
+
+
+def support_words(tokenizer: PreTrainedTokenizerBase, support: Dataset) -> list[str]:
+    """The entity of every support token of `encode_support`, in its order; `""` outside of entities."""
+    names = tag_names(support)
+    entities: list[str] = []
+    for words, tags in zip(support["tokens"], support["ner_tags"], strict=True):
+        if not words:
+            continue
+        offsets = tokenizer(" ".join(words), return_offsets_mapping=True, verbose=False)["offset_mapping"]
+        # A word without a piece is no support token.
+        has_piece = align_words(np.asarray(offsets).reshape(-1, 2), word_offsets(words)) >= 0
+        start = 0
+        while start < len(words):
+            stop = start + 1
+            while names[tags[start]] != "O" and stop < len(words) and names[tags[stop]].startswith("I-"):
+                stop += 1
+            entity = " ".join(words[start:stop]) if names[tags[start]] != "O" else ""
+            entities += [entity] * int(has_piece[start:stop].sum())
+            start = stop
+    return entities

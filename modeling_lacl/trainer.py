@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -14,23 +15,25 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import (
     DataCollatorForTokenClassification,
     PreTrainedTokenizerBase,
-    Trainer,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import speed_metrics
 from transformers.training_args import ParallelMode
 
 from .arguments import LaclTrainingArguments
+from .card_facts import CardFacts
 from .collator import LabelSet, LaclDataCollator
 from .episodes import EpisodeBatchSampler
+from .model_card import known_facts
 from .modeling_lacl import LaclForTokenClassification
 from .trainer_callbacks import EpochStart, LogWindow, Stopwatch
+from .trainer_hub import HubTrainer
 from .validation import FewShotValidation
 
 LOSS_PARTS = ("context_context_loss", "context_label_loss")
 
 
-class LaclTrainer(Trainer):
+class LaclTrainer(HubTrainer):
     """Trains a `LaclForTokenClassification`, on source data or on a support set.
 
     Logs, beside what `Trainer` logs, the parts of the loss (means since the last log) and `tokens_per_second`
@@ -38,8 +41,10 @@ class LaclTrainer(Trainer):
     scores on types that are not trained on, see `FewShotValidation`; so `metric_for_best_model="f1"`,
     `EarlyStoppingCallback` and `load_best_model_at_end` work on few-shot F1.
 
+    Every save writes the model card, from `card_facts` and what the trainer itself knows.
+
     Args:
-        model: the model, whose own label set is that of `train_dataset`.
+        model: the model, whose own label set is that of `train_dataset`; None with `model_init`.
         args: the arguments.
         train_dataset: rows from `tokenize_dataset`, with labels numbered as in `model.config.label2id`.
         eval_dataset: sentences from `read_dataset` over held-out types, or several such by name.
@@ -47,7 +52,8 @@ class LaclTrainer(Trainer):
         data_collator: by default a `LaclDataCollator` over the model's labels, as `args` describes it.
         coarse_names: type -> name of its coarse group, for `args.coarse_probability`.
         eval_label_names: natural-language names of held-out types; by rule where a type has none.
-        **kwargs: passed on to `Trainer`.
+        card_facts: what is known of the training data, for the model card.
+        **kwargs: passed on to `Trainer`: `callbacks`, `model_init`, …
     """
 
     args: LaclTrainingArguments
@@ -55,7 +61,7 @@ class LaclTrainer(Trainer):
 
     def __init__(
         self,
-        model: LaclForTokenClassification,
+        model: LaclForTokenClassification | None,
         args: LaclTrainingArguments,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | Mapping[str, Dataset] | None = None,
@@ -64,11 +70,12 @@ class LaclTrainer(Trainer):
         data_collator: Any = None,
         coarse_names: Mapping[str, str] | None = None,
         eval_label_names: Mapping[str, str] | None = None,
+        card_facts: CardFacts | None = None,
         **kwargs: Any,
     ) -> None:
-        tokenizer = processing_class if processing_class is not None else model.tokenizer
-        if data_collator is None:
-            data_collator = default_collator(model, args, tokenizer, coarse_names)
+        tokenizer = processing_class
+        if tokenizer is None and model is not None:
+            tokenizer = model.tokenizer
         super().__init__(
             model=model,
             args=args,
@@ -78,7 +85,16 @@ class LaclTrainer(Trainer):
             processing_class=tokenizer,
             **kwargs,
         )
-        self.tokenizer = tokenizer
+        if tokenizer is None:  # of the first model that `model_init` made
+            tokenizer = self.processing_class = self.callback_handler.processing_class = self.model.tokenizer
+        self.tokenizer: PreTrainedTokenizerBase = tokenizer
+        self._coarse_names = coarse_names
+        self._own_collator = data_collator is None
+        self._renew_collator()
+        if card_facts is None:
+            source = known_facts(self.model)
+            card_facts = CardFacts() if source is None else source.inherited()
+        self.card_facts = card_facts
         self.eval_label_names = eval_label_names
         # The loss is a mean over a batch: the Trainer divides it by the number of accumulated batches.
         self.model_accepts_loss_kwargs = False
@@ -100,6 +116,8 @@ class LaclTrainer(Trainer):
         An epoch of episodes has as many batches as one of plain batches. With several processes, their plain
         batches are one contrastive batch; episodes are tasks of their own, one a process.
         """
+        if self.model_init is not None:  # a trial of a search has a model and arguments of its own
+            self._renew_collator()
         if self.args.sampling == "plain" or self.train_dataset is None:
             if isinstance(self.data_collator, LaclDataCollator):
                 self.data_collator.deferred = self._across_processes
@@ -126,6 +144,10 @@ class LaclTrainer(Trainer):
         )
         prepared: DataLoader = self.accelerator.prepare(loader)
         return prepared
+
+    def _renew_collator(self) -> None:
+        if self._own_collator:
+            self.data_collator = default_collator(self.model, self.args, self.tokenizer, self._coarse_names)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         sampler = super()._get_train_sampler(train_dataset)
@@ -155,6 +177,14 @@ class LaclTrainer(Trainer):
             rows = self.accelerator.pad_across_processes(rows, dim=dimension, pad_index=padding)
         ids, labels = self.accelerator.gather(rows).cpu().unbind(-1)
         return collator.draw([{"input_ids": row[row != padding]} for row in ids], labels)
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """The batches of the next step: none for a run that is resumed at its last step."""
+        # `Trainer` asks whether training is over after each step, and would do one more here.
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
+        samples: tuple[list[Any], Any] = super().get_batch_samples(*args, **kwargs)
+        return samples
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""
@@ -244,6 +274,29 @@ class LaclTrainer(Trainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def hyperparameter_search(  # type: ignore[override]
+        self,
+        hp_space: Callable[[Any], dict[str, Any]] | None = None,
+        compute_objective: Callable[[dict[str, float]], float] | None = None,
+        n_trials: int = 20,
+        direction: str | list[str] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The search of `Trainer`, by default for the best `args.metric_for_best_model`.
+
+        `Trainer` takes the sum of all metrics, in which F1, precision, recall and each type count, and looks
+        for the least.
+        """
+        metric = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
+        best = "minimize" if self.args.greater_is_better is False else "maximize"
+        return super().hyperparameter_search(
+            hp_space=hp_space,
+            compute_objective=compute_objective or itemgetter(metric),
+            n_trials=n_trials,
+            direction=direction or (best if compute_objective is None else "minimize"),
+            **kwargs,
+        )
 
     def _validation(self, dataset: Dataset) -> FewShotValidation:
         if id(dataset) not in self._validations:

@@ -15,7 +15,7 @@ from .adaptation import names_of, support_dataset
 from .configuration_lacl import OUTSIDE
 from .data import entity_types
 from .modeling_lacl import LaclForTokenClassification
-from .support import encode_support
+from .support import encode_support, support_words
 
 
 def add_types(
@@ -56,11 +56,16 @@ def add_types(
     changed.set_labels(everything, {**config.label_names, **names})
     mean, variance, labels = encode_support(changed, tokenizer, dataset, batch_size)
     joining = labels != 0
+    words = None
+    if model.config.support_words is not None:
+        new = zip(support_words(tokenizer, dataset), joining.tolist(), strict=True)
+        words = [*model.config.support_words, *(word for word, joins in new if joins)]
     # Old labels keep their ids: new types come last.
     changed.set_support(
         torch.cat([kept[0], mean[joining]]),
         torch.cat([kept[1], variance[joining]]),
         torch.cat([kept[2], labels[joining]]),
+        words,
     )
     return changed.eval()
 
@@ -88,7 +93,10 @@ def remove_types(model: LaclForTokenClassification, types: Sequence[str]) -> Lac
     new_id = torch.tensor([0, *(left.index(name) + 1 if name in left else 0 for name in old)])
     changed.set_labels(left, names)
     labels = new_id.to(model.support_labels.device)[model.support_labels]
-    changed.set_support(model.support_mean, model.support_variance, labels)
+    words = model.config.support_words and [
+        word if label else "" for word, label in zip(model.config.support_words, labels.tolist(), strict=True)
+    ]
+    changed.set_support(model.support_mean, model.support_variance, labels, words)
     return changed.eval()
 
 

@@ -24,6 +24,8 @@ _WORD = regex.compile(
     regex.VERBOSE | regex.V1,
 )
 
+_EMOJI = regex.compile(r"[\p{ExtPict}\p{RI}]")
+
 
 def split_words(text: str) -> list[tuple[int, int]]:
     """The words of a text: runs of letters, marks, digits and `_`; every other character stands alone.
@@ -35,6 +37,16 @@ def split_words(text: str) -> list[tuple[int, int]]:
         (start, end) offsets into `text`, in order. Every character but white space is in exactly one word.
     """
     return [match.span() for match in _WORD.finditer(text)]
+
+
+def is_emoji(word: str) -> bool:
+    """Whether a word is an emoji, or a flag."""
+    return _EMOJI.match(word) is not None
+
+
+def has_emoji(text: str) -> bool:
+    """Whether there is one anywhere in a text."""
+    return _EMOJI.search(text) is not None
 
 
 def align_words(offsets: np.ndarray, words: np.ndarray) -> np.ndarray:

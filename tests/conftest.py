@@ -4,6 +4,8 @@ import string
 
 import pytest
 import torch
+from hub_server import LocalHub  # type: ignore[import-not-found]  # pytest finds it beside this file
+from huggingface_hub import constants
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -83,3 +85,23 @@ def make_tiny_model(tiny_tokenizer):
 def tiny_model(make_tiny_model):
     """A fresh random model with the labels person, location and creative-work; the same at every call."""
     return make_tiny_model()
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub on the loopback, which huggingface_hub's client in this process is set to; see `hub_server`."""
+    with LocalHub() as server:
+        # What HF_ENDPOINT, HF_HUB_OFFLINE, HF_HUB_DISABLE_XET and HF_HOME set when the client is imported.
+        settings = {
+            "ENDPOINT": server.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "HF_HUB_CACHE": str(tmp_path / "hf-cache"),
+            "HF_TOKEN_PATH": str(tmp_path / "hf-token"),
+        }
+        for name, value in settings.items():
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None, raising=False)
+        monkeypatch.setenv("HF_TOKEN", "secret")
+        yield server

@@ -184,6 +184,27 @@ def test_half_a_checkpoint_does_not_load(tmp_path, monkeypatch):
     assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(names, "new")
 
 
+def test_only_what_differs_moves(tiny_model, tmp_path):
+    """A kill while files move leaves no checkpoint: nothing that is there already prolongs that time."""
+    tiny_model.save_pretrained(tmp_path)
+    before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    tiny_model.config.label_weight = 0.25
+    tiny_model.save_pretrained(tmp_path)
+    after = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    # The card tells how the model decodes.
+    assert {name for name in before if after[name] != before[name]} == {"config.json", "README.md"}
+    assert LaclForTokenClassification.from_pretrained(tmp_path).config.label_weight == 0.25
+
+
+def test_a_folder_without_a_configuration_is_no_checkpoint(tiny_model, tmp_path):
+    """transformers would build the default encoder, and make up the weights that do not fit it."""
+    tiny_model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()
+    for model_class in (LaclForTokenClassification, LaclModel):
+        with pytest.raises(OSError, match="has no config.json"):
+            model_class.from_pretrained(tmp_path)
+
+
 @contextmanager
 def files_no_larger_than(size):
     """A limit of the system on the size of files, as if the disk were full."""

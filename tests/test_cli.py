@@ -69,7 +69,7 @@ def test_help_is_fast_and_loads_no_torch():
     assert "predict" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["train", "adapt", "predict", "evaluate", "demo"])
+@pytest.mark.parametrize("command", ["train", "adapt", "predict", "view", "export", "evaluate", "demo"])
 def test_every_command_explains_itself_with_an_example(command):
     result = runner.invoke(cli.app, [command, "--help"])
     assert result.exit_code == 0
@@ -104,6 +104,25 @@ def test_predict_reads_a_file_and_writes_a_file(lacl, checkpoint, tmp_path):
     assert (code, out) == (0, "")
     rows = lines((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
     assert [row["text"] for row in rows] == ["ana ruiz", "quito \ufffd"]
+
+
+@pytest.mark.parametrize("place", ["a file", "standard input", "--text"])
+def test_bytes_that_are_not_utf8_are_told(lacl, checkpoint, tmp_path, place):
+    (tmp_path / "texts.txt").write_bytes(b"ana\nquito \xff\xfe\n\xe9t\xe9\n")
+    if place == "--text":
+        code, _, err = lacl("predict", checkpoint, "--text", "ana", "--text", "quito \udcff\udcfe")
+        assert "--text: 2 bytes that are not UTF-8 were replaced by U+FFFD (the first in line 2)" in err
+    else:
+        stdin = (tmp_path / "texts.txt").read_bytes()
+        file = [tmp_path / "texts.txt"] if place == "a file" else []
+        code, _, err = lacl("predict", checkpoint, *file, stdin=stdin)
+        name = file[0] if file else place
+        assert f"{name}: 4 bytes that are not UTF-8 were replaced by U+FFFD (the first in line 2)" in err
+    assert code == 0
+
+
+def test_nothing_is_told_of_whole_utf8(lacl, checkpoint):
+    assert "UTF-8" not in lacl("predict", checkpoint, stdin="été \ufffd\n".encode())[2]
 
 
 def test_predict_keeps_words(lacl, checkpoint, loaded):
@@ -149,6 +168,61 @@ def test_labels_with_names():
         "GPE": "country or city",
         "creative-work": "creative work",
     }
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [("=person", "'=person' has no type"), ("person, = ship", "has no type"), ("O", "'O' stands for"),
+     ("person,O", "'O' stands for"), ("O=nothing,person", "'O' stands for")],
+)  # fmt: skip
+def test_labels_that_are_no_types(lacl, checkpoint, labels, message):
+    code, out, err = lacl("predict", checkpoint, "--text", "x", "--labels", labels)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("lacl-minilm-fewnrd", "lacl-minilm-fewnerd"),
+        ("LACL-MiniLM-FewNERD", "lacl-minilm-fewnerd"),
+        ("{tmp}/chekpoint", "{tmp}/checkpoint"),
+    ],
+)
+def test_a_mistyped_model_is_told_at_once(lacl, checkpoint, tmp_path, monkeypatch, name, meant):
+    def asked(*arguments, **keywords):
+        raise AssertionError("the Hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.file_download.get_hf_file_metadata", asked)
+    monkeypatch.setattr("transformers.utils.hub.hf_hub_download", asked)
+    name, meant = name.format(tmp=tmp_path), meant.format(tmp=tmp_path)
+    code, _, err = lacl("predict", name, "--text", "x")
+    assert code == 2 and f"did you mean {meant}?" in err
+    with pytest.raises(ValueError, match="did you mean"):
+        LaclForTokenClassification.from_pretrained(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"model_type": "lacl",\n "alpha": ,}', "config.json:2: not JSON"),
+        ("[1]", "config.json: holds a list"),
+        ("\xff", "config.json: not JSON"),
+        ('{"model_type": "lacl", "alpha": 3}', "config.json: alpha must be between"),
+        ('{"model_type": "lacl", "alpha": "x"}', "config.json: TypeError"),
+        ('{"model_type": "lacl", "encoder_config": {"model_type": "nothing"}}', "config.json: Unrecognized"),
+        ('{"model_type": "lacl", "format_version": 9}', "config.json: this checkpoint has LACL format"),
+        ('{"model_type": "lacl"}', "config.json does not fit the weights"),
+        (None, "has no config.json"),
+    ],
+)
+def test_a_broken_configuration_is_named(lacl, checkpoint, content, message):
+    file = checkpoint / "config.json"
+    file.unlink()
+    if content is not None:
+        file.write_text(content, encoding="latin-1")
+    code, _, err = lacl("predict", checkpoint, "--text", "x")
+    assert code == 2 and message in err and str(checkpoint) in err and "Traceback" not in err
 
 
 def test_threshold(lacl, checkpoint):
@@ -241,6 +315,21 @@ def test_adapt_reads_the_format_that_it_is_told(lacl, checkpoint, tmp_path):
     support.write_text(json.dumps({"tokens": ["ana", "flew"], "ner_tags": ["B-person", "O"]}) + "\n")
     code, _, _ = lacl("adapt", checkpoint, support, "-o", tmp_path / "n", "--steps", "0", "--format", "jsonl")
     assert code == 0
+
+
+def test_adapt_takes_what_its_errors_name(lacl, checkpoint, tmp_path):
+    """Each remedy in a message of the readers is an option of the command."""
+    support = tmp_path / "support.txt"
+    support.write_text("B-x ana person\nO flew O\n", encoding="utf-16")
+    arguments = ["adapt", checkpoint, support, "-o", tmp_path / "ner", "--steps", "0"]
+    code, _, err = lacl(*arguments)
+    assert code == 2 and "the encoding utf-16" in err
+    code, _, err = lacl(*arguments, "--encoding", "utf-16", "--token_column", "1", "--tag_column", "0")
+    assert code == 0 and f"Saved to {tmp_path / 'ner'}: x" in err
+    support.write_text("ana B-x\nflew x\n")
+    code, _, err = lacl(*arguments)
+    assert code == 2 and "the scheme IO" in err
+    assert lacl(*arguments, "--scheme", "IO")[0] == 0
 
 
 def test_a_list_of_the_arguments_of_a_recipe(lacl):

@@ -188,6 +188,25 @@ def test_every_word_gets_one_label_and_entities_agree(tiny_model, tiny_tokenizer
     assert all(text[entity["start"] : entity["end"]] == entity["word"] for entity in entities)
 
 
+@pytest.mark.parametrize(
+    ("words", "ids", "expected"),
+    [
+        ("😀 Oslo 😀 🇩🇪", [1, 1, 1, 1], [0, 1, 0, 0]),
+        ("Oslo 😀 Fjord", [1, 1, 1], [1, 1, 1]),
+        ("😀 👍🏽", [1, 1], [1, 1]),
+        ("Oslo 😀 Ana", [1, 1, 2], [1, 0, 2]),
+        ("Oslo 😀 Ana", [1, 2, 2], [1, 0, 2]),
+        ("C + + 7 # Yahoo !", [1, 1, 1, 0, 2, 2, 2], [1, 1, 1, 0, 2, 2, 2]),
+    ],
+)
+def test_emoji_at_the_edges_of_an_entity_are_no_part_of_it(
+    tiny_model, tiny_tokenizer, monkeypatch, words, ids, expected
+):
+    decode = "modeling_lacl.prediction.decode_scores"
+    monkeypatch.setattr(decode, lambda config, scores: [np.array(ids) for _ in scores])
+    assert predict_words(tiny_model, tiny_tokenizer, [words.split()]) == [expected]
+
+
 def test_words_without_a_token_are_outside(tiny_model, tiny_tokenizer):
     words = ["Ana", "\x00", "", "\u200b", "Ruiz"]
     [labels] = predict_words(tiny_model, tiny_tokenizer, [words])

@@ -156,7 +156,7 @@ def test_two_versions_side_by_side_without_the_package(in_a_process, adapted, tm
         assert_same_entities(entities, wanted)
     # What was saved without the package is whole again, here too.
     names = [{path.name for path in folder.iterdir()} for folder in (first, tmp_path / "again")]
-    assert names[0] - {"README.md"} == names[1] - {"README.md"}
+    assert names[0] - {"README.md", "card.json"} == names[1]  # the card comes with the package
     assert_same_entities(
         LaclForTokenClassification.from_pretrained(tmp_path / "again").predict(TEXTS), expected
     )

@@ -111,6 +111,26 @@ def test_held_out_sentences_are_set_apart(train_file):
         assert tags == ["B-product-plane" if token == "cessna" else "O" for token in row["tokens"]]
 
 
+def test_types_to_train_on_make_the_others_outside(train_file):
+    whole: Any = read_source(DataArguments(train_file=str(train_file)))
+    types = ["location-city", "person-actor"]
+    data: Any = read_source(DataArguments(train_file=str(train_file), train_types=types))
+    assert data.types == types and data.held_out is None and len(data.train) == len(whole.train)
+    before, after = (one.train.features["ner_tags"].feature.names for one in (whole, data))
+    for old, new in zip(whole.train["ner_tags"], data.train["ner_tags"], strict=True):
+        kept = [before[tag] if before[tag][2:] in types else "O" for tag in old]
+        assert [after[tag] for tag in new] == kept
+    with pytest.raises(ValueError, match="train_types: .* has no type 'person-acto'; did you mean"):
+        read_source(DataArguments(train_file=str(train_file), train_types=["person-acto"]))
+
+
+def test_a_corpus_by_name(tmp_path):
+    (tmp_path / "train.txt").write_text("Ana NNP O B-PER\nflew VBD O O\n\nOslo NNP O B-LOC\n")
+    data = read_source(DataArguments(train_file=str(tmp_path), corpus="conll2003", type_names="conll2003"))
+    assert data.types == ["LOC", "PER"]  # those of the corpus that the split holds
+    assert data.label_names == {"LOC": "location", "PER": "person"}
+
+
 def test_nothing_held_out(train_file):
     data = read_source(DataArguments(train_file=str(train_file)))
     assert len(data.train) == 40 and data.held_out is None and len(data.types) == 4
@@ -168,6 +188,26 @@ def test_a_broken_run_is_resumed(run, tmp_path, monkeypatch):
     )
     for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("left", ["", '{"global_step": 4, "log_his'], ids=["nothing", "half"])
+def test_a_checkpoint_that_was_not_saved_to_its_end_is_passed_over(run, tmp_path, caplog, left):
+    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "held_out_types": ()}
+    unbroken = run(**options)
+    state = tmp_path / "model" / "checkpoint-4" / "trainer_state.json"
+    state.unlink()
+    if left:
+        state.write_text(left)
+    resumed = run(**options, resume_from_checkpoint="last")
+    assert "checkpoint-4 was broken off" in caplog.text
+    assert [entry["step"] for entry in _history(tmp_path) if "loss" in entry] == [1, 2, 3, 4]
+    for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_run_without_a_checkpoint_yet_begins(run, caplog):
+    model = run(resume_from_checkpoint="last")
+    assert "training begins at its beginning" in caplog.text and model.config.id2label
 
 
 def _history(tmp_path):

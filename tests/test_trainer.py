@@ -191,6 +191,18 @@ def test_a_resumed_run_goes_on_as_if_unbroken(make_trainer, tmp_path, options, s
         torch.testing.assert_close(a, b)
 
 
+def test_a_run_resumed_at_its_last_step_does_no_more(make_trainer, tmp_path):
+    """It was broken off between its last checkpoint and its end; seven steps are no whole epoch."""
+    options = {"max_steps": 7, "save_strategy": "steps", "save_steps": 7}
+    unbroken = make_trainer(**options)
+    unbroken.train()
+    resumed = make_trainer(**options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-7"))
+    assert [entry["step"] for entry in steps(resumed)] == list(range(1, 8))
+    for a, b in zip(unbroken.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize("part", ["context_label_loss", "context_context_loss"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_stops_the_run(make_trainer, monkeypatch, tmp_path, part, value):

@@ -31,6 +31,7 @@ def test_a_new_type_joins_the_old_ones(adapted, tiny_model, tiny_tokenizer):
     assert more.config.support_size == old + 1
     assert torch.equal(more.support_mean[:old], adapted.support_mean)
     assert more.support_labels.tolist() == [*adapted.support_labels.tolist(), 3]
+    assert more.config.support_words == [*adapted.config.support_words, "cessna"]
     # The same word as when all types are adapted to at once, under the same prompt.
     whole = adapt(tiny_model, tiny_tokenizer, [*OLD, *NEW], {"plane": "airplane"}, steps=0)
     torch.testing.assert_close(more.support_mean[-1:], whole.support_mean[whole.support_labels == 3])
@@ -61,6 +62,7 @@ def test_a_removed_type_becomes_outside(adapted):
     assert torch.equal(fewer.support_mean, adapted.support_mean)
     wanted = {0: 0, 1: 0, 2: 1}
     assert fewer.support_labels.tolist() == [wanted[label] for label in adapted.support_labels.tolist()]
+    assert set(fewer.config.support_words) == {"", "Quito"}
     assert {one["entity_group"] for one in fewer.predict("Ana Ruiz flew to Quito .")} <= {"town"}
     assert adapted.config.id2label == {0: "O", 1: "pilot", 2: "town"}
 

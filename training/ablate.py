@@ -52,8 +52,8 @@ def main() -> None:
             if key not in results:
                 results[key] = run_variant(plan, {**overrides, "seed": seed}, options.data_root)
                 write_whole(results_file, json.dumps(results, indent=1) + "\n")
-    report = to_markdown(results, plan, describe_machine("cpu"))
-    write_whole(options.output / "report.md", report)
+            report = to_markdown(results, plan, describe_machine("cpu"))
+            write_whole(options.output / "report.md", report)
     print(report)
 
 
@@ -112,7 +112,10 @@ def to_markdown(results: dict[str, dict[str, float]], plan: dict[str, Any], mach
     columns = list(dict.fromkeys(key for scores in results.values() for key in scores))
     lines = ["| variant | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
     for name in plan["variants"]:
-        runs = [results[f"{name}, seed {seed}"] for seed in plan["seeds"]]
+        keys = [f"{name}, seed {seed}" for seed in plan["seeds"]]
+        runs = [results[key] for key in keys if key in results]
+        if not runs:  # not yet
+            continue
         cells = []
         for key in columns:
             values = [run[key] for run in runs if key in run]

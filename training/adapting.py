@@ -18,7 +18,6 @@ import json
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.arguments import parse_arguments
 from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
 from modeling_lacl.data.labels import tag_names
-from modeling_lacl.decoding import expand_transitions, viterbi
+from modeling_lacl.decoding import combine_scores, expand_transitions, viterbi
 from modeling_lacl.evaluation import entity_scores
 from modeling_lacl.evaluation.report import describe_machine, write_whole
 from modeling_lacl.prediction import word_scores
@@ -56,16 +55,16 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     results_file = options.output / "results.json"
     results: list[dict[str, Any]] = json.loads(results_file.read_text()) if results_file.is_file() else []
-    done = {(entry["set"], entry["shots"], entry["draw"], entry["dropout"]) for entry in results}
+    done = {(entry["set"], entry["shots"], entry["draw"]) for entry in results}
     for name, dataset, names in development_sets(plan, options.data_root):
         for shots in plan["shots"]:
             validation = FewShotValidation(
                 dataset, k_shot=shots, draws=plan["draws"], query_size=plan["query_size"], label_names=names
             )
-            for draw, dropout in product(range(plan["draws"]), plan["dropouts"]):
-                if (name, shots, draw, dropout) not in done:
-                    place = {"set": name, "shots": shots, "draw": draw, "dropout": dropout}
-                    results += [place | entry for entry in follow(model, validation, draw, dropout, plan)]
+            for draw in range(plan["draws"]):
+                if (name, shots, draw) not in done:
+                    place = {"set": name, "shots": shots, "draw": draw}
+                    results += [place | entry for entry in follow(model, validation, draw, plan)]
                     write_whole(results_file, json.dumps(results, indent=1) + "\n")
     report = to_markdown(results, plan, describe_machine("cpu"))
     write_whole(options.output / "report.md", report)
@@ -114,7 +113,6 @@ def follow(
     model: LaclForTokenClassification,
     validation: FewShotValidation,
     draw: int,
-    dropout: float,
     plan: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """One result for each number of steps: the loss, and F1 in percent by way of decoding."""
@@ -124,18 +122,22 @@ def follow(
     names = tag_names(validation.dataset)
     gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
 
-    # All weights at one dropout, since each is a further pass over the sentences.
-    weights = plan["label_weights"] if dropout == plan["dropout"] else [plan["label_weight"]]
-
     def score(adapted: LaclForTokenClassification) -> dict[str, float]:
         learner = with_own_labels(adapted)
         learner.config.viterbi = False
         learner.set_support(*encode_support(learner, model.tokenizer, support))
         types = list(learner.config.id2label.values())[1:]
+
+        def scores_at(label_weight: float) -> list[Tensor]:
+            learner.config.label_weight = label_weight
+            return word_scores(learner, model.tokenizer, rows["tokens"])
+
+        # Two passes serve every weight: by the names alone, and by the support alone.
+        by_names, by_support = scores_at(1.0), scores_at(0.0)
         found: dict[str, float] = {}
-        for weight in weights:
-            learner.config.label_weight = weight
-            scores = word_scores(learner, model.tokenizer, rows["tokens"])
+        for weight in plan["label_weights"]:
+            pairs = zip(by_names, by_support, strict=True)
+            scores = [combine_scores(names, support, weight) for names, support in pairs]
             tags = io_to_bio([row.argmax(1).tolist() for row in scores], types)
             found[f"names {weight}"] = 100 * entity_scores(gold, tags)["f1"]
             for power in plan["transition_powers"] if weight == plan["label_weight"] else []:
@@ -145,9 +147,7 @@ def follow(
 
     def run(steps: int, **options: Any) -> LaclForTokenClassification:
         names = validation.label_names
-        return adapt(
-            model, model.tokenizer, support, names, steps=steps, dropout=dropout, seed=draw, **options
-        )
+        return adapt(model, model.tokenizer, support, names, steps=steps, seed=draw, **options)
 
     snapshots = _Snapshots(score, plan["steps"], batches=math.ceil(len(support) / 32))
     run(max(plan["steps"]), callbacks=[snapshots])
@@ -165,15 +165,15 @@ def best_paths(model: LaclForTokenClassification, scores: list[Tensor], power: f
 
 
 def to_markdown(results: list[dict[str, Any]], plan: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
-    """A table for every set, number of shots and dropout, and one of the rules that stop at a loss."""
+    """A table for every set and number of shots, and one of the rules that stop at a loss."""
     places = list(dict.fromkeys((entry["set"], entry["shots"]) for entry in results))
     lines: list[str] = []
-    for (name, shots), dropout in product(places, plan["dropouts"]):
-        here = of(results, name, shots, dropout)
+    for name, shots in places:
+        here = of(results, name, shots)
         ways = [key for key in here[0] if key.startswith(("names", "Viterbi"))]
         lines += [
             "",
-            f"**{name}, {shots}-shot, dropout {dropout}**, mean of {plan['draws']} support sets",
+            f"**{name}, {shots}-shot**, mean of {plan['draws']} support sets",
             "",
         ]
         lines += ["| steps | loss | " + " | ".join(ways) + " |", "|---:|---:|" + "---:|" * len(ways)]
@@ -184,24 +184,21 @@ def to_markdown(results: list[dict[str, Any]], plan: Mapping[str, Any], machine:
             loss = f"{np.mean(losses):.3f}" if losses else ""
             lines.append(f"| {step} | {loss} | " + " | ".join(means) + " |")
     columns = [f"{name}, {shots}-shot" for name, shots in places]
-    for way, dropout in product(
-        (f"names {plan['label_weight']}", f"Viterbi {plan['transition_power']}"), plan["dropouts"]
-    ):
-        lines += ["", f"**Stopping once the loss is below a threshold** ({way}, dropout {dropout})", ""]
+    for way in (f"names {plan['label_weight']}", f"Viterbi {plan['transition_power']}"):
+        lines += ["", f"**Stopping once the loss is below a threshold** ({way})", ""]
         lines += ["| threshold | " + " | ".join(columns) + " | mean |"]
         lines += ["|---:|" + "---:|" * (len(columns) + 1)]
         for threshold in plan["thresholds"]:
-            scores = [stopped(of(results, *place, dropout), threshold, way) for place in places]
+            scores = [stopped(of(results, *place), threshold, way) for place in places]
             cells = " | ".join(f"{score:.1f}" for score in [*scores, float(np.mean(scores))])
             lines.append(f"| {threshold} | {cells} |")
     lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
     return "\n".join(lines).strip() + "\n"
 
 
-def of(results: list[dict[str, Any]], name: str, shots: int, dropout: float) -> list[dict[str, Any]]:
-    """The results on one set with one number of shots and one dropout."""
-    wanted = (name, shots, dropout)
-    return [entry for entry in results if (entry["set"], entry["shots"], entry["dropout"]) == wanted]
+def of(results: list[dict[str, Any]], name: str, shots: int) -> list[dict[str, Any]]:
+    """The results on one set with one number of shots."""
+    return [entry for entry in results if (entry["set"], entry["shots"]) == (name, shots)]
 
 
 def stopped(results: list[dict[str, Any]], threshold: float, way: str) -> float:

@@ -32,7 +32,6 @@ def adapt_container(
     *,
     steps: int | None = None,
     learning_rate: float = 5e-5,
-    dropout: float | None = None,
     seed: int = 0,
 ) -> LaclForTokenClassification:
     """Fine-tunes on the support set, then decodes by the nearest support token in the encoder's last layer.
@@ -43,7 +42,7 @@ def adapt_container(
 
     Args:
         model: A model trained with CONTaiNER's loss; it is left as it was.
-        tokenizer, support, label_names, learning_rate, dropout, seed: As in `adapt`.
+        tokenizer, support, label_names, learning_rate, seed: As in `adapt`.
         steps: Optimiser steps, in the place of the rule.
     """
     dataset = support_dataset(support)
@@ -56,7 +55,6 @@ def adapt_container(
         steps=MOST_STEPS if steps is None else steps,
         learning_rate=learning_rate,
         batch_size=len(dataset),
-        dropout=dropout,
         seed=seed,
         callbacks=stopping,
     )

@@ -8,7 +8,10 @@ from . import (  # noqa: F401, I001
     train,
     adapt,
     predict,
+    view,
+    export,
     evaluate,
+    push,
     demo,
 )
 from .app import app, main

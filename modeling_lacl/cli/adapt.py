@@ -28,6 +28,8 @@ def adapt(
     label_names: Annotated[
         str | None,
         typer.Option(
+            "--label-names",
+            "--label_names",
             metavar="YAML",
             help="What your types are called in plain words, one [b]type: name[/b] a line. "
             "By default a rule: [b]B-creative-work[/b] is 'creative work'.",
@@ -47,6 +49,23 @@ def adapt(
         str | None,
         typer.Option("--format", metavar="columns|jsonl", help="Format of SUPPORT; found out by default."),
     ] = None,
+    token_column: Annotated[
+        str | None,
+        typer.Option(
+            "--token-column", "--token_column", metavar="N|KEY", help="Where words are; found out by default."
+        ),
+    ] = None,
+    tag_column: Annotated[
+        str | None,
+        typer.Option(
+            "--tag-column", "--tag_column", metavar="N|KEY", help="Where tags are; found out by default."
+        ),
+    ] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(metavar="IO|IOB1|BIO|BIOES|BILOU", help="Scheme of the tags; found out by default."),
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of SUPPORT; UTF-8 by default.")] = None,
 ) -> None:
     """Teach a model your entity types with a few labelled sentences.
 
@@ -61,10 +80,19 @@ def adapt(
     output.mkdir(parents=True, exist_ok=True)
     from ..adaptation import adapt as adapt_model
     from ..data import read_dataset
+    from ..data.columns import column_of
     from ..loading import load_model
 
     no_short_bars()
-    examples = support if data_format is None else read_dataset(support, format=data_format)
+    reading: dict[str, Any] = {
+        "format": data_format,
+        "token_column": column_of(token_column),
+        "tag_column": column_of(tag_column),
+        "scheme": scheme,
+        "encoding": encoding,
+    }
+    reading = {key: value for key, value in reading.items() if value is not None}
+    examples = read_dataset(support, **reading) if reading else support
     given: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate}
     model = load_model(checkpoint)
     adapted = adapt_model(

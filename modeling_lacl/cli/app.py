@@ -12,6 +12,7 @@ from .. import __version__
 
 if TYPE_CHECKING:
     from ..modeling_lacl import LaclForTokenClassification
+    from ..onnx import LaclOnnxModel
 
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
 """What wrong input, files and settings raise. Any other is a fault of ours and shows its traceback."""
@@ -68,7 +69,7 @@ def options(
         os.environ["LACL_DEBUG"] = "1"
 
 
-def entity_types(model: LaclForTokenClassification) -> list[str]:
+def entity_types(model: LaclForTokenClassification | LaclOnnxModel) -> list[str]:
     """The model's entity types, without outside."""
     labels: dict[int, str] = model.config.id2label
     return [labels[index] for index in range(1, len(labels))]

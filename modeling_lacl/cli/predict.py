@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from ..shards import Shard, job_key, processes, texts_left
 from .app import Checkpoint, app, entity_types, no_short_bars
 
 if TYPE_CHECKING:
     from ..modeling_lacl import LaclForTokenClassification
+    from ..onnx import LaclOnnxModel
 
 Result: TypeAlias = tuple[str, list[dict[str, Any]]]
 """A text and its entities."""
+
+# What errors="surrogateescape" leaves for a byte that is not UTF-8.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 @app.command(no_args_is_help=True)
@@ -60,6 +67,10 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write JSON Lines to a file.")
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the --output that a run of the same command has begun."),
+    ] = False,
     svg: Annotated[
         Path | None,
         typer.Option("--svg", metavar="FILE", help="Draw the coloured text as an SVG picture (few texts)."),
@@ -76,27 +87,51 @@ def predict(
     lacl predict outputs/ner --text "Ana Ruiz flew to Quito."
     lacl predict lacl-minilm-fewnerd --text "Ana Ruiz flew to Quito." --labels person,city
     cat texts.txt | lacl predict outputs/ner > entities.jsonl
+
+    Started by [b]accelerate launch[/b] or [b]torchrun[/b], each process tags a share of FILE; the merged
+    --output has every text in order. The same command again goes on where a broken-off run ended.
+
+    \b
+    accelerate launch --no_python lacl predict outputs/ner texts.txt --output entities.jsonl
     """
     if sum((output is not None, svg is not None, view is True)) > 1:
         raise typer.BadParameter("give one of --output, --svg and --view")
     if text is not None and file != "-":
         raise typer.BadParameter("give FILE or --text, not both")
+    rank, world = processes()
+    if world > 1 and (output is None or not os.path.isfile(file)):
+        raise typer.BadParameter(f"{world} processes need a FILE and an --output")
+    if resume and output is None:
+        raise typer.BadParameter("--resume needs --output")
     wanted = None if labels is None else parse_labels(labels)
     with ExitStack() as stack:
         # Files first: a wrong name is told before the model loads.
         texts: Iterable[str]
         if text is not None:
-            texts = [os.fsencode(item).decode("utf-8", "replace") for item in text]
+            texts = list(read_texts(map(os.fsencode, text), "--text"))
+        elif file == "-":
+            texts = read_texts(sys.stdin.buffer, "standard input")
         else:
-            texts = read_texts(sys.stdin.buffer if file == "-" else stack.enter_context(open(file, "rb")))
+            texts = read_texts(stack.enter_context(open(file, "rb")), file, tell=rank == 0)
         if output is not None and file != "-" and output.exists() and output.samefile(file):
             raise typer.BadParameter(f"--output is the file that is read: {output}")
-        target = None if output is None else stack.enter_context(open(output, "wb", buffering=0))
+        shard, place, again = None, output, resume
+        if output is not None and world > 1:
+            job = job_key(checkpoint, Path(file), labels=labels, threshold=threshold, words=words)
+            shard = Shard(output, job, rank, world)
+            if shard.finished(rank).exists():  # by a run that was broken off before it had all of them
+                return shard.finish()
+            texts, place, again = shard.texts(texts), shard.part, True
+        target = None
+        if place is not None:
+            if again:
+                texts = texts_left(place, texts, lambda text: " ".join(text.split()) if words else text)
+            target = stack.enter_context(open(place, "ab" if again else "wb", buffering=0))
 
-        from ..loading import load_model
+        from ..loading import load_predictor
 
         no_short_bars()
-        model = load_model(checkpoint)
+        model = load_predictor(checkpoint)
         shown = list(wanted) if wanted else entity_types(model)
         one_by_one = text is None and file == "-" and sys.stdin.isatty()
         if one_by_one:
@@ -117,19 +152,58 @@ def predict(
         elif view or (view is None and target is None and sys.stdout.isatty()):
             _show(results, shown)
         else:
-            write_lines(target, results)
+            write_lines(target, results, bar=rank == 0)
+    if shard is not None:
+        shard.finish()
 
 
-def read_texts(stream: BinaryIO) -> Iterator[str]:
-    """The lines of a UTF-8 stream without their ends, as they come; what is not UTF-8 becomes U+FFFD."""
-    for number, line in enumerate(stream):
-        text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "replace")
-        yield text if number else text.removeprefix("\ufeff")
+def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator[str]:
+    """Lines of UTF-8 without their ends, as they come; bytes that are no UTF-8 become U+FFFD.
+
+    Args:
+        lines: As an open file gives them.
+        name: What to call them where bytes are replaced, which is told at their end if `tell` is set.
+
+    Raises:
+        ValueError: They are UTF-16.
+    """
+    replaced = first = 0
+    try:
+        for number, line in enumerate(lines, start=1):
+            if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise ValueError(f"{name}:1: this is UTF-16; save it as UTF-8")
+            text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+            if not text.isascii():
+                text, count = _UNDECODED.subn("\ufffd", text)
+                replaced += count
+                first = first or (number if count else 0)
+            yield text if number > 1 else text.removeprefix("\ufeff")
+    finally:
+        if replaced and tell:
+            print(
+                f"{name}: {replaced} bytes that are not UTF-8 were replaced by U+FFFD "
+                f"(the first in line {first})",
+                file=sys.stderr,
+            )
 
 
 def parse_labels(labels: str) -> list[str] | dict[str, str]:
-    """`"person,ship"` or `"GPE=country or city,person"` as `predict` takes labels."""
+    """`"person,ship"` or `"GPE=country or city,person"` as `predict` takes labels.
+
+    Raises:
+        typer.BadParameter: A name without a type, or `O`, which is no type.
+    """
     pairs = [item.partition("=") for item in labels.split(",") if item.strip()]
+    for label, equals, name in pairs:
+        if not label.strip():
+            raise typer.BadParameter(
+                f"'{equals}{name}' has no type before '='; write TYPE=NAME, or the name alone",
+                param_hint="--labels",
+            )
+        if label.strip() == "O":
+            raise typer.BadParameter(
+                "'O' stands for what is no entity; name entity types alone", param_hint="--labels"
+            )
     if not any(equals for _, equals, _ in pairs):
         return [label.strip() for label, _, _ in pairs]
     from ..prompts import natural_label_name
@@ -138,7 +212,7 @@ def parse_labels(labels: str) -> list[str] | dict[str, str]:
 
 
 def predict_texts(
-    model: LaclForTokenClassification,
+    model: LaclForTokenClassification | LaclOnnxModel,
     texts: Iterable[str],
     *,
     words: bool = False,
@@ -167,14 +241,15 @@ def predict_texts(
             yield waiting.popleft(), entities
 
 
-def write_lines(file: FileIO | None, results: Iterable[Result]) -> None:
+def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True) -> None:
     """Writes results as JSON Lines to `file` or, if it is None, to standard output.
 
-    A file holds whole lines only, whenever the program is stopped: each is one unbuffered write.
+    A file holds whole lines only, whenever the program is stopped: each is one unbuffered write. With `bar`,
+    a terminal shows the progress.
     """
     from tqdm import tqdm
 
-    for text, entities in tqdm(results, unit=" texts", disable=True if file is None else None):
+    for text, entities in tqdm(results, unit=" texts", disable=True if file is None or not bar else None):
         line = json.dumps({"text": text, "entities": entities}, ensure_ascii=False).encode() + b"\n"
         if file is None:
             sys.stdout.buffer.write(line)

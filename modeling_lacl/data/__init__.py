@@ -1,5 +1,6 @@
 """Labelled data: readers for every format and tag scheme, label names, tokenisation."""
 
+from .corpora import load_corpus
 from .errors import LaclDataError
 from .labels import entity_types, to_io
 from .names import label_names_for, load_label_names, shipped_label_names
@@ -12,6 +13,7 @@ __all__ = [
     "entity_types",
     "io_to_bio",
     "label_names_for",
+    "load_corpus",
     "load_label_names",
     "read_dataset",
     "shipped_label_names",

@@ -54,12 +54,16 @@ def build(
     chunks: list[pa.Table] = []
     pending: list[Sentence] = []
     from_spans: bool | None = None
+    cut_words = first_cut = 0
     for sentence in sentences:
         if from_spans not in (None, sentence.from_spans):
             raise LaclDataError(
                 f"{origin.at(sentence.number(0))}: tags and character spans in one source; read them apart"
             )
         from_spans = sentence.from_spans
+        if sentence.cut_words and not cut_words:
+            first_cut = sentence.number(0)
+        cut_words += sentence.cut_words
         tag_ids.extend(table.encode(sentence))
         first_numbers.append(sentence.number(0))
         lengths.append(len(sentence.tokens))
@@ -89,6 +93,14 @@ def build(
             len(normalized.repaired),
             normalized.scheme,
             origin.at(first_numbers[sentence_index]),
+        )
+    if cut_words:
+        logger.warning(
+            "%s: %d words in which a span begins or ends were split there (the first at %s); a prediction "
+            "takes such a word whole",
+            origin.name,
+            cut_words,
+            origin.at(first_cut),
         )
     types, bio_ids = _ordered(normalized, labels, table)
     return _assemble(chunks, bio_ids, sizes, types)

@@ -110,6 +110,9 @@ def detect_layout(
     rows = [cut(line) for line in (with_tab if by_tab else content)]
     columns = Counter(map(len, rows)).most_common(1)[0][0] if rows else 2
     if columns < 2:
+        separated = looks_like_csv(content[:20])
+        if separated:
+            raise LaclDataError(f"{name}: {separated}")
         raise LaclDataError(
             f"{name}: lines have a single column; a token and its tag are needed in each, separated by a tab"
         )
@@ -135,6 +138,23 @@ def detect_layout(
         words = [column for column in others if not _are_running_numbers([row[column] for row in rows])]
         token = (words or others)[0]
     return Layout(columns, by_tab, token, tag)
+
+
+def looks_like_csv(lines: Sequence[str]) -> str | None:
+    """What to do about lines that are cut by commas or semicolons, if these are such."""
+    for sign, meaning in ((",", "CSV"), (";", "CSV with semicolons")):
+        counts = {line.count(sign) for line in lines}
+        if lines and counts == {max(counts)} and counts != {0}:
+            return (
+                f"looks like {meaning}, which is not read: write a token and its tag a line with a tab "
+                "between them and a blank line between sentences, or JSON Lines"
+            )
+    return None
+
+
+def column_of(given: str | None) -> int | str | None:
+    """A column as the command line and recipes name it: a number for column files, else a key."""
+    return int(given) if given is not None and given.lstrip("-").isdecimal() else given
 
 
 def _are_running_numbers(values: Sequence[str]) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, Features, List
 from numpy.typing import NDArray
 
-from .schemes import split_tag
+from .schemes import bio_tags, split_tag
 
 UnknownTypes = Literal["error", "outside"]
 
@@ -71,3 +71,16 @@ def to_io(dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes = 
     flat = lookup[column.flatten().to_numpy(zero_copy_only=False)].tolist()
     ends = np.cumsum([0, *column.value_lengths().to_pylist()]).tolist()
     return [flat[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def keep_types(dataset: Dataset, types: Sequence[str]) -> Dataset:
+    """The sentences of a dataset from `read_dataset` with `types` alone; every other type becomes outside."""
+    names = bio_tags(types)
+    ids = {name: index for index, name in enumerate(names)}
+    lookup = [ids.get(name, 0) for name in tag_names(dataset)]
+
+    def rename(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"ner_tags": [[lookup[tag] for tag in tags] for tags in rows["ner_tags"]]}
+
+    features = Features({**dataset.features, "ner_tags": List(ClassLabel(names=names))})
+    return dataset.map(rename, batched=True, features=features, desc="Keeping types")

@@ -37,7 +37,9 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     replaced = first_line = number = 0
     with open(path, "rb") as head:
         if codec == "utf-8" and head.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise LaclDataError(f"{path}:1: the file is UTF-16; pass encoding='utf-16' or save it as UTF-8")
+            raise LaclDataError(
+                f"{path}:1: the file is UTF-16; give the encoding utf-16, or save it as UTF-8"
+            )
     try:
         # newline="\n" switches universal newlines off.
         with open(path, encoding=codec, errors="surrogateescape", newline="\n") as file:

@@ -26,8 +26,8 @@ def load_label_names(source: str | Path | Mapping[str, str]) -> dict[str, str]:
     """A map from entity type to natural-language name.
 
     Args:
-        source: the name of a shipped map ("few_nerd", "few_nerd_coarse", "wnut17", "gum"), the path of a YAML
-            file with ``type: name`` lines, or a mapping, which is checked and copied.
+        source: the name of a shipped map ("few_nerd", "ontonotes", …; see `shipped_label_names`), the path of
+            a YAML file with ``type: name`` lines, or a mapping, which is checked and copied.
 
     Raises:
         LaclDataError: neither a shipped map nor a file, not a mapping, or a name that is not text.

@@ -9,7 +9,7 @@ from typing import Any
 from datasets import ClassLabel, Dataset, DatasetDict
 
 from .building import build
-from .columns import read_columns
+from .columns import looks_like_csv, read_columns
 from .errors import LaclDataError
 from .jsonl import is_jsonl, read_jsonl
 from .lines import read_lines
@@ -126,10 +126,17 @@ def _file_sentences(
 
 
 def _detect_format(path: Path, encoding: str) -> str:
-    if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
-        return "jsonl"
-    first = next((line for _, line in read_lines(path, encoding) if line.strip()), "")
-    return "jsonl" if is_jsonl(first) else "columns"
+    suffix = path.suffix.lower()
+    first = next((line.lstrip() for _, line in read_lines(path, encoding) if line.strip()), "")
+    if first.startswith("[") and (suffix == ".json" or first[1:].lstrip()[:1] in ("", "{")):
+        raise LaclDataError(
+            f"{path}: looks like a JSON array, which is not read: write one object a line (JSON Lines), as "
+            f"`jq -c '.[]' {path.name}` does"
+        )
+    if suffix == ".csv" and "\t" not in first:
+        problem = looks_like_csv([first]) or "is called .csv: write tabs in place of the separators"
+        raise LaclDataError(f"{path}: {problem}")
+    return "jsonl" if suffix in (".jsonl", ".ndjson", ".json") or is_jsonl(first) else "columns"
 
 
 def _from_dataset(

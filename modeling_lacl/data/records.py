@@ -59,8 +59,11 @@ def read_record(
         raise LaclDataError(
             f"{place}: no {wanted} among the keys {sorted(map(str, record))}; write {_SHAPES}"
         )
+    cut_words = 0
     if is_text:
-        tokens, tags = _from_spans(without_surrogates(record[token_key]), record[tag_key], place)
+        tokens, tags, cut_words = words_from_spans(
+            without_surrogates(record[token_key]), record[tag_key], place
+        )
     else:
         tokens, tags = _from_tags(record[token_key], record[tag_key], id2label, place)
     document_key = _first_key(record, DOCUMENT_COLUMNS)
@@ -71,6 +74,7 @@ def read_record(
         id=_as_id(record.get("id")),
         document_id=_as_id(record[document_key]) if document_key else None,
         from_spans=is_text,
+        cut_words=cut_words,
     )
 
 
@@ -109,7 +113,7 @@ def _tag_name(tag: Any, position: int, id2label: Mapping[int, str] | None, place
         if id2label is None:
             raise LaclDataError(
                 f"{place}: tag {position} is the number {tag}; "
-                "write tags as names or pass id2label={0: 'O', …}"
+                "write tags as names, or in Python pass id2label={0: 'O', …}"
             )
         if int(tag) in id2label:
             return id2label[int(tag)]
@@ -117,8 +121,8 @@ def _tag_name(tag: Any, position: int, id2label: Mapping[int, str] | None, place
     raise LaclDataError(f"{place}: tag {position} is {tag!r}, not a name; write it as 'O' or 'B-person'")
 
 
-def _from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list[str]]:
-    """Words of the text, split at the borders of spans too, and their BIO tags."""
+def words_from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list[str], int]:
+    """Words of the text, split at the borders of spans too, their BIO tags, and the number of words split."""
     entities = _checked_spans(text, spans, place)
     words = np.array(split_words(text), dtype=np.int64).reshape(-1, 2)
     borders = np.unique(np.array([(start, end) for start, end, _ in entities], dtype=np.int64))
@@ -136,7 +140,8 @@ def _from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list[str]
                 f"{place}: the span {start}–{end} ({label!r}) covers no word; correct or remove it"
             )
         tags[first:stop] = [f"B-{label}", *[f"I-{label}"] * (stop - first - 1)]
-    return [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)], tags
+    tokens = [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return tokens, tags, len(np.unique(owner[inside]))
 
 
 def _checked_spans(text: str, spans: Any, place: str) -> list[tuple[int, int, str]]:

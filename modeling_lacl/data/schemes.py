@@ -149,7 +149,7 @@ def _parse(
         else:
             problem = (
                 f"the tag {tag!r} has no scheme prefix (B-, I-, …) as the other tags have; correct it, "
-                "name the right tag_column, or pass scheme='IO' if tags are types without a prefix"
+                "name the right tag_column, or the scheme IO if tags are types without a prefix"
             )
         raise LaclDataError(f"{place(tag)}: {problem}")
     return [prefix for prefix, _ in pairs], [name for _, name in pairs]

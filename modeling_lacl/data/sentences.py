@@ -31,6 +31,7 @@ class Sentence:
         id, document_id: as the source gives them; None where it does not.
         from_spans: the tags were made from character spans, so they are BIO whatever the rest of the file
             uses.
+        cut_words: number of words that borders of spans fall into.
     """
 
     tokens: Sequence[str]
@@ -39,6 +40,7 @@ class Sentence:
     id: str | None = None
     document_id: str | None = None
     from_spans: bool = False
+    cut_words: int = 0
 
     def number(self, position: int) -> int:
         return self.numbers if isinstance(self.numbers, int) else self.numbers[position]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .recipe import ComparisonRecipe, EpisodeTarget, TransferRecipe, TransferTarget
     from .report import TransferReport
     from .results import TransferResult
-    from .scores import EntityScores, TypeScores, entity_scores
+    from .scores import EntityScores, TypeScores, entity_scores, length_scores
     from .transfer import evaluate_recipe, evaluate_transfer
 
 _MODULES = {
@@ -30,6 +30,7 @@ _MODULES = {
     "entity_scores": "scores",
     "evaluate_recipe": "transfer",
     "evaluate_transfer": "transfer",
+    "length_scores": "scores",
 }
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "entity_scores",
     "evaluate_recipe",
     "evaluate_transfer",
+    "length_scores",
 ]
 
 

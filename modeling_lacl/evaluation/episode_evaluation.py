@@ -1,7 +1,7 @@
 """N-way K~2K-shot episodes: adapt on each support set, tag its query sentences, pool the counts.
 
-The protocol of FEW-NERD (Ding et al., ACL 2021). The model sees the words of the query sentences and the
-types of the episode, never the query's tags.
+The protocol of FEW-NERD (Ding et al., ACL 2021), on episodes drawn by its rule or as its authors published
+them. The model sees the words of the query sentences and the types of the episode, never the query's tags.
 """
 
 from __future__ import annotations
@@ -11,36 +11,39 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
 from ..data import (
     LaclDataError,
     entity_types,
-    io_to_bio,
     label_names_for,
     load_label_names,
     read_dataset,
+    to_bio,
     to_io,
 )
+from ..data.corpora import read_episodes
 from ..data.labels import tag_names
-from ..episodes import Episode, count_entities, draw_episode
+from ..episodes import count_entities, draw_episode
 from ..modeling_lacl import LaclForTokenClassification
-from ..prediction import predict_words
 from .recipe import EpisodeTarget, TransferRecipe, slug
 from .report import describe_machine
 from .scores import entity_counts
+from .tagging import Tagger
 
 logger = logging.getLogger(__name__)
 
+# So many are read or drawn before they are tagged, so that their sentences can be encoded together.
+_EPISODES_AHEAD = 64
 # Keys of a configuration that loading fills in.
 _NOT_OF_THE_MODEL = {"_name_or_path", "architectures", "dtype", "transformers_version"}
 
@@ -95,10 +98,8 @@ class EpisodeResult:
 def evaluate_episodes(
     target: EpisodeTarget,
     recipe: TransferRecipe,
-    stage: Callable[..., LaclForTokenClassification],
+    tagger: Tagger,
     arguments: Mapping[str, Any],
-    model: LaclForTokenClassification,
-    tokenizer: PreTrainedTokenizerBase,
 ) -> EpisodeResult:
     """Evaluates a source model on the episodes of a target.
 
@@ -107,32 +108,31 @@ def evaluate_episodes(
 
     Args:
         target: The episodes.
-        recipe: Gives the folders, the seed of adapting, and the batch size.
-        stage: The second stage: `adapt`, or that of a baseline.
-        arguments: Its further arguments.
-        model: The source model; it is left as it is.
-        tokenizer: Its tokenizer.
+        recipe: Gives the folders, the stage and the seed of adapting.
+        tagger: Adapts the source model and tags.
+        arguments: Further arguments of the second stage, which decide the results.
 
     Raises:
-        ValueError: The file is missing or has too few types, or the results file was made with other
-            settings.
+        ValueError: The file is missing, malformed or has too few types or episodes, or the results file was
+            made with other settings.
     """
     path = recipe.folder / target.file
     if not path.is_file():
         raise LaclDataError(f"no file {path}; set 'data_root' (--data_root) to the folder of the data")
-    dataset = read_dataset(path)
-    types = entity_types(dataset)
-    names = label_names_for(types, load_label_names(target.label_names) if target.label_names else None)
-    counts = count_entities(to_io(dataset, types), len(types) + 1)
+    given = load_label_names(target.label_names) if target.label_names else None
+    dataset = None if target.published else read_dataset(path)
+    names = (given or {}) if dataset is None else label_names_for(entity_types(dataset), given)
+    # What is not published has no key for it, as before there were such targets.
+    described = {key: value for key, value in asdict(target).items() if key != "published" or value}
     settings = {
-        "lacl": describe_machine(model.device)["lacl"],
-        "model": model_digest(model),
+        "lacl": describe_machine(tagger.model.device)["lacl"],
+        "model": model_digest(tagger.model),
         "stage": recipe.stage,
         "adapt": dict(arguments),
         "seed": recipe.seed,
         "file": hashlib.sha256(path.read_bytes()).hexdigest(),
         "label_names": names,
-        "episodes": {**asdict(target), "number": None},
+        "episodes": {**described, "number": None},
     }
     folder = Path(recipe.output).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,27 +140,27 @@ def evaluate_episodes(
     done = _finished(file, json.loads(json.dumps(settings)))
     number = target.number if recipe.limit is None else min(target.number, recipe.limit)
     pending = [index for index in range(number) if index not in done]
-    with file.open("a", encoding="utf-8") as lines:
-        for index in tqdm(
-            pending, desc=target.name, total=number, initial=number - len(pending), unit="episode"
-        ):
-            generator = np.random.default_rng((target.seed, index))
-            episode = draw_episode(counts, target.n_way, target.k_shot, target.q_shot, generator)
-            chosen = {types[label - 1]: names[types[label - 1]] for label in episode.types}
+    source = (
+        published_episodes(path, target, pending)
+        if dataset is None
+        else drawn_episodes(dataset, target, pending)
+    )
+    with (
+        file.open("a", encoding="utf-8") as lines,
+        tqdm(desc=target.name, total=number, initial=number - len(pending), unit="episode") as progress,
+    ):
+        while some := list(islice(source, _EPISODES_AHEAD)):
             start = time.perf_counter()
-            adapted = stage(
-                model,
-                tokenizer,
-                _only(dataset, episode.support, list(chosen)),
-                label_names=chosen,
-                seed=recipe.seed,
-                **arguments,
-            )
-            one = _score(adapted, tokenizer, dataset, episode, index, recipe.batch_size, start)
-            lines.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
-            lines.flush()
-            os.fsync(lines.fileno())
-            done[index] = one
+            tagger.prepare(words for one in some for words in (*one.support["tokens"], *one.query))
+            share = (time.perf_counter() - start) / len(some)
+            for one in some:
+                done[one.number] = counts = _evaluate(
+                    one, tagger, label_names_for(one.types, names or None), share
+                )
+                lines.write(json.dumps(asdict(counts), ensure_ascii=False) + "\n")
+                lines.flush()
+                os.fsync(lines.fileno())
+                progress.update()
     episodes = [done[index] for index in range(number)]
     correct, found, gold = (
         sum(getattr(one, key) for one in episodes) for key in ("correct", "found", "gold")
@@ -175,34 +175,84 @@ def evaluate_episodes(
     )
 
 
-def _only(dataset: Dataset, rows: tuple[int, ...], types: list[str]) -> Dataset:
-    """These sentences as a dataset over the episode's types alone, which by its rule are all they hold."""
-    names = tag_names(dataset)
-    chosen = dataset.select(rows)
-    tags = [[names[tag] for tag in sentence] for sentence in chosen["ner_tags"]]
-    return read_dataset(
-        [{"tokens": words, "ner_tags": row} for words, row in zip(chosen["tokens"], tags, strict=True)],
-        labels=types,
+@dataclass(frozen=True)
+class EpisodeSentences:
+    """One episode.
+
+    Attributes:
+        number: Its number.
+        types: Its entity types.
+        support: Sentences to adapt on, as from `read_dataset`.
+        query: Sentences to tag, as lists of words.
+        gold: Their BIO tags, apart from them.
+    """
+
+    number: int
+    types: list[str]
+    support: Dataset
+    query: list[list[str]]
+    gold: list[list[str]]
+
+
+def drawn_episodes(
+    dataset: Dataset, target: EpisodeTarget, pending: Sequence[int]
+) -> Iterator[EpisodeSentences]:
+    """Episodes drawn by the rule; each depends on the seed and its number alone."""
+    types, names = entity_types(dataset), tag_names(dataset)
+    counts = count_entities(to_io(dataset, types), len(types) + 1)
+    tokens, tags = list(dataset["tokens"]), list(dataset["ner_tags"])
+
+    def bio(row: int) -> list[str]:
+        return [names[tag] for tag in tags[row]]
+
+    for number in pending:
+        generator = np.random.default_rng((target.seed, number))
+        drawn = draw_episode(counts, target.n_way, target.k_shot, target.q_shot, generator)
+        chosen = [types[label - 1] for label in drawn.types]
+        support = _support([tokens[row] for row in drawn.support], map(bio, drawn.support), chosen)
+        yield EpisodeSentences(
+            number, chosen, support, [tokens[row] for row in drawn.query], [bio(row) for row in drawn.query]
+        )
+
+
+def published_episodes(
+    path: Path, target: EpisodeTarget, pending: Sequence[int]
+) -> Iterator[EpisodeSentences]:
+    """The episodes of a file, in its order."""
+    if not pending:
+        return
+    wanted = set(pending)
+    number = pending[0] - 1
+    for number, one in enumerate(read_episodes(path, skip=pending[0]), start=pending[0]):
+        if number in wanted:
+            if len(one.types) != target.n_way:
+                raise LaclDataError(
+                    f"{path}: episode {number} has {len(one.types)} types, and {target.name!r} has n_way "
+                    f"{target.n_way}; set 'n_way' and 'k_shot' as the file's name tells"
+                )
+            support = _support(one.support, to_bio(one.support_labels, "IO"), one.types)
+            yield EpisodeSentences(number, one.types, support, one.query, to_bio(one.query_labels, "IO"))
+        if number == pending[-1]:
+            return
+    raise LaclDataError(
+        f"{path}: holds {number + 1} episodes; set 'number' of {target.name!r} to at most that"
     )
 
 
-def _score(
-    adapted: LaclForTokenClassification,
-    tokenizer: PreTrainedTokenizerBase,
-    dataset: Dataset,
-    episode: Episode,
-    index: int,
-    batch_size: int,
-    start: float,
+def _support(tokens: Iterable[list[str]], tags: Iterable[list[str]], types: list[str]) -> Dataset:
+    """Support sentences as a dataset over the episode's types alone, which by its rule are all they hold."""
+    return read_dataset(
+        [{"tokens": words, "ner_tags": row} for words, row in zip(tokens, tags, strict=True)], labels=types
+    )
+
+
+def _evaluate(
+    episode: EpisodeSentences, tagger: Tagger, label_names: Mapping[str, str], seconds_before: float
 ) -> EpisodeCounts:
-    query = dataset.select(episode.query)
-    ids = predict_words(adapted, tokenizer, query["tokens"], batch_size=batch_size)
-    id2label: Any = adapted.config.id2label
-    types = [id2label[label] for label in range(1, len(id2label))]
-    seconds = time.perf_counter() - start
-    names = tag_names(dataset)
-    gold = [[names[tag] for tag in tags] for tags in query["ner_tags"]]
-    return EpisodeCounts(index, types, *entity_counts(gold, io_to_bio(ids, types)), seconds)
+    start = time.perf_counter()
+    tags = tagger.tag(episode.support, label_names, episode.query)
+    seconds = seconds_before + time.perf_counter() - start
+    return EpisodeCounts(episode.number, episode.types, *entity_counts(episode.gold, tags), seconds)
 
 
 def _finished(file: Path, settings: Mapping[str, Any]) -> dict[int, EpisodeCounts]:

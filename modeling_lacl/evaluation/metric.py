@@ -7,9 +7,9 @@ from typing import Any
 import datasets
 import evaluate
 
-from .scores import EntityScores, TypeScores, entity_scores
+from .scores import EntityScores, TypeScores, entity_scores, length_scores
 
-__all__ = ["EntityScores", "SeqevalMetric", "TypeScores", "entity_scores"]
+__all__ = ["EntityScores", "SeqevalMetric", "TypeScores", "entity_scores", "length_scores"]
 
 _CITATION = """\
 @misc{seqeval,
@@ -23,9 +23,11 @@ _INPUTS = """
 Args:
     predictions: predicted BIO tags, a list of strings a sentence.
     references: gold BIO tags, of the same shape.
+    per_length: whether to give the scores by the number of words of an entity, too; off by default.
 Returns:
     overall_precision, overall_recall, overall_f1 (micro), overall_number (entities in the references), and
-    for each entity type a dict of precision, recall, f1, number.
+    for each entity type a dict of precision, recall, f1, number. With per_length, such a dict for each length
+    under the keys "1", "2", … and "5+" of a dict `per_length`.
 """
 
 
@@ -64,7 +66,10 @@ class SeqevalMetric(evaluate.Metric):
         # evaluate makes its folder even for a metric that never writes; a read-only home would then fail.
         return "" if self.keep_in_memory else super()._build_data_dir()
 
-    def _compute(self, *, predictions: list[list[str]], references: list[list[str]]) -> dict[str, Any]:
+    def _compute(
+        self, *, predictions: list[list[str]], references: list[list[str]], per_length: bool = False
+    ) -> dict[str, Any]:
         scores = entity_scores(references, predictions)
         overall = {f"overall_{key}": value for key, value in scores.items() if key != "per_type"}
-        return {**scores["per_type"], **overall}
+        lengths = {"per_length": length_scores(references, predictions)} if per_length else {}
+        return {**scores["per_type"], **overall, **lengths}

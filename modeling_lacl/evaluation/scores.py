@@ -47,16 +47,7 @@ def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Seq
     Raises:
         ValueError: if the two differ in their number of sentences or words, or if a tag is not BIO.
     """
-    if len(references) != len(predictions):
-        raise ValueError(f"{len(references)} reference sentences but {len(predictions)} predicted ones")
-    for index, (reference, prediction) in enumerate(zip(references, predictions, strict=True)):
-        if len(reference) != len(prediction):
-            raise ValueError(
-                f"sentence {index} has {len(reference)} reference tags but {len(prediction)} predicted ones; "
-                "give one tag a word"
-            )
-    gold = _entities(references, "references")
-    found = _entities(predictions, "predictions")
+    gold, found = _both_sides(references, predictions)
     gold_counts = Counter(entity[0] for entity in gold)
     found_counts = Counter(entity[0] for entity in found)
     correct_counts = Counter(entity[0] for entity in gold & found)
@@ -67,12 +58,60 @@ def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Seq
     return EntityScores(**_scores(len(gold & found), len(found), len(gold)), per_type=per_type)
 
 
+def length_scores(
+    references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], longest: int = 5
+) -> dict[str, TypeScores]:
+    """Exact-match entity scores by the number of words of an entity, over all types.
+
+    Precision is that of the predicted entities of a length, recall that of the references' entities of it.
+
+    Args:
+        references, predictions: as in `entity_scores`.
+        longest: entities of so many words and of more count together.
+
+    Returns:
+        Scores by length, `"1"`, `"2"`, … and `"5+"`, of those lengths that either side holds, in order.
+
+    Raises:
+        ValueError: as `entity_scores`, or if `longest` is below 1.
+    """
+    if longest < 1:
+        raise ValueError(f"longest is {longest}: give at least 1 word")
+    gold, found = _both_sides(references, predictions)
+
+    def counts(entities: set[tuple[str, int, int]]) -> Counter[int]:
+        return Counter(min(last - first + 1, longest) for _, first, last in entities)
+
+    gold_counts, found_counts, correct_counts = counts(gold), counts(found), counts(gold & found)
+    return {
+        f"{length}+" if length == longest else str(length): _scores(
+            correct_counts[length], found_counts[length], gold_counts[length]
+        )
+        for length in sorted(gold_counts.keys() | found_counts.keys())
+    }
+
+
 def entity_counts(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
 ) -> tuple[int, int, int]:
     """Entities found right, found, and in the references; arguments as in `entity_scores`."""
     gold, found = _entities(references, "references"), _entities(predictions, "predictions")
     return len(gold & found), len(found), len(gold)
+
+
+def _both_sides(
+    references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
+) -> tuple[set[tuple[str, int, int]], set[tuple[str, int, int]]]:
+    """The entities of either side, whose shapes must agree."""
+    if len(references) != len(predictions):
+        raise ValueError(f"{len(references)} reference sentences but {len(predictions)} predicted ones")
+    for index, (reference, prediction) in enumerate(zip(references, predictions, strict=True)):
+        if len(reference) != len(prediction):
+            raise ValueError(
+                f"sentence {index} has {len(reference)} reference tags but {len(prediction)} predicted ones; "
+                "give one tag a word"
+            )
+    return _entities(references, "references"), _entities(predictions, "predictions")
 
 
 def _entities(sentences: Sequence[Sequence[str]], side: str) -> set[tuple[str, int, int]]:

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
 from ..baselines import adapting, model_class
 from ..configuration_lacl import OUTSIDE
-from ..data import LaclDataError, entity_types, io_to_bio, label_names_for, load_label_names, read_dataset
+from ..data import entity_types, io_to_bio, label_names_for, load_label_names
 from ..loading import load_model
 from ..modeling_lacl import LaclForTokenClassification
 from ..prediction import predict_words
@@ -31,6 +30,8 @@ from .recipe import TransferRecipe, TransferTarget
 from .report import TransferReport, command_line, describe_machine
 from .results import ZERO_SHOT, TransferResult, append_result, read_results
 from .scores import entity_scores
+from .support_sets import SupportSet, read_test, support_sets
+from .tagging import Tagger, make_tagger
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +57,13 @@ class _Run:
 
     target: _Target
     shots: str
-    support: str | None
+    support: SupportSet | None
     labels: list[str]
     settings: dict[str, Any]
 
     @property
     def key(self) -> tuple[str, str, str | None]:
-        return self.target.recipe.name, self.shots, self.support
+        return self.target.recipe.name, self.shots, self.support.name if self.support else None
 
 
 def evaluate_recipe(path: str | Path, **overrides: Any) -> TransferReport:
@@ -102,6 +103,9 @@ def evaluate_transfer(
     if model is None:
         model = load_source(recipe)
     tokenizer = tokenizer or model.tokenizer
+    tagger = make_tagger(
+        *(recipe.stage, stage, {**adapt_arguments, "seed": recipe.seed}, model, tokenizer, recipe.batch_size)
+    )
     runs = _plan(recipe, model, adapt_arguments)
     output = Path(recipe.output).expanduser()
     output.mkdir(parents=True, exist_ok=True)
@@ -110,13 +114,10 @@ def evaluate_transfer(
     with tqdm(pending, desc="support sets", total=len(runs), initial=len(results), unit="set") as progress:
         for run in progress:
             progress.set_postfix_str(f"{run.target.recipe.name} {run.shots}")
-            results[run.key] = _evaluate(run, recipe, stage, model, tokenizer)
+            results[run.key] = _evaluate(run, tagger)
             append_result(output / RESULTS_FILE, results[run.key])
     in_order = [results[run.key] for run in runs]
-    episodes = [
-        evaluate_episodes(target, recipe, stage, adapt_arguments, model, tokenizer)
-        for target in recipe.episodes
-    ]
+    episodes = [evaluate_episodes(target, recipe, tagger, adapt_arguments) for target in recipe.episodes]
     report = TransferReport(
         checkpoint=recipe.checkpoint,
         seed=recipe.seed,
@@ -168,28 +169,30 @@ def _plan(
     runs = []
     for entry in recipe.targets:
         target = _read_target(recipe.folder, entry)
-        files = entry.support_files(recipe.folder)
-        types = {file: entity_types(_read(recipe.folder, file)) for group in files.values() for file in group}
-        planned: list[tuple[str, str | None, list[str]]] = [
-            (shots, file, types[file]) for shots, group in files.items() for file in group[: recipe.limit]
+        sets = support_sets(recipe.folder, entry)
+        planned: list[tuple[str, SupportSet | None, list[str]]] = [
+            (shots, one, entity_types(one.sentences))
+            for shots, group in sets.items()
+            for one in group[: recipe.limit]
         ]
         if entry.zero_shot:  # with the types of all sets, whatever the limit
-            planned.append((ZERO_SHOT, None, _zero_shot_labels(target, types.values())))
-        for shots, file, labels in planned:
+            types = [entity_types(one.sentences) for group in sets.values() for one in group]
+            planned.append((ZERO_SHOT, None, _zero_shot_labels(target, types)))
+        for shots, support, labels in planned:
             settings = {
                 **common,
                 "test": target.digest,
-                "support": None if file is None else _file_digest(recipe.folder / file),
+                "support": None if support is None else support.digest,
                 "labels": labels,
                 "label_names": _names_of(target, labels),
             }
             # As JSON gives it back: lists for tuples, texts for keys.
-            runs.append(_Run(target, shots, file, labels, json.loads(json.dumps(settings))))
+            runs.append(_Run(target, shots, support, labels, json.loads(json.dumps(settings))))
     return runs
 
 
 def _read_target(folder: Path, entry: TransferTarget) -> _Target:
-    test = _read(folder, entry.test)
+    test, digest = read_test(folder, entry)
     tag_names = test.features["ner_tags"].feature.names
     names = entry.label_names
     if isinstance(names, str) and (folder / names).is_file():
@@ -199,15 +202,8 @@ def _read_target(folder: Path, entry: TransferTarget) -> _Target:
         sentences=list(test["tokens"]),
         gold=[[tag_names[tag] for tag in tags] for tags in test["ner_tags"]],
         label_names=load_label_names(names) if names else {},
-        digest=_file_digest(folder / entry.test),
+        digest=digest,
     )
-
-
-def _read(folder: Path, file: str) -> Dataset:
-    path = folder / file
-    if not path.is_file():
-        raise LaclDataError(f"no file {path}; set 'data_root' (--data_root) to the folder of the data")
-    return read_dataset(path)
 
 
 def _zero_shot_labels(target: _Target, types: Iterable[Sequence[str]]) -> list[str]:
@@ -245,41 +241,28 @@ def _finished(file: Path, runs: Sequence[_Run]) -> dict[tuple[str, str, str | No
     return finished
 
 
-def _evaluate(
-    run: _Run,
-    recipe: TransferRecipe,
-    stage: Callable[..., LaclForTokenClassification],
-    model: LaclForTokenClassification,
-    tokenizer: PreTrainedTokenizerBase,
-) -> TransferResult:
+def _evaluate(run: _Run, tagger: Tagger) -> TransferResult:
     start = time.perf_counter()
-    names = run.settings["label_names"]
+    names, sentences = run.settings["label_names"], run.target.sentences
     if run.support is None:
         ids = predict_words(
-            model, tokenizer, run.target.sentences, labels=names, batch_size=recipe.batch_size
+            tagger.model, tagger.tokenizer, sentences, labels=names, batch_size=tagger.batch_size
         )
-        types = run.labels
+        tags = io_to_bio(ids, run.labels)
     else:
-        support = _read(recipe.folder, run.support)
-        adapted = stage(
-            model, tokenizer, support, label_names=names, seed=recipe.seed, **run.settings["adapt"]
-        )
-        ids = predict_words(adapted, tokenizer, run.target.sentences, batch_size=recipe.batch_size)
-        id2label: Any = adapted.config.id2label
-        types = [id2label[index] for index in range(1, len(id2label))]
-    tags = io_to_bio(ids, types)
+        tags = tagger.tag(run.support.sentences, names, sentences)
     seconds = time.perf_counter() - start
     scores = entity_scores(run.target.gold, tags)
     unreachable = sum(one["number"] for label, one in scores["per_type"].items() if label not in run.labels)
     if unreachable:
         logger.warning(
             "%s, %s: %d of %d entities of the test set are of a type that the model is not given",
-            *(run.target.recipe.name, run.support or ZERO_SHOT, unreachable, scores["number"]),
+            *(run.target.recipe.name, run.key[2] or ZERO_SHOT, unreachable, scores["number"]),
         )
     return TransferResult(
         target=run.target.recipe.name,
         shots=run.shots,
-        support=run.support,
+        support=run.key[2],
         **scores,
         unreachable=unreachable,
         labels=run.labels,
@@ -287,10 +270,6 @@ def _evaluate(
         seconds=seconds,
         settings=run.settings,
     )
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 __all__ = ["TransferRecipe", "TransferTarget", "evaluate_recipe", "evaluate_transfer", "model_digest"]

@@ -45,8 +45,9 @@ def test_loss_and_gradients_are_those_of_transformers(classifier, tiny_tokenizer
 
 
 def test_fine_tuning_learns_the_support_set_with_a_new_last_layer(make_tiny_model, tiny_tokenizer):
-    source = make_tiny_model(model_class=TokenClassifier, encoder={"initializer_range": 0.1}, **PLAIN)
-    ner = adapt(source, tiny_tokenizer, SUPPORT, steps=60, learning_rate=3e-3, dropout=0.0)
+    learner = {"initializer_range": 0.1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    source = make_tiny_model(model_class=TokenClassifier, encoder=learner, **PLAIN)
+    ner = adapt(source, tiny_tokenizer, SUPPORT, steps=60, learning_rate=3e-3)
     assert ner.state_dict()["classifier.weight"].shape == (4, 32) and source.config.id2label[1] == "person"
     found = ner.predict("Ana Ruiz flew to Quito .")
     assert [(one["entity_group"], one["word"]) for one in found] == [("pilot", "Ana Ruiz"), ("town", "Quito")]

@@ -163,7 +163,7 @@ def test_other_encodings(write):
     text = "Zoë\tB-person\nran\tO\n"
     assert sentences(read_dataset(write(text.encode("latin-1")), encoding="latin-1"))[0][0][0] == "Zoë"
     assert sentences(read_dataset(write(text.encode("utf-16")), encoding="utf-16"))[0][0][0] == "Zoë"
-    with pytest.raises(LaclDataError, match="encoding='utf-16'"):
+    with pytest.raises(LaclDataError, match="encoding utf-16"):
         read_dataset(write(text.encode("utf-16")))
     for encoding in ("utf-9", "rot13"):
         with pytest.raises(LaclDataError, match=f"unknown encoding '{encoding}'"):

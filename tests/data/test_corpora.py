@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modeling_lacl.data import entity_types, read_dataset
+from modeling_lacl.data import entity_types, load_corpus, read_dataset
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the corpora beside the repository")
@@ -48,3 +48,26 @@ def test_support_sets(corpus):
         written = re.findall(r"\t(\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
         names = dataset.features["ner_tags"].feature.names
         assert [names[tag] for row in dataset["ner_tags"] for tag in row] == written
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "splits"),
+    [
+        ("few_nerd", "few-nerd-inter", ["train", "test"]),
+        ("wnut17", "wnut17", ["train", "validation", "test"]),
+        ("gum", "gum", ["train", "test"]),
+    ],
+)
+def test_by_name(name, folder, splits):
+    corpus = load_corpus(name, FOLDER / folder)
+    assert list(corpus) == splits
+    file = next((FOLDER / folder).glob("test.*"))
+    tags = [
+        corpus["test"].features["ner_tags"].feature.names[tag]
+        for row in corpus["test"]["ner_tags"]
+        for tag in row
+    ]
+    read = read_dataset(file)
+    names = read.features["ner_tags"].feature.names
+    assert tags == [names[tag] for row in read["ner_tags"] for tag in row]
+    assert corpus["test"]["tokens"][:] == read["tokens"][:]

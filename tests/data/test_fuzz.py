@@ -1,6 +1,11 @@
-"""Whatever the bytes: a Dataset or a LaclDataError."""
+"""Whatever the bytes: a Dataset or a LaclDataError, and soon.
+
+`LACL_FUZZ=10000` reads so many files of each format, where the tests of every day read some.
+"""
 
 import logging
+import os
+from datetime import timedelta
 
 import pytest
 from datasets import Dataset
@@ -16,6 +21,9 @@ TAGGED = b'{"tokens": ["Ana", "ran"], "ner_tags": ["U-person", "O"]}\n{"tokens":
 SPANS = (
     b'{"text": "Ana ran", "entities": [{"start": 0, "end": 3, "label": "person"}]}\n{"text": "", "spans": []}'
 )
+
+FILES = int(os.environ.get("LACL_FUZZ", "150"))
+SOON = timedelta(seconds=30)  # for a file of some lines: only what hangs takes so long
 
 INSERTS = [
     b"\t", b"\n", b"\r", b" ", b"#", b"\xff", b"\x00", b"\xc2\x85", b"\xe2\x80\xa8", b"\xef\xbb\xbf", b'"',
@@ -64,14 +72,14 @@ def path(tmp_path_factory):
     [COLUMNS, SPACES, FEW_NERD, TAGGED, SPANS],
     ids=["columns", "spaces", "few_nerd", "tagged", "spans"],
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=FILES, deadline=SOON, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_files(path, original, data):
     path.write_bytes(data.draw(mutated(original)))
     check(path)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=FILES, deadline=SOON, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200), format=st.sampled_from(["columns", "jsonl"]))
 def test_any_bytes(path, content, format):
     path.write_bytes(content)
@@ -88,7 +96,7 @@ JSON = st.recursive(
 KEYS = st.sampled_from(["tokens", "tags", "text", "entities", "id", "document_id", "labels"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=FILES, deadline=SOON)
 @given(st.lists(st.dictionaries(KEYS, JSON, max_size=4) | JSON, max_size=3))
 def test_any_examples(examples):
     check(examples)

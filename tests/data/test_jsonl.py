@@ -99,6 +99,45 @@ def test_spans_split_words_at_their_borders():
     ]
 
 
+def test_words_that_spans_cut_are_counted_and_told(tmp_path, caplog):
+    path = tmp_path / "spans.jsonl"
+    whole = {"text": "Ana ran", "entities": [span(0, 3)]}
+    cut = {"text": "Anabel ran", "entities": [span(0, 3)]}
+    twice = {"text": "xAnabelx and Bobby", "entities": [span(1, 7), span(13, 16)]}
+    path.write_text("\n".join(map(json.dumps, [whole, cut, twice])))
+    read_dataset(path)
+    assert f"{path}: 3 words in which a span begins or ends were split there" in caplog.text
+    assert f"the first at {path}:2" in caplog.text
+    caplog.clear()
+    read_dataset([whole])
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", '[{"tokens": ["a"], "tags": ["O"]}]', "a JSON array.*jq -c '.\\[\\]' a.json"),
+        ("a.txt", '[\n  {"tokens": ["a"]}\n]', "a JSON array"),
+        ("a.csv", "token,tag\nAna,B-person\n", "CSV, which"),
+        ("a.txt", "Ana,B-person\nran,O\n", "CSV, which"),
+        ("a.txt", "Ana;B-person\nran;O\n", "CSV with semicolons"),
+        ("a.csv", "Ana B-person\nran O\n", "called .csv"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(LaclDataError, match=message):
+        read_dataset(tmp_path / name)
+
+
+def test_columns_that_look_like_other_formats(tmp_path):
+    """A bracket is a word, and commas stand between tabs."""
+    (tmp_path / "a.txt").write_text("[ O\nAna B-person\n] O\n")
+    assert len(read_dataset(tmp_path / "a.txt")[0]["tokens"]) == 3
+    (tmp_path / "a.csv").write_text("a,b\tO\nAna,\tB-person\n")
+    assert read_dataset(tmp_path / "a.csv")[0]["tokens"] == ["a,b", "Ana,"]
+
+
 @st.composite
 def annotated_texts(draw):
     text = draw(st.text(alphabet=st.sampled_from("ab’é\u0301 \n\u00a0.-東京ไทย😀👨\u200d👩0"), max_size=30))

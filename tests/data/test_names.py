@@ -8,12 +8,19 @@ from modeling_lacl.data import LaclDataError, label_names_for, load_label_names,
 
 
 def test_shipped_maps():
-    assert shipped_label_names() == ["few_nerd", "few_nerd_coarse", "gum", "wnut17"]
     sizes = {name: len(load_label_names(name)) for name in shipped_label_names()}
-    assert sizes == {"few_nerd": 66, "few_nerd_coarse": 66, "gum": 11, "wnut17": 6}
+    assert sizes == {
+        "conll2003": 4,
+        "few_nerd": 66,
+        "few_nerd_coarse": 66,
+        "gum": 11,
+        "i2b2_2014": 23,
+        "ontonotes": 18,
+        "wnut17": 6,
+    }
 
 
-@pytest.mark.parametrize("corpus", ["few_nerd", "gum", "wnut17"])
+@pytest.mark.parametrize("corpus", ["conll2003", "few_nerd", "gum", "i2b2_2014", "ontonotes", "wnut17"])
 def test_names_are_short_and_distinct(corpus):
     names = list(load_label_names(corpus).values())
     assert len({name.lower() for name in names}) == len(names)
@@ -72,7 +79,9 @@ def test_bad_files_are_named(tmp_path, content, message):
 
 
 def test_missing_file_names_the_shipped_ones():
-    with pytest.raises(LaclDataError, match="fewnerd: no such file.*few_nerd, few_nerd_coarse, gum, wnut17"):
+    with pytest.raises(
+        LaclDataError, match="fewnerd: no such file.*few_nerd, few_nerd_coarse, gum, i2b2_2014"
+    ):
         load_label_names("fewnerd")
 
 

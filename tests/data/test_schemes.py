@@ -125,7 +125,7 @@ def test_types_that_look_prefixed():
 @pytest.mark.parametrize(
     ("tags", "scheme", "message"),
     [
-        (["B-x", "person"], None, "'person' has no scheme prefix.*scheme='IO'"),
+        (["B-x", "person"], None, "'person' has no scheme prefix.*scheme IO"),
         (["B", "I", "O"], None, "'B' names no entity type"),
         (["B-x", "I-"], None, "'I-' names no entity type"),
         (["S-x", "L-x"], None, "'L-x' does not belong"),

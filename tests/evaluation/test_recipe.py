@@ -72,6 +72,15 @@ def test_support_folder_in_natural_order(tmp_path):
         ({"targets": [{**TARGET, "support": {"zero-shot": ["a"]}}]}, "give 'zero_shot: true'"),
         ({"targets": [{**TARGET, "support_dir": "d"}]}, "'support' or 'support_dir', not both"),
         ({"targets": [{**TARGET, "sets": 3}]}, "'shots' and 'sets' say which files of 'support_dir'"),
+        ({"targets": [{**TARGET, "sample_from": "dev.conll"}]}, "'sample_from' draws support sets; give no"),
+        (
+            {"targets": [{"name": "a", "test": "t", "sample_from": "dev.conll"}]},
+            "'sample_from' needs 'shots'",
+        ),
+        ({"targets": [{**TARGET, "corpus": "conll"}]}, "'corpus' must be one of ontonotes, conll2003"),
+        ({"targets": [{**TARGET, "types": "person"}]}, "'types' must be a list"),
+        ({"targets": [{**TARGET, "sample_seed": -1}]}, "'sample_seed' must be 0 or above"),
+        ({"episodes": [{"name": "e", "file": "f", "published": 1}]}, "'published' must be true or false"),
         ({"targets": [{"name": "a", "test": "t", "support_dir": "d"}]}, "'support_dir' needs 'shots'"),
         (
             {"targets": [{"name": "a", "test": "t", "support_dir": "d", "shots": [1, 5]}]},

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import classification_report, f1_score, precision_score, recall_score
 
-from modeling_lacl.evaluation import SeqevalMetric, entity_scores
+from modeling_lacl.evaluation import SeqevalMetric, entity_scores, length_scores
 
 TAGS = ["O", "B-person", "I-person", "B-creative-work", "I-creative-work", "B-location", "I-location"]
 
@@ -87,6 +87,55 @@ def test_equals_seqeval(sentences):
                 assert one["number"] == report[name]["support"]
 
 
+def only(tags, lengths):
+    """The tags of entities of these lengths; all other words are outside."""
+    kept = ["O"] * len(tags)
+    for kind, start, end in spans(tags):
+        if end - start in lengths:
+            kept[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
+    return kept
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(words, min_size=1, max_size=5), st.integers(1, 4))
+def test_lengths_equal_seqeval_on_the_entities_of_each(sentences, longest):
+    references = [[gold for gold, _ in sentence] for sentence in sentences]
+    predictions = [[found for _, found in sentence] for sentence in sentences]
+    scores = length_scores(references, predictions, longest)
+    groups = {str(length): range(length, length + 1) for length in range(1, longest)}
+    groups[f"{longest}+"] = range(longest, 99)
+    expected = {}
+    for name, lengths in groups.items():
+        gold, found = (
+            [only(tags, lengths) for tags in references],
+            [only(tags, lengths) for tags in predictions],
+        )
+        if any(map(spans, gold + found)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                expected[name] = {
+                    "precision": precision_score(gold, found),
+                    "recall": recall_score(gold, found),
+                    "f1": f1_score(gold, found),
+                    "number": sum(len(spans(tags)) for tags in gold),
+                }
+    assert list(scores) == list(expected)
+    assert close(scores, expected)
+
+
+def test_lengths_of_a_known_case():
+    references = [["B-person", "I-person", "O", "B-location"], ["B-group"]]
+    predictions = [["B-person", "I-person", "O", "B-person"], ["O"]]
+    assert length_scores(references, predictions) == {
+        "1": {"precision": 0.0, "recall": 0.0, "f1": 0.0, "number": 2},
+        "2": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "number": 1},
+    }
+    with pytest.raises(ValueError, match="longest is 0"):
+        length_scores(references, predictions, 0)
+    with pytest.raises(ValueError, match="1 reference sentences but 0"):
+        length_scores([["O"]], [])
+
+
 def test_known_case():
     scores = entity_scores(
         [["B-person", "I-person", "O", "B-location"], ["O"]],
@@ -130,6 +179,14 @@ def test_metric_has_the_keys_of_the_hub_metric():
         "overall_f1": 0.5,
         "overall_number": 2,
     }
+
+
+def test_metric_by_length():
+    metric = SeqevalMetric()
+    plain = metric.compute(references=REFERENCES, predictions=PREDICTIONS)
+    result = metric.compute(references=REFERENCES, predictions=PREDICTIONS, per_length=True)
+    assert result.pop("per_length") == length_scores(REFERENCES, PREDICTIONS)
+    assert result == plain
 
 
 def test_metric_in_batches_and_again():

@@ -14,6 +14,7 @@ from modeling_lacl.data import io_to_bio
 from modeling_lacl.evaluation import TransferRecipe, TransferTarget, evaluate_recipe, evaluate_transfer
 from modeling_lacl.evaluation import transfer as protocol
 from modeling_lacl.evaluation.results import read_results
+from modeling_lacl.evaluation.support_sets import support_sets
 from modeling_lacl.prediction import predict_words
 
 SETS = ["support-1shot/0.txt", "support-1shot/1.txt"]
@@ -114,6 +115,74 @@ def test_every_word_of_a_long_sentence_is_scored(recipe, model, data, predicted)
     report = evaluate_transfer(recipe, model)
     assert report.results[0].number == 6
     assert [len(sentence) for sentence in predicted[0]] == [5, 8, 2, words + 1]
+
+
+def test_types_of_a_target(recipe, model, data):
+    """Of the types named alone: the others are outside in the test set and in support sets."""
+    recipe.targets[0].types = ["person", "location"]
+    first, second, zero = evaluate_transfer(recipe, model).results
+    assert first.number == 4 and first.unreachable == 0
+    assert first.labels == second.labels == zero.labels == ["person", "location"]
+    recipe.targets[0].types = ["person", "boat"]
+    with pytest.raises(ValueError, match=r"test\.conll: has no type 'boat', which target 'news' names"):
+        evaluate_transfer(recipe, model)
+
+
+@pytest.fixture
+def drawn(recipe, data):
+    """The recipe with support sets that are drawn from a file."""
+    blocks = [f"{word} B-{kind}\nflew O\n" for kind, word in WORDS for _ in range(3)]
+    (data / "dev.conll").write_text("\n".join(blocks))
+    recipe.targets = [
+        TransferTarget(name="news", test="test.conll", sample_from="dev.conll", shots=[1, 2], sets=3)
+    ]
+    return recipe
+
+
+WORDS = [("person", "Ana"), ("person", "Leonardo"), ("location", "Oslo"), ("creative-work", "Mona")]
+
+
+def test_drawn_support_sets(drawn, model, adapted_on):
+    report = evaluate_transfer(drawn, model)
+    assert [(one.shots, one.support) for one in report.results] == [
+        (f"{shots}-shot", f"dev.conll, {shots}-shot, draw {number}")
+        for shots in (1, 2)
+        for number in range(3)
+    ]
+    for shots in (1, 2):
+        for one in support_sets(drawn.folder, drawn.targets[0])[f"{shots}-shot"]:
+            names = one.sentences.features["ner_tags"].feature.names
+            begins = [names[tag] for row in one.sentences["ner_tags"] for tag in row if names[tag] != "O"]
+            assert all(shots <= begins.count(f"B-{kind}") <= 2 * shots for kind, _ in WORDS)
+    adapted_on.clear()
+    assert comparable(evaluate_transfer(drawn, model)) == comparable(report) and not adapted_on
+    drawn.targets[0].sample_seed = 1
+    with pytest.raises(ValueError, match="other settings"):
+        evaluate_transfer(drawn, model)
+
+
+def test_a_corpus_as_a_target(drawn, model, data):
+    """The official splits by the corpus's name, and its label set cut down to the types named."""
+    text = "Ana NNP O B-PER\nflew VBD O O\n\nOslo NNP O B-LOC\nis VBZ O O\n\nAcme NNP O B-ORG\n"
+    (data / "conll").mkdir()
+    for split in ("train", "valid", "test"):
+        (data / "conll" / f"{split}.txt").write_text(text * 2)
+    drawn.targets = [
+        TransferTarget(
+            name="CoNLL-2003",
+            corpus="conll2003",
+            test="conll",
+            types=["LOC", "PER"],
+            sample_from="validation",
+            shots=[1],
+            sets=2,
+            label_names="conll2003",
+        )
+    ]
+    first, second = evaluate_transfer(drawn, model).results
+    assert first.number == 4 and first.labels == second.labels == ["LOC", "PER"]
+    assert first.support == "validation, 1-shot, draw 0"
+    assert first.settings["label_names"] == {"LOC": "location", "PER": "person"}
 
 
 def test_zero_shot_is_label_similarity_alone(recipe, model, tokenizer, predicted, data):

@@ -1,0 +1,90 @@
+"""F1 and speed of one adapted model: PyTorch fp32, ONNX Runtime fp32, ONNX Runtime int8, on one thread each.
+
+python benchmarks/onnx_export.py wnut17/dev.conll
+
+Speed is counted in processor time, which other programs on the machine do not take part in; on one idle core
+it is the time on the clock. The three take turns, round by round; the median counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import modeling_lacl
+from modeling_lacl import LaclForTokenClassification, adapt, read_dataset
+from modeling_lacl.data.labels import tag_names
+from modeling_lacl.data.schemes import io_to_bio
+from modeling_lacl.evaluation import entity_scores
+from modeling_lacl.onnx import LaclOnnxModel, export_onnx
+from modeling_lacl.prediction import predict_words
+
+SUPPORT = Path(modeling_lacl.__file__).parent / "samples" / "wnut17_support_5shot.txt"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures and prints a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("data", help="labelled sentences, such as WNUT-17's dev set")
+    parser.add_argument("--checkpoint", help="adapted model; by default one is made of the packaged sample")
+    parser.add_argument("--sentences", type=int, default=300, help="the first so many")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch_size", type=int, default=32)
+    options = parser.parse_args(arguments)
+
+    torch.set_num_threads(1)
+    model = adapted_model(options.checkpoint)
+    rows = read_dataset(options.data)
+    rows = rows.select(range(min(options.sentences, len(rows))))
+    with tempfile.TemporaryDirectory() as folder:
+        runners: dict[str, Any] = {"PyTorch fp32": model}
+        for name, quantize in (("ONNX Runtime fp32", None), ("ONNX Runtime int8", "int8")):
+            export_onnx(model, Path(folder) / name, quantize=quantize)
+            runners[name] = LaclOnnxModel.from_pretrained(Path(folder) / name, num_threads=1)
+        print(table(runners, rows, options.rounds, options.batch_size))
+
+
+def adapted_model(checkpoint: str | None) -> LaclForTokenClassification:
+    """The model at `checkpoint`, or the released one adapted on the packaged WNUT-17 sample, seed 0."""
+    if checkpoint is not None:
+        return LaclForTokenClassification.from_pretrained(checkpoint).eval()
+    source = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+    return adapt(source, source.tokenizer, SUPPORT, "wnut17")
+
+
+def table(runners: dict[str, Any], rows: Any, rounds: int, batch_size: int) -> str:
+    """F1, sentences per second, and speed beside the first runner's."""
+    sentences = rows["tokens"][:]
+    names = tag_names(rows)
+    references = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    found: dict[str, list[list[int]]] = {}
+    for count in range(rounds + 1):
+        for name, runner in runners.items():
+            start = time.process_time()
+            found[name] = predict_words(runner, runner.tokenizer, sentences, batch_size=batch_size)
+            if count:  # the first round warms up
+                seconds[name].append(time.process_time() - start)
+    lines = ["| | F1 | sentences/s | times PyTorch |", "|---|---:|---:|---:|"]
+    first = median(next(iter(seconds.values())))
+    for name, runner in runners.items():
+        labels = runner.config.id2label
+        types = [labels[index] for index in range(1, len(labels))]
+        scores = entity_scores(references, io_to_bio(found[name], types))
+        time_taken = median(seconds[name])
+        lines.append(
+            f"| {name} | {100 * scores['f1']:.2f} | {len(sentences) / time_taken:.0f} | "
+            f"{first / time_taken:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

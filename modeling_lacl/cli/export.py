@@ -1,0 +1,50 @@
+"""`lacl export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import Checkpoint, app, entity_types, next_step, no_short_bars
+
+
+@app.command(no_args_is_help=True)
+def export(
+    checkpoint: Checkpoint,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder for the ONNX model.", show_default=False)
+    ],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Export with these types instead of the model's, by name alone: [b]person,ship[/b].",
+        ),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="8-bit weights: smaller and faster, a little less exact.")
+    ] = False,
+) -> None:
+    """Write a model as an ONNX graph, for ONNX Runtime and other programs. Needs the extra `onnx`.
+
+    The graph finds the types that it is exported with, and no others.
+
+    \b
+    [bold]Examples[/bold]
+    lacl export outputs/ner outputs/ner-onnx
+    lacl export outputs/ner outputs/ner-int8 --int8
+    """
+    from ..loading import load_model
+    from ..onnx import export_onnx
+    from .predict import parse_labels
+
+    no_short_bars()
+    model = load_model(checkpoint)
+    if labels is not None:
+        wanted = parse_labels(labels)
+        model.set_labels(list(wanted), wanted if isinstance(wanted, dict) else None)
+    export_onnx(model, folder, quantize="int8" if int8 else None)
+    typer.echo(f"Saved to {folder}: {', '.join(entity_types(model))}", err=True)
+    next_step(f"lacl predict {folder} FILE")

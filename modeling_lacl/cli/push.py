@@ -1,0 +1,67 @@
+"""`lacl push`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app, next_step
+
+
+@app.command(no_args_is_help=True)
+def push(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of a LACL model.", show_default=False)
+    ],
+    repository: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPO", help="NAME or OWNER/NAME on the Hub; made if it is not there.", show_default=False
+        ),
+    ],
+    private: Annotated[
+        bool | None,
+        typer.Option(
+            help="Who can see a new repository; by default as its owner has it.", show_default=False
+        ),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Put it in the place of a LACL model that is there already.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option(metavar="BRANCH", help="Branch; made if it is not there. By default main.")
+    ] = None,
+    message: Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")] = "Upload model",
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="REPORT.json",
+            help="What [b]lacl evaluate[/b] measured on this model, for its card; may be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Upload a model to the Hugging Face Hub: weights, code, tokenizer, card and metrics in one commit.
+
+    Log in first, with [b]hf auth login[/b], or set HF_TOKEN. What is pickled, hidden or in folders inside
+    FOLDER stays here. The card shows examples from the data that the model was trained on.
+
+    \b
+    [bold]Examples[/bold]
+    lacl push outputs/ner my-ner --private
+    lacl push outputs/source my-source --report outputs/results/report.json
+    lacl push outputs/ner my-ner --update
+    """
+    from ..hub import published_files, push_folder
+    from ..model_card import add_results
+
+    published_files(folder)
+    for file in report or ():
+        add_results(folder, file)
+    commit = push_folder(
+        folder, repository, private=private, revision=revision, update=update, commit_message=message
+    )
+    print(f"Uploaded {len(published_files(folder))} files: {commit.commit_url}", file=sys.stderr)
+    next_step(f"lacl predict {commit.repo_url.repo_id} FILE")

@@ -1,0 +1,66 @@
+"""`lacl view`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import Checkpoint, app, entity_types, no_short_bars
+
+
+@app.command(no_args_is_help=True)
+def view(
+    checkpoint: Checkpoint,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="One text a line, UTF-8.", show_default=False),
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", "-t", help="A text instead of FILE; can be repeated.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Look for these types instead of the model's, by name alone."),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
+    ] = 0.0,
+) -> None:
+    """Draw the entities of texts as a web page, with the example nearest to each. Needs the extra `spacy`.
+
+    The page stands on its own: it can be mailed, and fetches nothing.
+
+    \b
+    [bold]Examples[/bold]
+    lacl view outputs/ner texts.txt --output entities.html
+    lacl view outputs/ner --text "Ana Ruiz flew to Quito." --output entities.html
+    """
+    if (text is None) == (file is None):
+        raise typer.BadParameter("give FILE or --text, one of them")
+    from .predict import parse_labels, read_texts
+
+    if file is not None:
+        with open(file, "rb") as stream:
+            text = list(read_texts(stream))
+    from ..loading import load_predictor
+    from ..modeling_lacl import LaclForTokenClassification
+    from ..nearest import nearest_examples
+    from ..page import render_html
+
+    no_short_bars()
+    model = load_predictor(checkpoint)
+    wanted = None if labels is None else parse_labels(labels)
+    texts = text or []
+    found = model.predict(texts, labels=wanted, threshold=threshold)
+    # Examples belong to the model's own types; an exported model cannot compare with them.
+    if wanted is None and isinstance(model, LaclForTokenClassification) and model.config.support_words:
+        for entities, examples in zip(found, nearest_examples(model, texts, found), strict=True):
+            for entity, example in zip(entities, examples, strict=True):
+                entity["nearest_example"] = example
+    shown = list(wanted) if wanted else entity_types(model)
+    output.write_text(
+        render_html(zip(texts, found, strict=True), labels=shown, title=output.stem), encoding="utf-8"
+    )

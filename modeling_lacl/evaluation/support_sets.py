@@ -1,0 +1,103 @@
+"""The sentences of a target: its test set, and support sets from files or drawn from a file or a split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from ..data import LaclDataError, entity_types, load_corpus, read_dataset, to_io
+from ..data.labels import keep_types, tag_names
+from ..episodes import count_entities, draw_support
+from .targets import TransferTarget
+
+
+@dataclass(frozen=True)
+class SupportSet:
+    """Labelled sentences to adapt on.
+
+    Attributes:
+        name: Its file as the recipe names it, or where it was drawn from and the number of the draw.
+        sentences: As from `read_dataset`.
+        digest: Of its content.
+    """
+
+    name: str
+    sentences: Dataset
+    digest: str
+
+
+def read_test(folder: Path, target: TransferTarget) -> tuple[Dataset, str]:
+    """The test set and its digest; of the target's types alone, if it names them.
+
+    Raises:
+        LaclDataError: It is not there, cannot be read, or lacks one of the types.
+    """
+    return _read(folder, target, target.test, "test")
+
+
+def support_sets(folder: Path, target: TransferTarget) -> dict[str, list[SupportSet]]:
+    """The support sets by shots.
+
+    A drawn one depends on `sample_seed`, the shots and its number alone.
+
+    Raises:
+        ValueError: As `TransferTarget.support_files`, or the sentences to draw from have too few entities.
+        LaclDataError: As `read_test`.
+    """
+    if target.sample_from is None:
+        return {
+            shots: [SupportSet(file, *_read(folder, target, file)) for file in files]
+            for shots, files in target.support_files(folder).items()
+        }
+    dataset, _ = _read(
+        folder, target, target.test if target.corpus else target.sample_from, target.sample_from
+    )
+    names = entity_types(dataset)
+    counts = count_entities(to_io(dataset, names), len(names) + 1)
+    found = np.flatnonzero(counts.sum(axis=0)).tolist()
+    types = [names[label - 1] for label in found]
+    if len(types) < len(names):  # a corpus lists its types whether a split holds them or not
+        dataset = keep_types(dataset, types)
+    sets: dict[str, list[SupportSet]] = {}
+    for shots in target.shots:
+        for number in range(target.sets or 1):
+            generator = np.random.default_rng((target.sample_seed, shots, number))
+            rows = draw_support(counts, found, shots, generator, names=types)
+            drawn = dataset.select(rows)
+            name = f"{target.sample_from}, {shots}-shot, draw {number}"
+            sets.setdefault(f"{shots}-shot", []).append(SupportSet(name, drawn, _content_digest(drawn)))
+    return sets
+
+
+def _read(folder: Path, target: TransferTarget, file: str, split: str | None = None) -> tuple[Dataset, str]:
+    """A file, or a split of the target's corpus, with the target's types, and its digest."""
+    path = folder / file
+    if target.corpus and split:
+        dataset = load_corpus(target.corpus, path, splits=[split])[split]
+    elif not path.is_file():
+        raise LaclDataError(f"no file {path}; set 'data_root' (--data_root) to the folder of the data")
+    else:
+        dataset = read_dataset(path)
+        if not target.types:
+            return dataset, hashlib.sha256(path.read_bytes()).hexdigest()
+    if target.types:
+        missing = [name for name in target.types if name not in entity_types(dataset)]
+        if missing:
+            raise LaclDataError(
+                f"{path}: has no type {missing[0]!r}, which target {target.name!r} names; its types are "
+                f"{', '.join(entity_types(dataset))}"
+            )
+        dataset = keep_types(dataset, target.types)
+    return dataset, _content_digest(dataset)
+
+
+def _content_digest(dataset: Dataset) -> str:
+    digest = hashlib.sha256(json.dumps(tag_names(dataset)).encode())
+    for words, tags in zip(dataset["tokens"], dataset["ner_tags"], strict=True):
+        digest.update(json.dumps([words, tags]).encode())
+    return digest.hexdigest()

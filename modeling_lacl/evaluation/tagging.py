@@ -1,0 +1,162 @@
+"""What all protocols do with a support set: adapt the source model to it and tag sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..adaptation import check_support, names_of
+from ..baselines import TokenClassifier
+from ..data import entity_types, io_to_bio, to_io
+from ..decoding import decode_scores, outside_scores
+from ..modeling_lacl import LaclForTokenClassification
+from ..prediction import EncodedWords, predict_words, word_gaussians
+from ..support import encode_support
+from ..validation import with_own_labels
+
+Stage = Callable[..., LaclForTokenClassification]
+
+# Words that are compared with a support set at once.
+_WORDS_AT_ONCE = 2**13
+
+
+class Tagger:
+    """Adapts a source model to one support set after another and tags sentences with each.
+
+    Args:
+        stage: The second stage: `adapt`, or that of a baseline.
+        arguments: Its further arguments.
+        model: The source model; it is left as it is.
+        tokenizer: Its tokenizer.
+        batch_size: Sentences a forward pass.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        arguments: Mapping[str, Any],
+        model: LaclForTokenClassification,
+        tokenizer: PreTrainedTokenizerBase,
+        batch_size: int,
+    ) -> None:
+        self.stage = stage
+        self.arguments = arguments
+        self.model = model
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+
+    def prepare(self, sentences: Iterable[Sequence[str]]) -> None:
+        """Tells of sentences that are to come, whether in support sets or to be tagged."""
+
+    def tag(
+        self, support: Dataset, label_names: Mapping[str, str], sentences: Sequence[Sequence[str]]
+    ) -> list[list[str]]:
+        """BIO tags of sentences by a model adapted to a support set.
+
+        Args:
+            support: Sentences from `read_dataset`.
+            label_names: Natural-language names of its types.
+            sentences: Lists of words.
+        """
+        adapted = self.stage(self.model, self.tokenizer, support, label_names=label_names, **self.arguments)
+        ids = predict_words(adapted, self.tokenizer, sentences, batch_size=self.batch_size)
+        return io_to_bio(ids, types_of(adapted))
+
+
+class EncodedOnceTagger(Tagger):
+    """The same results for a model that no support set changes: every sentence goes through the encoder once.
+
+    Without label prompts and without training, a word's Gaussian does not depend on the support set. It is
+    kept, and serves when the sentence is tagged and when it stands in a support set.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.encoded: dict[tuple[str, ...], EncodedWords] = {}
+        self.learner = with_own_labels(self.model)
+
+    def prepare(self, sentences: Iterable[Sequence[str]]) -> None:
+        new = [key for key in dict.fromkeys(map(tuple, sentences)) if key not in self.encoded]
+        words = word_gaussians(self.model, self.tokenizer, new, batch_size=self.batch_size)
+        self.encoded.update(zip(new, words, strict=True))
+
+    @torch.inference_mode()
+    def tag(
+        self, support: Dataset, label_names: Mapping[str, str], sentences: Sequence[Sequence[str]]
+    ) -> list[list[str]]:
+        check_support(support)
+        types = entity_types(support)
+        adapted = self.learner
+        adapted.set_labels(types, names_of(types, label_names))
+        adapted.set_support(*self._support(adapted, support))
+        self.prepare(sentences)
+        scores = self._scores(adapted, [self.encoded[tuple(words)] for words in sentences])
+        ids = [row.tolist() for row in decode_scores(adapted.config, scores)]
+        return io_to_bio(ids, types)
+
+    def _support(
+        self, adapted: LaclForTokenClassification, support: Dataset
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `encode_support` gives them."""
+        sentences = list(support["tokens"])
+        self.prepare(sentences)
+        parts = []
+        labels = to_io(support, types_of(adapted))
+        for row, (words, ids) in enumerate(zip(sentences, labels, strict=True)):
+            known = self.encoded[tuple(words)]
+            if known.windows > 1:  # support sentences are cut, where windows overlap
+                parts.append(encode_support(adapted, self.tokenizer, support.select([row]), self.batch_size))
+            else:
+                found = ~known.mean[:, 0].isnan()
+                parts.append((known.mean[found], known.variance[found], torch.tensor(ids)[found]))
+        mean, variance, label_ids = zip(*parts, strict=True)
+        return (
+            torch.cat([part.cpu() for part in mean]),
+            torch.cat([part.cpu() for part in variance]),
+            torch.cat([part.cpu() for part in label_ids]),
+        )
+
+    def _scores(self, adapted: LaclForTokenClassification, sentences: Sequence[EncodedWords]) -> list[Tensor]:
+        """(W, K) log-scores of each sentence."""
+        mean = torch.cat([words.mean for words in sentences])
+        variance = torch.cat([words.variance for words in sentences])
+        scores = torch.cat(
+            [
+                adapted.support_similarity(*(part.to(adapted.device).unsqueeze(0) for part in both))
+                .squeeze(0)
+                .log_softmax(-1)
+                .cpu()
+                for both in zip(mean.split(_WORDS_AT_ONCE), variance.split(_WORDS_AT_ONCE), strict=True)
+            ]
+        )
+        scores[mean[:, 0].isnan()] = outside_scores(adapted.config.num_labels)
+        return list(scores.split([len(words.mean) for words in sentences]))
+
+
+def make_tagger(
+    stage_name: str,
+    stage: Stage,
+    arguments: Mapping[str, Any],
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    batch_size: int,
+) -> Tagger:
+    """The tagger that encodes sentences once if the model, its second stage and its arguments allow it."""
+    once = (
+        stage_name == "lacl"
+        and arguments.get("steps") == 0
+        and not model.config.use_prompts
+        and not isinstance(model, TokenClassifier)  # which has a last layer for each label set
+    )
+    return (EncodedOnceTagger if once else Tagger)(stage, arguments, model, tokenizer, batch_size)
+
+
+def types_of(model: LaclForTokenClassification) -> list[str]:
+    """The entity types of a model, in the order of its labels."""
+    id2label: Any = model.config.id2label
+    return [id2label[label] for label in range(1, len(id2label))]

@@ -1,0 +1,220 @@
+"""What a recipe evaluates on: target domains with their support sets, and episodes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..data.corpora import CORPORA
+from .results import ZERO_SHOT
+
+
+@dataclass(kw_only=True)
+class TransferTarget:
+    """One target domain: a test set and the support sets to adapt on.
+
+    The support sets are listed in `support`, or found as the first `sets` files of a folder, or drawn by the
+    greedy K~2K-shot rule.
+
+    Args:
+        name: How the domain is called in the report.
+        test: File of the test set; with `corpus` the folder of that corpus, whose test split is taken.
+        corpus: Name of a corpus (see `load_corpus`).
+        types: Find these types alone: entities of others count as outside, in the test set and in support
+            sets. For tag-set extension, where the source model was trained on other types of the corpus.
+        support: Files of the support sets, by shots: `{"1-shot": [file, …], "5-shot": [file, …]}`.
+        support_dir: Folder of support sets, with `{shots}` in the place of the number of shots.
+        sample_from: File that support sets are drawn from; with `corpus` the split, as `validation`.
+        sample_seed: Seed of the draws.
+        shots: The numbers of shots to fill in or to draw, as `[1, 5]`.
+        sets: How many files of each folder, in natural order (`2.txt` before `10.txt`), all if not given; or
+            how many draws, one if not given.
+        labels: Entity types for the zero-shot row; if not given those of the support sets, and with no
+            support set those that `label_names` names.
+        label_names: Natural-language names of the types: a mapping, or the name or file of one.
+        zero_shot: Whether to evaluate the source model on the type names alone too, with no support.
+    """
+
+    name: str
+    test: str
+    support: dict[str, list[str]] = field(default_factory=dict)
+    support_dir: str | None = None
+    shots: list[int] = field(default_factory=list)
+    sets: int | None = None
+    labels: list[str] | None = None
+    label_names: str | dict[str, str] | None = None
+    zero_shot: bool = False
+    corpus: str | None = None
+    types: list[str] | None = None
+    sample_from: str | None = None
+    sample_seed: int = 0
+
+    def __post_init__(self) -> None:
+        place = f"target {self.name!r}"
+        require(is_text(self.name) and is_text(self.test), f"{place}: 'name' and 'test' must be texts")
+        require(
+            isinstance(self.support, dict)
+            and all(files and are_texts(files) for files in self.support.values()),
+            f"{place}: 'support' must map shots to a list of files, as in {{1-shot: [support/0.txt]}}",
+        )
+        self.support = {str(shots): files for shots, files in self.support.items()}
+        for shots, files in self.support.items():
+            require(shots != ZERO_SHOT, f"{place}: for a zero-shot row give 'zero_shot: true'")
+            require(len(set(files)) == len(files), f"{place}: 'support' lists a file twice under {shots!r}")
+        require(
+            self.support_dir is None or is_text(self.support_dir), f"{place}: 'support_dir' must be a folder"
+        )
+        require(
+            isinstance(self.shots, list) and all(map(is_count, self.shots)),
+            f"{place}: 'shots' must be a list of whole numbers, as in [1, 5]",
+        )
+        require(self.sets is None or is_count(self.sets), f"{place}: 'sets' must be a whole number above 0")
+        require(
+            self.labels is None or are_texts(self.labels),
+            f"{place}: 'labels' must be a list of entity types",
+        )
+        require(
+            self.label_names is None
+            or is_text(self.label_names)
+            or (
+                isinstance(self.label_names, dict)
+                and all(is_text(text) for item in self.label_names.items() for text in item)
+            ),
+            f"{place}: 'label_names' must be a name, a file or a mapping of texts to texts",
+        )
+        require(isinstance(self.zero_shot, bool), f"{place}: 'zero_shot' must be true or false")
+        require(
+            self.corpus is None or self.corpus in CORPORA,
+            f"{place}: 'corpus' must be one of {', '.join(CORPORA)}",
+        )
+        require(
+            self.types is None or are_texts(self.types), f"{place}: 'types' must be a list of entity types"
+        )
+        require(
+            isinstance(self.sample_seed, int) and self.sample_seed >= 0,
+            f"{place}: 'sample_seed' must be 0 or above",
+        )
+        if self.sample_from is not None:
+            require(is_text(self.sample_from), f"{place}: 'sample_from' must be a file or a split")
+            require(
+                not self.support and self.support_dir is None,
+                f"{place}: 'sample_from' draws support sets; give no 'support' or 'support_dir' beside it",
+            )
+            require(bool(self.shots), f"{place}: 'sample_from' needs 'shots', as in [1, 5]")
+        elif self.support_dir is None:
+            require(
+                not self.shots and self.sets is None,
+                f"{place}: 'shots' and 'sets' say which files of 'support_dir', or what to 'sample_from'",
+            )
+            require(
+                bool(self.support) or self.zero_shot,
+                f"{place}: nothing to evaluate; "
+                "give 'support', or 'support_dir' or 'sample_from' with 'shots', or 'zero_shot: true'",
+            )
+        else:
+            require(not self.support, f"{place}: give 'support' or 'support_dir', not both")
+            require(bool(self.shots), f"{place}: 'support_dir' needs 'shots', as in [1, 5]")
+            require(
+                "{shots}" in self.support_dir or len(self.shots) == 1,
+                f"{place}: 'support_dir' needs '{{shots}}' in the place of the number, "
+                "as in 'support-{shots}shot'",
+            )
+
+    def support_files(self, folder: Path) -> dict[str, list[str]]:
+        """Files of the support sets by shots, as paths relative to `folder`.
+
+        Raises:
+            ValueError: if a folder is missing or holds fewer files than `sets`.
+        """
+        if self.support_dir is None:
+            return self.support
+        found = {}
+        for shots in self.shots:
+            relative = self.support_dir.replace("{shots}", str(shots))
+            directory = folder / relative
+            require(
+                directory.is_dir(),
+                f"target {self.name!r}: no support folder {directory}; "
+                "set 'data_root' (--data_root) to the folder of the data",
+            )
+            files = [path.name for path in directory.iterdir() if path.is_file()]
+            names = sorted(
+                (name for name in files if not name.startswith(".")),
+                key=_natural_order,
+            )
+            require(
+                len(names) >= (self.sets or 1),
+                f"target {self.name!r}: {directory} holds {len(names)} support sets, "
+                f"fewer than the {self.sets or 1} asked for",
+            )
+            found[f"{shots}-shot"] = [f"{relative.rstrip('/')}/{name}" for name in names[: self.sets]]
+        return found
+
+
+@dataclass(kw_only=True)
+class EpisodeTarget:
+    """N-way K~2K-shot episodes, drawn by the rule of FEW-NERD (Ding et al., ACL 2021) or as published.
+
+    Args:
+        name: How the target is called in the report.
+        file: File of labelled sentences, or of episodes.
+        published: Whether the file holds the episodes themselves, as those of FEW-NERD's `episode-data` do:
+            `file: episode-data/inter/test_5_1.jsonl`. The first `number` are taken, and `n_way`, `k_shot` and
+            `q_shot` tell what they are.
+        n_way: Types in an episode.
+        k_shot: Entities of each type in a support set: K to 2K.
+        q_shot: The same of a query set.
+        number: How many episodes.
+        seed: Seed of the draws.
+        label_names: Natural-language names of the types: a mapping, or the name or file of one.
+    """
+
+    name: str
+    file: str
+    n_way: int = 5
+    k_shot: int = 1
+    q_shot: int = 1
+    number: int = 200
+    seed: int = 0
+    label_names: str | dict[str, str] | None = None
+    published: bool = False
+
+    def __post_init__(self) -> None:
+        place = f"episodes {self.name!r}"
+        require(is_text(self.name) and is_text(self.file), f"{place}: 'name' and 'file' must be texts")
+        require(isinstance(self.published, bool), f"{place}: 'published' must be true or false")
+        for key in ("n_way", "k_shot", "q_shot", "number"):
+            require(is_count(getattr(self, key)), f"{place}: {key!r} must be a whole number above 0")
+        require(isinstance(self.seed, int) and self.seed >= 0, f"{place}: 'seed' must be 0 or above")
+        require(
+            self.label_names is None or isinstance(self.label_names, str | dict),
+            f"{place}: 'label_names' must be a mapping, a file, or the name of a shipped map",
+        )
+
+    @property
+    def shots(self) -> str:
+        """As FEW-NERD writes it."""
+        return f"{self.n_way}-way {self.k_shot}~{2 * self.k_shot}-shot"
+
+
+def _natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key that counts: `2.txt` before `10.txt`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+def is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,172 @@
+"""Results as lines of a file, by one process or several: whole lines, resumable, in the order of texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+_POLL_SECONDS = 0.2
+
+
+def processes() -> tuple[int, int]:
+    """Number of this process and of all, as `accelerate launch` and `torchrun` tell them; (0, 1) alone.
+
+    Raises:
+        ValueError: The environment holds no such numbers.
+    """
+    given = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    try:
+        rank, world = map(int, given)
+    except ValueError:
+        rank = world = -1
+    if not 0 <= rank < world:
+        raise ValueError(
+            f"RANK={given[0]} and WORLD_SIZE={given[1]} are no number of a process and of all: unset them, "
+            "or start by `accelerate launch`"
+        )
+    return rank, world
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The share of one process in an output file: every `world`-th text, from the one numbered `rank`.
+
+    It is written as `OUTPUT.KEY.RANK-of-WORLD.part`, and loses the `.part` when it is whole. Process 0 waits
+    for all shards, merges them into `OUTPUT` and removes them.
+
+    Args:
+        output: The file that all processes together write.
+        job: What the results depend on; a shard of another job is never gone on with.
+        rank, world: Number of this process, and of all.
+    """
+
+    output: Path
+    job: str
+    rank: int
+    world: int
+
+    def finished(self, rank: int) -> Path:
+        """The whole shard of a process."""
+        key = hashlib.sha256(self.job.encode()).hexdigest()[:12]
+        return self.output.with_name(f"{self.output.name}.{key}.{rank}-of-{self.world}")
+
+    @property
+    def part(self) -> Path:
+        """The file that this process writes to."""
+        whole = self.finished(self.rank)
+        return whole.with_name(whole.name + ".part")
+
+    def texts(self, texts: Iterable[str]) -> Iterator[str]:
+        """Of all texts those of this process."""
+        return islice(texts, self.rank, None, self.world)
+
+    def finish(self) -> None:
+        """Marks the shard of this process as whole, and merges all of them if this is process 0."""
+        if self.part.exists():
+            self.part.replace(self.finished(self.rank))
+        if self.rank:
+            return
+        shards = [self.finished(rank) for rank in range(self.world)]
+        while not all(shard.is_file() for shard in shards):
+            time.sleep(_POLL_SECONDS)
+        merged = self.output.with_name(f"{shards[0].name}.merged")
+        with open(merged, "wb") as target:
+            target.writelines(_in_turn(shards))
+        merged.replace(self.output)
+        for shard in shards:
+            shard.unlink()
+
+
+def _in_turn(shards: list[Path]) -> Iterator[bytes]:
+    """A line of each shard in turn; they were dealt in this way, so all end at one place.
+
+    Raises:
+        ValueError: A shard ends before it should.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(open(shard, "rb")) for shard in shards]
+        while True:
+            lines = [file.readline() for file in files]
+            ended = lines.index(b"") if b"" in lines else len(lines)
+            if any(lines[ended:]):
+                raise ValueError(f"{shards[ended]} lacks lines: remove it and run again")
+            yield from lines[:ended]
+            if ended < len(lines):
+                return
+
+
+def job_key(checkpoint: str, file: Path, **settings: Any) -> str:
+    """What tells a run over a file from every other: model, file and settings.
+
+    Args:
+        checkpoint: Folder or name of the model; a folder counts with the time of its `config.json`.
+        file: The texts; count with the file's size and time.
+        **settings: Whatever the results depend on, as JSON takes it.
+    """
+    config = Path(checkpoint) / "config.json"
+    stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (file, config) if path.is_file()]
+    return json.dumps([checkpoint, str(file.resolve()), stamps, settings])
+
+
+def texts_left(
+    path: Path, texts: Iterable[str], as_written: Callable[[str], str] = lambda text: text
+) -> Iterator[str]:
+    """The texts whose results a broken-off run has not written yet.
+
+    Cuts half a line off the end of the file before it returns; reads the texts that are done when the first
+    one is asked for.
+
+    Args:
+        path: JSON Lines with a `text` in each, as far as the run came; need not be there.
+        texts: All texts of the run, from the first.
+        as_written: A text as the file has it.
+
+    Raises:
+        ValueError: The file holds other texts than these.
+    """
+    _cut_half_line(path)
+    return _rest(path, iter(texts), as_written)
+
+
+def _cut_half_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with open(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        whole = 0
+        while end and not whole:
+            start = max(0, end - 2**16)
+            file.seek(start)
+            whole = file.read(end - start).rfind(b"\n") + 1
+            if whole:
+                whole += start
+            end = start
+        file.truncate(whole)
+
+
+def _rest(path: Path, texts: Iterator[str], as_written: Callable[[str], str]) -> Iterator[str]:
+    if path.exists():
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                text = next(texts, None)
+                if text is None or _text_of(line) != as_written(text):
+                    raise ValueError(
+                        f"{path}:{number}: this is not the result of text {number} of the input: to go on, "
+                        "give the same input; to begin again, remove the file"
+                    )
+    yield from texts
+
+
+def _text_of(line: bytes) -> Any:
+    try:
+        return json.loads(line)["text"]
+    except (ValueError, TypeError, KeyError):
+        return None

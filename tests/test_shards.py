@@ -1,0 +1,144 @@
+"""Lines of several processes: dealt, gone on with, merged; against slicing and plain files."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modeling_lacl.shards import Shard, job_key, processes, texts_left
+
+few = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def line(text):
+    return json.dumps({"text": text, "entities": []}).encode() + b"\n"
+
+
+@few
+@given(number=st.integers(0, 30), world=st.integers(1, 5), data=st.data())
+def test_shards_merge_to_what_one_process_writes(tmp_path_factory, number, world, data):
+    folder = tmp_path_factory.mktemp("shards")
+    texts = [f"text {index}" for index in range(number)]
+    shards = [Shard(folder / "out.jsonl", "job", rank, world) for rank in range(world)]
+    for shard in data.draw(st.permutations(shards[1:])) + shards[:1]:
+        shard.part.write_bytes(b"".join(map(line, shard.texts(texts))))
+        shard.finish()
+    assert (folder / "out.jsonl").read_bytes() == b"".join(map(line, texts))
+    assert [path.name for path in folder.iterdir()] == ["out.jsonl"]
+
+
+@few
+@given(done=st.integers(0, 6), half=st.integers(0, 40))
+def test_a_broken_run_goes_on_behind_its_last_whole_line(tmp_path, done, half):
+    texts = [f"text {index} é" for index in range(6)]
+    path = tmp_path / "out.jsonl"
+    whole = b"".join(map(line, texts[:done]))
+    path.write_bytes(whole + line("the next")[: min(half, len(line("the next")) - 1)])
+    assert list(texts_left(path, texts)) == texts[done:]
+    assert path.read_bytes() == whole
+
+
+def test_a_very_long_half_line_is_cut(tmp_path):
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(line("a") + b'{"text": "' + b"x" * 200_000)
+    assert list(texts_left(path, ["a", "b"])) == ["b"]
+    assert path.read_bytes() == line("a")
+
+
+def test_a_run_over_other_texts_is_told(tmp_path):
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(line("a") + line("b"))
+    for texts in (["a", "c", "d"], ["a"]):
+        with pytest.raises(ValueError, match=r"out\.jsonl:2: this is not the result of text 2"):
+            list(texts_left(path, texts))
+    path.write_bytes(b"no JSON\n")
+    with pytest.raises(ValueError, match=r"out\.jsonl:1"):
+        list(texts_left(path, ["a"]))
+
+
+def test_a_shard_that_lacks_lines_is_told(tmp_path):
+    first, second = (Shard(tmp_path / "out.jsonl", "job", rank, 2) for rank in range(2))
+    first.part.write_bytes(line("a"))
+    second.part.write_bytes(line("b") + line("d"))
+    second.finish()
+    with pytest.raises(ValueError, match="0-of-2 lacks lines"):
+        first.finish()
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_jobs_are_told_apart(tmp_path):
+    file, model = tmp_path / "texts.txt", tmp_path / "model"
+    file.write_text("a\n")
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+
+    def name(checkpoint=str(model), **settings):
+        return Shard(tmp_path / "out", job_key(checkpoint, file, **settings), 0, 2).part.name
+
+    names = [name(), name(labels="x"), name(labels="y"), name("released")]
+    assert names[0] == name()
+    file.write_text("a\nb\n")
+    names.append(name())
+    (model / "config.json").write_text('{"alpha": 0}')
+    names.append(name())
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("given", [("2", "2"), ("-1", "2"), ("x", "2"), ("0", "")])
+def test_numbers_of_processes_that_cannot_be(monkeypatch, given):
+    monkeypatch.setenv("RANK", given[0])
+    monkeypatch.setenv("WORLD_SIZE", given[1])
+    with pytest.raises(ValueError, match="accelerate launch"):
+        processes()
+
+
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+MAIN = "from modeling_lacl.cli import main; main()\n"
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_killed_and_started_again(make_tiny_model, tmp_path):
+    """As `accelerate launch` and `torchrun` start them: every text once, in order, as one process has it."""
+    model = make_tiny_model(encoder={"max_position_embeddings": 512})
+    model.save_pretrained(tmp_path / "model")
+    texts = [f"ana ruiz {number} flew to quito" for number in range(2001)]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    (tmp_path / "lacl_main.py").write_text(MAIN)
+    output = tmp_path / "out.jsonl"
+    predict = ["predict", "model", "texts.txt", "--output", "out.jsonl", "--batch-size", "2"]
+    command = [*LAUNCH, "lacl_main.py", *predict]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def parts():
+        return sorted(tmp_path.glob("out.jsonl.*"))
+
+    started = subprocess.Popen(command, cwd=tmp_path, env=environment)
+    deadline = time.monotonic() + 200
+    while sum(part.stat().st_size > 0 for part in parts()) < 2:
+        assert started.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    launcher = psutil.Process(started.pid)
+    for process in [launcher, *launcher.children(recursive=True)]:
+        process.kill()
+    started.wait()
+    time.sleep(0.5)
+    assert not output.exists()
+    before = {part: part.read_bytes() for part in parts()}
+    assert len(before) == 2 and all(b"\n" in content for content in before.values())
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [json.loads(row) for row in output.read_bytes().splitlines()]
+    assert [row["text"] for row in rows] == texts
+    expected = model.predict(texts[:200])
+    for row, entities in zip(rows, expected, strict=False):
+        found = [(entity["entity_group"], entity["start"], entity["end"]) for entity in row["entities"]]
+        assert found == [(entity["entity_group"], entity["start"], entity["end"]) for entity in entities]
+    kept = [content.splitlines()[0] for content in before.values()]
+    assert all(row in output.read_bytes() for row in kept)
+    assert not parts()

@@ -1,0 +1,104 @@
+"""Tag-set extension: train on two groups of a corpus's types, find the third group with a few examples.
+
+    python training/extend_tag_set.py training/recipes/tag_set_extension.yaml --data_root DIR
+
+The protocol of StructShot (Yang and Katiyar, EMNLP 2020) and CONTaiNER (Das et al., ACL 2022) on OntoNotes.
+For each group the source models are trained on the training split, where entities of the group count as
+outside; each method is then adapted on support sets drawn from the validation split and scored on the whole
+test split, where the group's types alone count. Prints F1 of all methods and groups side by side, and writes
+it to the output folder. Models and results that stand there are not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from modeling_lacl.arguments import parse_arguments
+from modeling_lacl.evaluation import (
+    ComparisonReport,
+    TransferRecipe,
+    TransferReport,
+    TransferTarget,
+    evaluate_transfer,
+)
+from modeling_lacl.evaluation.recipe import slug
+from modeling_lacl.evaluation.report import command_line, describe_machine
+from modeling_lacl.source import train_source
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", type=Path, help="YAML: corpus, folder, groups, shots, sets, source, methods")
+    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
+    parser.add_argument("--output", type=Path, default=Path("outputs/tag-set-extension"), help="its results")
+    parser.add_argument("--group", action="append", help="of the groups this one; may be repeated")
+    parser.add_argument("--method", action="append", help="of the methods this one; may be repeated")
+    parser.add_argument("--limit", type=int, help="support sets for each number of shots")
+    options = parser.parse_args(arguments)
+    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    reports: dict[str, TransferReport] = {}
+    for name in options.method or plan["methods"]:
+        for group in options.group or plan["groups"]:
+            source = train(plan, name, group, options)
+            report = evaluate_transfer(recipe(plan, name, group, source, options))
+            if name in reports:
+                report.results = [*reports[name].results, *report.results]
+                report.seconds += reports[name].seconds
+            reports[name] = report
+    table = ComparisonReport(reports=reports, command=command_line(), machine=describe_machine("cpu"))
+    table.save(options.output)
+    print(table.to_markdown())
+
+
+def train(plan: Mapping[str, Any], method: str, group: str, options: argparse.Namespace) -> Path:
+    """The folder of the source model, trained unless it is there; methods with one recipe share it."""
+    source = options.plan.parent / plan["methods"][method]["source"]
+    folder: Path = options.output / slug(group) / f"source-{source.stem}"
+    if not (folder / "config.json").is_file():
+        others = [name for other, types in plan["groups"].items() if other != group for name in types]
+        given = {
+            "corpus": plan["corpus"],
+            "train_file": options.data_root / plan["folder"],
+            "output_dir": folder,
+            "overwrite_output_dir": True,
+            **plan.get("source", {}),
+        }
+        settings = [f"--{key}={'' if value is None else value}" for key, value in given.items()]
+        train_source(*parse_arguments([str(source), *settings, "--train_types", *others]))
+    return folder
+
+
+def recipe(
+    plan: Mapping[str, Any], method: str, group: str, source: Path, options: argparse.Namespace
+) -> TransferRecipe:
+    """The evaluation of one method on one group."""
+    return TransferRecipe(
+        checkpoint=str(source),
+        targets=[
+            TransferTarget(
+                name=f"group {group}",
+                corpus=plan["corpus"],
+                test=plan["folder"],
+                types=plan["groups"][group],
+                sample_from="validation",
+                shots=plan["shots"],
+                sets=plan["sets"],
+                label_names=plan["label_names"],
+            )
+        ],
+        data_root=str(options.data_root),
+        output=str(options.output / slug(group) / slug(method)),
+        limit=options.limit,
+        **{key: value for key, value in plan["methods"][method].items() if key != "source"},
+    )
+
+
+if __name__ == "__main__":
+    main()
