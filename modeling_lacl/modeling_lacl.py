@@ -28,6 +28,9 @@ from .released import RELEASED, check_name, load_released
 PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
 """What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
 
+MOST_SIMILARITIES = 1 << 24
+"""Pairs of a token and a support token that are compared at once (64 MiB in fp32)."""
+
 
 class GaussianProjection(nn.Module):
     """Maps hidden states `(..., H)` to diagonal Gaussians: mean and variance, each `(..., d)`, fp32 or wider.
@@ -451,8 +454,17 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         tokens = (mean.flatten(0, 1), variance.flatten(0, 1))
         support = (self.support_mean.to(mean.dtype), self.support_variance.to(mean.dtype))
         if self.config.support_method == "neighbors":
-            similarity = self.similarity(tokens, support)
-            scores = nearest_neighbor_scores(similarity, self.support_labels, num_labels)
+            parts: Sequence[Gaussians] = [tokens]
+            if not torch.compiler.is_compiling():  # an exported graph takes any number of tokens
+                rows = max(1, MOST_SIMILARITIES // max(1, len(self.support_labels)))
+                parts = list(zip(tokens[0].split(rows), tokens[1].split(rows), strict=True))
+            labels = self.support_labels
+            scores = torch.cat(
+                [
+                    nearest_neighbor_scores(self.similarity(part, support), labels, num_labels)
+                    for part in parts
+                ]
+            )
         else:
             *centres, present = prototypes(*support, self.support_labels, num_labels)
             scores = self.similarity(tokens, (centres[0], centres[1]))

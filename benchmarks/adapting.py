@@ -1,0 +1,108 @@
+"""Time of adapting to a support set, and of the imports and the help that come before any work.
+
+    python benchmarks/adapting.py --threads 2
+
+The support set has five sentences for each of ten FEW-NERD types, from the packaged samples. Imports and
+`lacl --help` are timed in fresh processes that take turns; the first of each, which fills the disk cache,
+is not counted.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from measuring import SAMPLES, arguments, interleaved, machine_line, seconds, table
+
+AUTO = "from transformers import AutoModelForTokenClassification, PreTrainedModel\n"
+PROGRAMS = {
+    "transformers": "import transformers",
+    "transformers and modeling_lacl": "import transformers\nimport modeling_lacl",
+    "transformers' models": AUTO,
+    "transformers' models and LACL's": AUTO + "from modeling_lacl import LaclForTokenClassification",
+    "`lacl --help`": "import sys; sys.argv = ['lacl', '--help']\nfrom modeling_lacl.cli import main; main()",
+}
+
+
+def main() -> None:
+    options = arguments(
+        __doc__,
+        ("--checkpoint", {"default": "lacl-minilm-fewnerd", "help": "a LACL source model"}),
+        ("--types", {"type": int, "default": 10, "help": "types (default: 10)"}),
+        ("--shots", {"type": int, "default": 5, "help": "sentences a type (default: 5)"}),
+    )
+    if options.quick:
+        options.types, options.shots, options.rounds = 2, 1, 1
+    print(adapting_table(options), end="\n\n")
+    print(start_table(options), end="\n\n")
+    print(machine_line(options))
+
+
+def support_set(types: int, shots: int) -> list[dict[str, Any]]:
+    """Sentences of the samples, `shots` for each of the first types, with the tags of these types alone."""
+    from modeling_lacl import read_dataset
+    from modeling_lacl.data import entity_types
+
+    dataset = read_dataset(SAMPLES / "few_nerd_source.txt")
+    names = dataset.features["ner_tags"].feature.names
+    wanted = entity_types(dataset)[:types]
+    missing = {name: shots for name in wanted}
+    support = []
+    for row in dataset:
+        tags = [names[tag] if names[tag][2:] in wanted else "O" for tag in row["ner_tags"]]
+        found = {tag[2:] for tag in tags if tag != "O"}
+        if any(missing[name] > 0 for name in found):
+            support.append({"tokens": row["tokens"], "ner_tags": tags})
+            for name in found:
+                missing[name] -= 1
+    return support
+
+
+def adapting_table(options: Any) -> str:
+    from modeling_lacl import LaclForTokenClassification, adapt
+
+    model = LaclForTokenClassification.from_pretrained(options.checkpoint)
+    support = support_set(options.types, options.shots)
+
+    def once(steps: int | None) -> float:
+        return seconds(lambda: adapt(model, model.tokenizer, support, steps=steps), options.clock)
+
+    once(0)
+    looks = [once(0) for _ in range(options.rounds)]
+    tunes = [once(1 if options.quick else None) for _ in range(min(3, options.rounds))]
+    rows = [["adapt", "seconds", "wanted"]]
+    rows.append(["as it is", f"{statistics.median(tunes):.1f}", "at most 20, on 2 cores"])
+    rows.append(["`steps=0`", f"{statistics.median(looks):.2f}", "under 1"])
+    return f"{options.types} types, {options.shots} shots, {len(support)} sentences:\n\n{table(rows)}"
+
+
+def start_table(options: Any) -> str:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+    def fresh(program: str) -> Any:
+        command = [sys.executable, "-c", program]
+        return lambda: subprocess.run(
+            command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
+
+    programs = dict(list(PROGRAMS.items())[-1:]) if options.quick else PROGRAMS
+    # Always by the clock: the processor time of other processes is not at hand.
+    times = interleaved({name: fresh(program) for name, program in programs.items()}, options.rounds)
+    rows = [["imports, in a fresh process", "seconds", "added", "wanted"]]
+    before: list[float] = []
+    for name, taken in times.items():
+        added = wanted = ""
+        if " and " in name:
+            added = f"{statistics.median(a - b for a, b in zip(taken, before, strict=True)):.2f}"
+            wanted = "adds at most 0.3"
+        rows.append([name, f"{statistics.median(taken):.2f}", added, wanted])
+        before = taken
+    rows[-1][-1] = "under 1"
+    return table(rows)
+
+
+if __name__ == "__main__":
+    main()

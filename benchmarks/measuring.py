@@ -1,0 +1,144 @@
+"""What the benchmarks share: interleaved times, peak memory in processes of their own, tables, real texts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+SAMPLES = Path(__file__).resolve().parent.parent / "modeling_lacl" / "samples"
+
+Clock = Callable[[], float]
+
+
+def arguments(description: str | None, *further: tuple[str, dict[str, Any]]) -> argparse.Namespace:
+    """The options of every benchmark, and its own. Sets the number of threads."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--rounds", type=int, default=5, help="of which medians are taken (default: 5)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (default: 1)")
+    parser.add_argument(
+        "--cpu_time",
+        action="store_true",
+        help="measure processor time in the place of time: for a machine that has other work to do as well",
+    )
+    parser.add_argument("--child", help=argparse.SUPPRESS)  # what a process of its own is to measure, as JSON
+    for name, settings in further:
+        parser.add_argument(name, **settings)
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds = min(options.rounds, 2)
+    options.clock = time.process_time if options.cpu_time else time.perf_counter
+    set_threads(options.threads)
+    return options
+
+
+def set_threads(number: int) -> None:
+    """Of PyTorch, whether it is imported already or only later."""
+    os.environ["OMP_NUM_THREADS"] = str(number)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(number)
+
+
+def seconds(function: Callable[[], Any], clock: Clock) -> float:
+    """Time that one call takes."""
+    start = clock()
+    function()
+    return clock() - start
+
+
+def interleaved(
+    functions: Mapping[str, Callable[[], Any]], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds of each function in each round. The functions take turns, so that all see the same machine."""
+    for function in functions.values():
+        function()  # what a first call loads and allocates is not measured
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(seconds(function, clock))
+    return times
+
+
+def ratio(times: Mapping[str, Sequence[float]], name: str, to: str) -> float:
+    """Median over the rounds of how many times as long `name` takes as `to`."""
+    return statistics.median(a / b for a, b in zip(times[name], times[to], strict=True))
+
+
+def median_ms(times: Sequence[float]) -> str:
+    return f"{1000 * statistics.median(times):.1f}"
+
+
+def peak_mib() -> float:
+    """Peak memory of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def in_child(task: Mapping[str, Any], *options: str, python: str = sys.executable) -> dict[str, Any]:
+    """Runs this benchmark in a process of its own, for one task, and gives what that prints as JSON.
+
+    Raises:
+        RuntimeError: It failed; with the last line of its errors.
+    """
+    command = [python, os.path.abspath(sys.argv[0]), *options, "--child", json.dumps(task)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its head."""
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|---" + "|---:" * (len(rows[0]) - 1) + "|", *body])
+
+
+def machine_line(options: argparse.Namespace) -> str:
+    """What the figures were measured on, and when."""
+    from modeling_lacl.evaluation.report import describe_machine
+
+    machine = ", ".join(f"{key}: {value}" for key, value in describe_machine("cpu").items())
+    kind = "processor time" if options.cpu_time else "wall-clock time"
+    return f"{machine}; {date.today().isoformat()}; {kind}, medians of {options.rounds} rounds"
+
+
+def sample_words(number: int | None = None) -> list[list[str]]:
+    """Sentences of the packaged samples as words; the same over again if more are asked."""
+    from modeling_lacl import read_dataset
+
+    sentences = [
+        words
+        for name in ("few_nerd_source.txt", "wnut17_test.txt")
+        for words in read_dataset(SAMPLES / name)["tokens"]
+    ]
+    number = len(sentences) if number is None else number
+    return [sentences[index % len(sentences)] for index in range(number)]
+
+
+def sample_texts(number: int | None = None) -> list[str]:
+    """The same as texts."""
+    return [" ".join(words) for words in sample_words(number)]
+
+
+def type_names(number: int) -> list[str]:
+    """Names of entity types: FEW-NERD's fine-grained ones, then these with a number behind them."""
+    from modeling_lacl.data import load_label_names
+
+    names = list(dict.fromkeys(load_label_names("few_nerd").values()))
+    return [
+        names[index] if index < len(names) else f"{names[index % len(names)]} {index // len(names) + 1}"
+        for index in range(number)
+    ]

@@ -1,0 +1,148 @@
+"""What `predict` gives beside the bare encoder on the same tokens, and what sorting texts by length gives.
+
+    python benchmarks/prediction.py
+
+First table: `predict` on sentences of the packaged samples, for several numbers of labels, with a support
+set of some examples for each. The bare encoder gets exactly the batches that `predict` gave it, label names
+included: what is missing to 1 is tokenising, the head, scores, decoding and entities. Second table: texts
+of mixed lengths, most a short message and some a paragraph, all in one call, which sorts them into batches,
+and in their own order, a batch a call.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from typing import Any
+
+import torch
+from measuring import (
+    arguments,
+    interleaved,
+    machine_line,
+    ratio,
+    sample_texts,
+    sample_words,
+    table,
+    type_names,
+)
+
+from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.data import read_dataset
+from modeling_lacl.support import encode_support
+
+WORDS_OF_A_MESSAGE, WORDS_OF_A_PARAGRAPH, MESSAGES_FOR_A_PARAGRAPH = 8, 90, 12
+
+
+def main() -> None:
+    options = arguments(
+        __doc__,
+        ("--checkpoint", {"default": "lacl-minilm-fewnerd", "help": "a LACL model"}),
+        ("--texts", {"type": int, "default": 96, "help": "sentences of the first table (default: 96)"}),
+        ("--mixed", {"type": int, "default": 512, "help": "texts of the second table (default: 512)"}),
+        ("--labels", {"type": int, "nargs": "+", "default": [4, 16, 64], "help": "default: 4 16 64"}),
+        ("--examples", {"type": int, "default": 5, "help": "support sentences a label (default: 5)"}),
+    )
+    if options.quick:
+        options.texts, options.mixed, options.labels, options.examples = 4, 40, [4], 1
+    model = LaclForTokenClassification.from_pretrained(options.checkpoint)
+    print(encoder_table(model, options), end="\n\n")
+    print(sorting_table(model, options), end="\n\n")
+    print(machine_line(options))
+
+
+def with_support(model: LaclForTokenClassification, number: int, examples: int) -> None:
+    """Gives the model so many labels, and a support that has sentences for each."""
+    names = type_names(number)
+    model.set_labels(names)
+    support = read_dataset(
+        [
+            {"tokens": words, "ner_tags": [f"B-{names[index % number]}", *["O"] * (len(words) - 1)]}
+            for index, words in enumerate(sample_words(number * examples))
+        ]
+    )
+    model.set_support(*encode_support(model, model.tokenizer, support))
+
+
+def encoder_batches(model: LaclForTokenClassification, texts: list[str]) -> list[dict[str, Any]]:
+    """What `predict` gives to the encoder."""
+    batches: list[dict[str, Any]] = []
+    hook = model.lacl.encoder.register_forward_pre_hook(
+        lambda module, given, named: batches.append(named), with_kwargs=True
+    )
+    model.predict(texts)
+    hook.remove()
+    return batches
+
+
+def encoder_table(model: LaclForTokenClassification, options: Any) -> str:
+    texts = sample_texts(options.texts)
+    rows = [
+        ["labels", "support words", "tokens", "encoder, texts/s", "predict, texts/s", "predict / encoder"]
+    ]
+    rows[0] += ["wanted"]
+    for number in options.labels:
+        with_support(model, number, options.examples)
+        batches = encoder_batches(model, texts)
+
+        def encode(batches: list[dict[str, Any]] = batches) -> None:
+            with torch.inference_mode():
+                for batch in batches:
+                    model.lacl.encoder(**batch)
+
+        times = interleaved(
+            {"encoder": encode, "predict": lambda: model.predict(texts)}, options.rounds, options.clock
+        )
+        tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
+        rates = [f"{len(texts) / statistics.median(times[name]):.0f}" for name in ("encoder", "predict")]
+        share = ratio(times, "encoder", "predict")
+        rows.append([str(number), str(model.config.support_size), str(tokens), *rates])
+        rows[-1] += [f"{share:.2f}", "at least 0.90"]
+    return table(rows)
+
+
+def mixed_texts(number: int) -> list[str]:
+    """Short messages and, here and there, a paragraph."""
+    words = [word for sentence in sample_words() for word in sentence]
+    generator = random.Random(0)
+    texts = []
+    for index in range(number):
+        length = WORDS_OF_A_PARAGRAPH if index % (MESSAGES_FOR_A_PARAGRAPH + 1) == 0 else WORDS_OF_A_MESSAGE
+        length = max(1, round(length * generator.uniform(0.5, 1.1)))
+        start = generator.randrange(len(words) - length)
+        texts.append(" ".join(words[start : start + length]))
+    generator.shuffle(texts)
+    return texts
+
+
+def sorting_table(model: LaclForTokenClassification, options: Any) -> str:
+    with_support(model, 4, options.examples)
+    texts = mixed_texts(options.mixed)
+    batches = [texts[first : first + 32] for first in range(0, len(texts), 32)]
+    ways = {
+        "sorted": lambda: model.predict(texts),
+        "in their own order": lambda: [model.predict(batch) for batch in batches],
+    }
+    padding = {}
+    for name, way in ways.items():
+        seen: list[torch.Tensor] = []
+        hook = model.lacl.encoder.register_forward_pre_hook(
+            lambda module, given, named, seen=seen: seen.append(named["attention_mask"]), with_kwargs=True
+        )
+        way()
+        hook.remove()
+        padding[name] = 1 - sum(int(mask.sum()) for mask in seen) / sum(mask.numel() for mask in seen)
+    times = interleaved(ways, options.rounds, options.clock)
+    rows = [["batches", "padding", "texts/s", "times as many", "wanted"]]
+    for name in ways:
+        rows.append([name, f"{100 * padding[name]:.0f} %"])
+        rows[-1] += [f"{len(texts) / statistics.median(times[name]):.0f}"]
+        rows[-1] += [
+            f"{ratio(times, 'in their own order', name):.2f}",
+            "at least 2" if name == "sorted" else "",
+        ]
+    return f"{len(texts)} texts of mixed lengths, 4 labels, 32 texts a batch:\n\n{table(rows)}"
+
+
+if __name__ == "__main__":
+    main()
