@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 NURSERY = """
 import json, os, sys, traceback
@@ -119,10 +118,3 @@ def released():
     from modeling_lacl import LaclForTokenClassification
 
     return LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
-
-
-def examples(number):
-    """Settings for so many examples of a property, however slow the machine is."""
-    return settings(
-        max_examples=number, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )

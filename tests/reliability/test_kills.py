@@ -93,7 +93,8 @@ def whole_or_absent(folder):
             load_model(folder)
         return False
     assert model.predict(TEXTS[0]) is not None
-    assert model.lacl.projection.mean.bias.unique().tolist() == [model.config.alpha]
+    bias = model.state_dict()["lacl.projection.mean.bias"]
+    assert bias.unique().tolist() == [model.config.alpha]
     return True
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import examples  # type: ignore[attr-defined]  # pytest finds the one beside this file
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import modeling_lacl
@@ -54,7 +53,7 @@ def assert_well_placed(text, entities):
     assert all(before["end"] <= after["start"] for before, after in pairwise(entities))
 
 
-@examples(15)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(texts, min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_entities_of_a_batch_are_those_of_single_texts_in_any_order(released, batch, order):
     together = released.predict(batch, labels=LABELS)
@@ -68,7 +67,7 @@ def test_entities_of_a_batch_are_those_of_single_texts_in_any_order(released, ba
         assert_same(entities, together[index])
 
 
-@examples(8)
+@settings(max_examples=8, deadline=None)
 @given(texts.filter(str.strip), st.integers(1, 60))
 def test_padding_changes_no_score(released, text, longer):
     words = text.split()

@@ -7,8 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from conftest import examples  # type: ignore[attr-defined]  # pytest finds the one beside this file
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modeling_lacl.arguments import parse_arguments
@@ -169,7 +168,7 @@ anything = st.text(st.characters(), max_size=8)
 written = st.lists(markup | anything, max_size=6).map("".join)
 
 
-@examples(60)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=written, label=written.filter(str.strip), title=written)
 def test_a_picture_of_any_text_is_plain_svg(tmp_path, text, label, title):
     entities = [{"entity_group": label, "score": 0.5, "word": text, "start": 0, "end": len(text)}]
