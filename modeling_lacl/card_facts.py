@@ -9,6 +9,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ FACTS_FILE = "card.json"
 EXAMPLES = 3
 """Examples of a type on a card, at most."""
 _LONGEST_EXAMPLE = 40
+_ROWS_FOR_EXAMPLES = 10_000
 _VALUES_OF_A_TENSOR = 64
 
 
@@ -198,7 +200,7 @@ def with_rows(
         labels: Label id -> type; 0 is outside.
     """
     examples: dict[str, list[str]] = {labels[label]: [] for label in range(1, len(labels))}
-    for row in rows:
+    for row in islice(rows, _ROWS_FOR_EXAMPLES):
         if all(len(found) == EXAMPLES for found in examples.values()):
             break
         current, pieces = 0, []

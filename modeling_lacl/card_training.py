@@ -41,7 +41,8 @@ def facts_of_training(trainer: LaclTrainer) -> CardFacts:
     told = trainer.card_facts
     if not told.examples and trainer.train_dataset is not None:
         rows: Any = trainer.train_dataset
-        told = with_rows(told, rows, trainer.tokenizer, model.config.id2label)
+        # Looked for once, not at every save.
+        told = trainer.card_facts = with_rows(told, rows, trainer.tokenizer, model.config.id2label)
     names = (*_ARGUMENTS, *(_OF_EPISODES if args.sampling == "episodes" else ()))
     hyperparameters: dict[str, Any] = {name: _plain(getattr(args, name, None)) for name in names}
     hyperparameters |= {
