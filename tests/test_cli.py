@@ -326,7 +326,7 @@ def test_adapt_takes_what_its_errors_name(lacl, checkpoint, tmp_path):
     assert code == 2 and "the encoding utf-16" in err
     code, _, err = lacl(*arguments, "--encoding", "utf-16", "--token_column", "1", "--tag_column", "0")
     assert code == 0 and f"Saved to {tmp_path / 'ner'}: x" in err
-    support.write_text("ana B-x\nflew x\n")
+    support.write_text("ana B-x\nflew y\n")
     code, _, err = lacl(*arguments)
     assert code == 2 and "the scheme IO" in err
     assert lacl(*arguments, "--scheme", "IO")[0] == 0

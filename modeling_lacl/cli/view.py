@@ -44,7 +44,7 @@ def view(
 
     if file is not None:
         with open(file, "rb") as stream:
-            text = list(read_texts(stream))
+            text = list(read_texts(stream, str(file)))
     from ..loading import load_predictor
     from ..modeling_lacl import LaclForTokenClassification
     from ..nearest import nearest_examples
