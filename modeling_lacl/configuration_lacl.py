@@ -145,6 +145,16 @@ class LaclConfig(PreTrainedConfig):
         ):
             if not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
+        for name, number, lowest in (
+            ("projection_size", projection_size, 1),
+            ("max_text_length", max_text_length, 1),
+            ("max_prompt_length", max_prompt_length, 1),
+            ("support_size", support_size, 0),
+        ):
+            if not isinstance(number, int) or number < lowest:
+                raise ValueError(f"{name} must be a whole number from {lowest}, got {number!r}")
+        if not isinstance(outside_name, str):
+            raise ValueError(f"outside_name must be text, got {outside_name!r}")
 
         if encoder_config is None:
             encoder_config = AutoConfig.for_model("bert")
@@ -152,6 +162,8 @@ class LaclConfig(PreTrainedConfig):
             if "model_type" not in encoder_config:
                 raise ValueError("encoder_config has no model_type: give one, such as bert")
             encoder_config = AutoConfig.for_model(**encoder_config)
+        if label_token_ids:
+            _check_token_ids(label_token_ids, separator_token_id, getattr(encoder_config, "vocab_size", None))
         self.encoder_config = encoder_config
         self.projection = projection
         self.projection_size = projection_size if projection.endswith("gaussian") else self.hidden_size
@@ -209,6 +221,20 @@ class LaclConfig(PreTrainedConfig):
     @vocab_size.setter
     def vocab_size(self, size: int) -> None:
         self.encoder_config.vocab_size = size
+
+
+def _check_token_ids(labels: Any, separator: Any, vocab_size: int | None) -> None:
+    """Raises unless these are the tokens of label names and the one between them, of this vocabulary."""
+
+    def is_token(value: Any) -> bool:
+        return isinstance(value, int) and 0 <= value < (vocab_size or value + 1)
+
+    if not isinstance(labels, list) or not all(
+        isinstance(name, list) and name and all(map(is_token, name)) for name in labels
+    ):
+        raise ValueError("label_token_ids must have a list of the encoder's token ids for each label")
+    if not is_token(separator):
+        raise ValueError(f"separator_token_id must be one of the encoder's token ids, got {separator!r}")
 
 
 def hub_name(name: str | os.PathLike[str] | None) -> str:
