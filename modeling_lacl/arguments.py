@@ -55,6 +55,9 @@ class ModelArguments:
         default=None, metadata=_help("A token of a class with n tokens weighs n ** -class_weight_power.")
     )
     use_prompts: bool | None = field(default=None, metadata=_help("Append label names to every text."))
+    shared_prompt: bool | None = field(
+        default=None, metadata=_help("Label names do not look at the text, and are encoded once a batch.")
+    )
     outside_name: str | None = field(default=None, metadata=_help("The words for 'no entity' in the prompt."))
     max_text_length: int | None = field(default=None, metadata=_help("Longest text in tokens."))
     max_prompt_length: int | None = field(default=None, metadata=_help("Longest prompt in tokens."))

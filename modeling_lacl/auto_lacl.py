@@ -19,6 +19,7 @@ from .pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
 from .prediction import predict
 from .prompts import build_prompt
 from .released import RELEASED
+from .shared_prompt import share_prompt
 from .words import split_words
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "pairwise_divergence",
     "predict",
     "resolve_encoder",
+    "share_prompt",
     "split_words",
 ]

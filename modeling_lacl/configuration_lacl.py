@@ -66,6 +66,9 @@ class LaclConfig(PreTrainedConfig):
             `n ** -class_weight_power`: 0 weighs tokens alike, 1 classes.
         use_prompts (`bool`): Append the label names to every text. Without, there is no context–label loss
             and no zero-shot prediction.
+        shared_prompt (`bool`): Label names do not look at the text. Their states are the same for every text,
+            so they are encoded once a batch, which saves their share of the work. A model is trained for one
+            or the other.
         outside_name (`str`): The words that stand for "no entity" in the prompt.
         label_names (`dict[str, str]`): Natural-language name of each label.
         label_token_ids (`list[list[int]]`): Tokens of each label's name, by label id.
@@ -105,6 +108,7 @@ class LaclConfig(PreTrainedConfig):
         alpha: float = 0.3,
         class_weight_power: float = 0.5,
         use_prompts: bool = True,
+        shared_prompt: bool = False,
         outside_name: str = "none",
         label_names: dict[str, str] | None = None,
         label_token_ids: list[list[int]] | None = None,
@@ -174,6 +178,7 @@ class LaclConfig(PreTrainedConfig):
         self.alpha = alpha
         self.class_weight_power = class_weight_power
         self.use_prompts = use_prompts
+        self.shared_prompt = shared_prompt
         self.outside_name = outside_name
         self.label_names = label_names
         self.label_token_ids = label_token_ids

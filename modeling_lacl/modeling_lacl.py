@@ -24,6 +24,7 @@ from .losses import context_context_loss, context_label_loss
 from .outputs_lacl import LaclModelOutput, LaclOutput
 from .prompts import build_prompt, label_means, pack, split_prompt
 from .released import RELEASED, check_name, load_released
+from .shared_prompt import encode_prompt, share_prompt
 
 PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
 """What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
@@ -135,6 +136,8 @@ class LaclModel(LaclPreTrainedModel):
         parameters = inspect.signature(self.encoder.forward).parameters
         self._takes_token_types = "token_type_ids" in parameters
         self._positions = absolute_positions(self.encoder)
+        if config.shared_prompt:
+            share_prompt(self.encoder)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -155,7 +158,7 @@ class LaclModel(LaclPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
     ) -> LaclModelOutput:
-        """Encodes text and prompt in one pass.
+        """Encodes text and prompt: in one row, or the prompt on its own if `config.shared_prompt`.
 
         Args:
             input_ids: `(B, L)` long, tokenised text with its special tokens.
@@ -176,16 +179,22 @@ class LaclModel(LaclPreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         if prompt_ids is None or prompt_labels is None:
             prompt_ids = prompt_labels = input_ids.new_zeros((input_ids.shape[0], 0))
-        packed = pack(input_ids, attention_mask, prompt_ids, prompt_labels, self.config.pad_token_id or 0)
-        width = self._width(packed.attention_mask)
         options: dict[str, Any] = {}
+        prompt_hidden = None
+        suffix = (prompt_ids, prompt_labels)
+        if self.config.shared_prompt and prompt_ids.shape[1]:
+            first = self._first_prompt_position(prompt_ids.shape[1])
+            options["prompt_states"], prompt_hidden = encode_prompt(self.encoder, *suffix, first)
+            prompt_labels = prompt_labels[: prompt_hidden.shape[0]]
+            suffix = (prompt_ids[:, :0], prompt_ids[:, :0])
+        packed = pack(input_ids, attention_mask, *suffix, self.config.pad_token_id or 0)
+        width = self._width(packed.attention_mask)
         if output_hidden_states is not None:
             options["output_hidden_states"] = output_hidden_states
         if output_attentions is not None:
             options["output_attentions"] = output_attentions
         if token_type_ids is not None and self._takes_token_types:
-            zeros = torch.zeros_like(prompt_ids)
-            types = pack(token_type_ids, attention_mask, zeros, prompt_labels, 0)
+            types = pack(token_type_ids, attention_mask, torch.zeros_like(suffix[0]), suffix[1], 0)
             options["token_type_ids"] = types.input_ids[:, :width]
         encoded = self.encoder(
             input_ids=packed.input_ids[:, :width],
@@ -198,11 +207,13 @@ class LaclModel(LaclPreTrainedModel):
         if prompt_ids.shape[1]:
             if num_labels is None:
                 num_labels = int(prompt_labels.max()) + 1
+            if prompt_hidden is None:
+                prompt_hidden = gather_positions(hidden, packed.prompt_index)
             with full_precision(hidden):
-                label_hidden, label_present = label_means(
-                    gather_positions(hidden, packed.prompt_index).float(), prompt_labels, num_labels
-                )
-                label_mean, label_variance = self.projection(label_hidden)
+                names, present = label_means(prompt_hidden.float(), prompt_labels, num_labels)
+                rows = input_ids.shape[0]  # of which one prompt may be shared
+                label_mean, label_variance = (part.expand(rows, -1, -1) for part in self.projection(names))
+                label_present = present.expand(rows, -1)
         else:
             label_mean = label_variance = label_present = None
         with full_precision(hidden):
@@ -217,6 +228,18 @@ class LaclModel(LaclPreTrainedModel):
             hidden_states=getattr(encoded, "hidden_states", None),
             attentions=getattr(encoded, "attentions", None),
         )
+
+    def _first_prompt_position(self, length: int) -> int:
+        """Position id of a shared prompt's first token: behind the longest text, whichever is given."""
+        if self._positions is None:
+            return int(self.config.max_text_length)
+        first = min(int(self.config.max_text_length), self._positions - length)
+        if first < 1:
+            raise ValueError(
+                f"label names take {length} tokens, the encoder has {self._positions} positions: "
+                "shorten them, or lower max_prompt_length"
+            )
+        return first + first_position_id(self.encoder)
 
     def _width(self, attention_mask: Tensor) -> int:
         """Columns of packed rows that go through the encoder: all of them if it has as many positions."""
@@ -525,9 +548,16 @@ def absolute_positions(encoder: nn.Module) -> int | None:
     """Tokens that an encoder with a table of position embeddings can take; None for one without."""
     for name, module in encoder.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa and its kin count positions from behind the padding index.
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+            return module.num_embeddings - first_position_id(encoder)
     return None
+
+
+def first_position_id(encoder: nn.Module) -> int:
+    """Position id of the first token. RoBERTa and its kin count from behind the padding index."""
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return 0 if module.padding_idx is None else module.padding_idx + 1
+    return 0
 
 
 def gather_positions(hidden_states: Tensor, index: Tensor) -> Tensor:
