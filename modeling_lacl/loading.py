@@ -49,6 +49,8 @@ def load_model(
                 raise OSError("no config.json")
             _check_type(name, values)
         model = model_class.from_pretrained(name)
+        if is_folder:
+            _try_out(model)
     except SafetensorError as error:
         raise ValueError(
             f"the weights in {checkpoint} are damaged or cut short ({error}): copy or train them again"
@@ -104,6 +106,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
         except Exception as error:  # transformers checks the encoder's values in many ways
             raise ValueError(f"{file}: {_first_line(error)}") from error
     return values
+
+
+def _try_out(model: LaclForTokenClassification) -> None:
+    """Tags one word. Much of a configuration is read only then, some of it deep inside of the encoder."""
+    config = model.config
+    if model.has_support or (config.use_prompts and config.label_token_ids):
+        model.predict("a")
 
 
 def _check_type(name: str, values: dict[str, Any]) -> None:

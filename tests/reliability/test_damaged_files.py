@@ -101,7 +101,7 @@ def test_configurations(checkpoint, data):
     values = json.loads(json.dumps(values))
     for _ in range(data.draw(st.integers(1, 2))):
         inner = values["encoder_config"] if data.draw(st.booleans()) else values
-        if not isinstance(inner, dict):
+        if not isinstance(inner, dict) or not inner:
             continue
         key = data.draw(st.sampled_from(sorted(inner)))
         if data.draw(st.booleans()):
