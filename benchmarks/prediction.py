@@ -1,16 +1,18 @@
-"""What `predict` gives beside the bare encoder on the same tokens, and what sorting texts by length gives.
+"""`predict` beside the bare encoder on the same tokens, what label names cost, and what sorting gives.
 
     python benchmarks/prediction.py
 
-First table: `predict` on sentences of the packaged samples, for several numbers of labels, with a support
-set of some examples for each. The bare encoder gets exactly the batches that `predict` gave it, label names
-included: what is missing to 1 is tokenising, the head, scores, decoding and entities. Second table: texts
-of mixed lengths, most a short message and some a paragraph, all in one call, which sorts them into batches,
-and in their own order, a batch a call.
+First table: `predict` on sentences of the packaged samples, for several numbers of labels, with a support set
+of some examples for each. The bare encoder gets exactly the batches that `predict` gave it, label names
+included: what is missing to 1 is tokenising, the head, scores, decoding and entities. Second table: the same
+beside a model with `shared_prompt`, whose label names do not look at the text; the weights are the same, so
+this is about time alone. Third table: texts of mixed lengths, most a short message and some a paragraph, all
+in one call, which sorts them into batches, and in their own order, a batch a call.
 """
 
 from __future__ import annotations
 
+import copy
 import random
 import statistics
 from typing import Any
@@ -47,6 +49,7 @@ def main() -> None:
         options.texts, options.mixed, options.labels, options.examples = 4, 40, [4], 1
     model = LaclForTokenClassification.from_pretrained(options.checkpoint)
     print(encoder_table(model, options), end="\n\n")
+    print(shared_table(model, options), end="\n\n")
     print(sorting_table(model, options), end="\n\n")
     print(machine_line(options))
 
@@ -99,6 +102,23 @@ def encoder_table(model: LaclForTokenClassification, options: Any) -> str:
         rows.append([str(number), str(model.config.support_size), str(tokens), *rates])
         rows[-1] += [f"{share:.2f}", "at least 0.90"]
     return table(rows)
+
+
+def shared_table(model: LaclForTokenClassification, options: Any) -> str:
+    texts = sample_texts(options.texts)
+    rows = [["labels", "names see the text, texts/s", "they do not, texts/s", "times as many"]]
+    for number in options.labels:
+        with_support(model, number, options.examples)
+        config = copy.deepcopy(model.config)
+        config.shared_prompt = True
+        shared = LaclForTokenClassification(config).eval()
+        shared.load_state_dict(model.state_dict())
+        shared.tokenizer = model.tokenizer
+        ways = {"full": lambda: model.predict(texts), "shared": lambda shared=shared: shared.predict(texts)}
+        times = interleaved(ways, options.rounds, options.clock)
+        rates = [f"{len(texts) / statistics.median(times[way]):.0f}" for way in ways]
+        rows.append([str(number), *rates, f"{ratio(times, 'full', 'shared'):.2f}"])
+    return f"`predict`, label names encoded with every text, and once a batch:\n\n{table(rows)}"
 
 
 def mixed_texts(number: int) -> list[str]:
