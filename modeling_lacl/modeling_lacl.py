@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from .checkpoint import CONFIG_FILE, SelfContainedModel
@@ -20,6 +21,7 @@ from .divergences import OF_MEANS, Gaussians, pairwise_divergence
 from .encoder import resolve_encoder
 from .gathering import gather_batch
 from .label_set import LabelSetMixin
+from .length_groups import encode_in_groups, length_groups
 from .losses import context_context_loss, context_label_loss
 from .outputs_lacl import LaclModelOutput, LaclOutput
 from .prompts import build_prompt, label_means, pack, split_prompt
@@ -189,20 +191,15 @@ class LaclModel(LaclPreTrainedModel):
             suffix = (prompt_ids[:, :0], prompt_ids[:, :0])
         packed = pack(input_ids, attention_mask, *suffix, self.config.pad_token_id or 0)
         width = self._width(packed.attention_mask)
+        inputs = {"input_ids": packed.input_ids[:, :width]}
+        if token_type_ids is not None and self._takes_token_types:
+            types = pack(token_type_ids, attention_mask, torch.zeros_like(suffix[0]), suffix[1], 0)
+            inputs["token_type_ids"] = types.input_ids[:, :width]
         if output_hidden_states is not None:
             options["output_hidden_states"] = output_hidden_states
         if output_attentions is not None:
             options["output_attentions"] = output_attentions
-        if token_type_ids is not None and self._takes_token_types:
-            types = pack(token_type_ids, attention_mask, torch.zeros_like(suffix[0]), suffix[1], 0)
-            options["token_type_ids"] = types.input_ids[:, :width]
-        encoded = self.encoder(
-            input_ids=packed.input_ids[:, :width],
-            attention_mask=packed.attention_mask[:, :width],
-            return_dict=True,
-            **options,
-        )
-        hidden = encoded.last_hidden_state
+        encoded, hidden = self._encode(packed.attention_mask[:, :width], inputs, options)
         text = gather_positions(hidden, packed.text_index)
         if prompt_ids.shape[1]:
             if num_labels is None:
@@ -228,6 +225,18 @@ class LaclModel(LaclPreTrainedModel):
             hidden_states=getattr(encoded, "hidden_states", None),
             attentions=getattr(encoded, "attentions", None),
         )
+
+    def _encode(
+        self, attention_mask: Tensor, inputs: dict[str, Tensor], options: dict[str, Any]
+    ) -> tuple[Any, Tensor]:
+        """The encoder's output, None where rows went through it in groups, and its last hidden states."""
+        # Where time goes by the padded token. Batches that are sorted by length are one group.
+        if attention_mask.device.type == "cpu" and not options and not is_compiling():
+            groups = length_groups(attention_mask.sum(1))
+            if len(groups) > 1:
+                return None, encode_in_groups(self.encoder, groups, attention_mask, **inputs)
+        encoded = self.encoder(attention_mask=attention_mask, return_dict=True, **inputs, **options)
+        return encoded, encoded.last_hidden_state
 
     def _first_prompt_position(self, length: int) -> int:
         """Position id of a shared prompt's first token: behind the longest text, whichever is given."""

@@ -97,6 +97,33 @@ def test_tensorboard(make_trainer, tmp_path):
         np.testing.assert_allclose(seen, logged, rtol=1e-5)
 
 
+def test_wandb(make_trainer, tmp_path, monkeypatch):
+    """A run of Weights & Biases, offline: the last values of the log, the arguments, the configuration."""
+    pytest.importorskip("wandb")
+    import wandb
+
+    for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    trainer = make_trainer(report_to="wandb", run_name="few shots")
+    trainer.train()
+    run = wandb.run
+    assert run is not None and run.name == "few shots"
+    for tag, key in (
+        ("train/loss", "loss"),
+        ("train/context_label_loss", "context_label_loss"),
+        ("train/tokens_per_second", "tokens_per_second"),
+        ("eval/f1", "eval_f1"),
+        ("eval/f1_plane", "eval_f1_plane"),
+    ):
+        logged = [entry[key] for entry in trainer.state.log_history if key in entry]
+        assert run.summary[tag] == logged[-1]
+    assert run.config["divergence"] == trainer.model.config.divergence
+    assert run.config["eval_k_shot"] == 1
+    wandb.finish()
+    (file,) = tmp_path.rglob("*.wandb")
+    assert b"context_label_loss" in file.read_bytes()
+
+
 def test_early_stopping_leaves_the_best_model(make_trainer):
     trainer = make_trainer(
         max_steps=20,

@@ -1,10 +1,10 @@
 """Trains variants of one recipe and compares them on development data.
 
-    python training/ablate.py training/recipes/ablation.yaml
+    python training/ablate.py training/recipes/ablation.yaml [--bf16 true --use_cpu true]
 
-Each variant is the recipe with some arguments replaced, trained once for each seed. It is scored on the
-recipe's held-out types and on further development files: zero-shot, with support sets drawn from the same
-data that are only encoded, and adapted on them. Prints a Markdown table of means (and, with several seeds,
+Each variant is the recipe with some arguments replaced, trained once for each seed; further arguments go
+before its own, for every variant. It is scored on the recipe's held-out types and on further development
+files: zero-shot, with support sets drawn from the same data that are only encoded, and adapted on them. Prints a Markdown table of means (and, with several seeds,
 standard deviations over them) and writes it, with all results as JSON, to the output folder; a run whose
 result stands there is not made again.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,33 +35,35 @@ from modeling_lacl.validation import FewShotValidation
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("plan", type=Path, help="YAML: recipe, dev_files, variants, adapt")
     parser.add_argument(
         "--data_root", type=Path, default=Path("../shared/data"), help="folder of the data files"
     )
     parser.add_argument("--output", type=Path, default=Path("outputs/ablation"), help="folder of the results")
-    options = parser.parse_args()
+    options, overrides = parser.parse_known_args()
     plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
     options.output.mkdir(parents=True, exist_ok=True)
     results_file = options.output / "results.json"
     results: dict[str, Any] = json.loads(results_file.read_text()) if results_file.is_file() else {}
-    for name, overrides in plan["variants"].items():
+    for name, variant in plan["variants"].items():
         for seed in plan["seeds"]:
             key = f"{name}, seed {seed}"
             if key not in results:
-                results[key] = run_variant(plan, {**overrides, "seed": seed}, options.data_root)
+                results[key] = run_variant(plan, {**variant, "seed": seed}, options.data_root, overrides)
                 write_whole(results_file, json.dumps(results, indent=1) + "\n")
             report = to_markdown(results, plan, describe_machine("cpu"))
             write_whole(options.output / "report.md", report)
     print(report)
 
 
-def run_variant(plan: dict[str, Any], overrides: dict[str, Any], data_root: Path) -> dict[str, float]:
+def run_variant(
+    plan: dict[str, Any], variant: dict[str, Any], data_root: Path, overrides: Sequence[str] = ()
+) -> dict[str, float]:
     """F1 in percent by development set and number of shots, a mean over the drawn support sets."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [plan["recipe"], *(f"--{key}={value}" for key, value in overrides.items())]
+        arguments = [plan["recipe"], *overrides, *(f"--{key}={value}" for key, value in variant.items())]
         arguments += [f"--train_file={data_root / plan['train_file']}", f"--output_dir={folder}/model"]
         model_args, data_args, training_args = parse_arguments(arguments)
         model = train_source(model_args, data_args, training_args)

@@ -49,8 +49,13 @@ def main() -> None:
     parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
     parser.add_argument("--output", type=Path, default=Path("outputs/adapting"), help="folder of the results")
     parser.add_argument("--checkpoint", help="the source model, in the place of the plan's")
+    parser.add_argument("--learning_rate", type=float, help="of `adapt`, in the place of its own")
+    parser.add_argument("--batch_size", type=int, default=32, help="of `adapt` (default: 32)")
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    plan["adapt"] = {"batch_size": options.batch_size}
+    if options.learning_rate is not None:
+        plan["adapt"]["learning_rate"] = options.learning_rate
     model = LaclForTokenClassification.from_pretrained(options.checkpoint or plan["checkpoint"])
     options.output.mkdir(parents=True, exist_ok=True)
     results_file = options.output / "results.json"
@@ -147,9 +152,13 @@ def follow(
 
     def run(steps: int, **options: Any) -> LaclForTokenClassification:
         names = validation.label_names
-        return adapt(model, model.tokenizer, support, names, steps=steps, seed=draw, **options)
+        return adapt(
+            model, model.tokenizer, support, names, steps=steps, seed=draw, **plan["adapt"], **options
+        )
 
-    snapshots = _Snapshots(score, plan["steps"], batches=math.ceil(len(support) / 32))
+    snapshots = _Snapshots(
+        score, plan["steps"], batches=math.ceil(len(support) / plan["adapt"]["batch_size"])
+    )
     run(max(plan["steps"]), callbacks=[snapshots])
     return [{"step": 0, "loss": None} | score(run(0)), *snapshots.entries]
 
