@@ -30,7 +30,7 @@ def length_groups(lengths: Tensor) -> list[Tensor]:
 def encode_in_groups(
     encoder: nn.Module, groups: list[Tensor], attention_mask: Tensor, **inputs: Tensor
 ) -> Tensor:
-    """Last hidden states `(B, L, H)` of right-padded rows, encoded group by group; zeros past a group's width.
+    """Last hidden states `(B, L, H)` of right-padded rows, group by group; zeros past a group's width.
 
     Args:
         encoder: Takes `inputs` and `attention_mask`, and returns a `ModelOutput`.

@@ -38,14 +38,20 @@ def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
         trainer_state: A `trainer_state.json`, the folder of a checkpoint that has one, or its contents.
 
     Raises:
-        ValueError: Nothing was logged.
+        OSError: The file is not there.
+        ValueError: It is not JSON, or nothing was logged.
     """
+    place = "trainer_state"
     if isinstance(trainer_state, Mapping):
         state = trainer_state
     else:
         file = Path(trainer_state)
         file = file / "trainer_state.json" if file.is_dir() else file
-        state = json.loads(file.read_text(encoding="utf-8"))
+        place = str(file)
+        try:
+            state = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file}: not JSON ({error}): name the output folder of a training") from error
     curves: Curves = defaultdict(lambda: ([], []))
     for entry in state.get("log_history", ()):
         for name, value in entry.items():
@@ -53,7 +59,7 @@ def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
                 curves[name][0].append(entry["step"])
                 curves[name][1].append(float(value))
     if not curves:
-        raise ValueError("trainer_state has no logged values: train with logging_steps below max_steps")
+        raise ValueError(f"{place} has no logged values: train with logging_steps below max_steps")
     return dict(curves)
 
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 
-from modeling_lacl import adapt, read_dataset
+from modeling_lacl import adapt, cli, read_dataset
 from modeling_lacl.plots import (
     confusion,
     embedding_space,
@@ -132,3 +132,39 @@ def test_a_missing_package_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError, match=r"not installed: `pip install 'lacl\[plot\]'`"):
         plot_learning_curves(STATE, tmp_path / "x.svg")
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["lacl", "plot", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code or 0
+
+
+def test_the_command(make_tiny_model, tmp_path, monkeypatch, capfd):
+    """Each kind of `lacl plot` draws what its function draws, from files alone."""
+    model = make_tiny_model()
+    adapt(model, model.tokenizer, SUPPORT, steps=0).save_pretrained(tmp_path / "ner")
+    with (tmp_path / "dev.jsonl").open("w") as file:
+        file.writelines(json.dumps(one) + "\n" for one in QUERY)
+    (tmp_path / "trainer_state.json").write_text(json.dumps(STATE))
+    for arguments, expected in (
+        (["curves", tmp_path], {"context_label_loss", "eval_f1"}),
+        (["space", tmp_path / "ner", tmp_path / "dev.jsonl"], {"location", "first component"}),
+        (["confusion", tmp_path / "ner", tmp_path / "dev.jsonl"], {"other", "reference"}),
+    ):
+        output = tmp_path / f"{arguments[0]}.svg"
+        assert run(monkeypatch, *arguments, "--output", output) == 0, capfd.readouterr().err
+        assert expected <= set(svg_text(output))
+
+
+def test_the_command_tells_what_is_wrong(tmp_path, monkeypatch, capfd):
+    assert run(monkeypatch, "curves", tmp_path, "--output", tmp_path / "x.svg") == 2
+    assert "trainer_state.json: no such file" in capfd.readouterr().err
+    (tmp_path / "trainer_state.json").write_text("{")
+    assert run(monkeypatch, "curves", tmp_path, "--output", tmp_path / "x.svg") == 2
+    assert "trainer_state.json: not JSON" in capfd.readouterr().err
+    (tmp_path / "trainer_state.json").write_text("{}")
+    assert run(monkeypatch, "curves", tmp_path, "--output", tmp_path / "x.svg") == 2
+    assert f"{tmp_path / 'trainer_state.json'} has no logged values" in capfd.readouterr().err
+    assert run(monkeypatch, "curves", tmp_path, "--output", tmp_path / "x.nonsense") == 2

@@ -4,9 +4,9 @@
 
 Each variant is the recipe with some arguments replaced, trained once for each seed; further arguments go
 before its own, for every variant. It is scored on the recipe's held-out types and on further development
-files: zero-shot, with support sets drawn from the same data that are only encoded, and adapted on them. Prints a Markdown table of means (and, with several seeds,
-standard deviations over them) and writes it, with all results as JSON, to the output folder; a run whose
-result stands there is not made again.
+files: zero-shot, with support sets drawn from the same data that are only encoded, and adapted on them.
+Prints a Markdown table of means (and, with several seeds, standard deviations over them) and writes it, with
+all results as JSON, to the output folder; a run whose result stands there is not made again.
 """
 
 from __future__ import annotations

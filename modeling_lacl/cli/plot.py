@@ -1,0 +1,88 @@
+"""`lacl plot`: learning curves, the space of support and query tokens, confusion between types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import Checkpoint, app, no_short_bars
+
+plots = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(
+    plots,
+    name="plot",
+    help="Draw learning curves, the space of tokens, or confusion. Needs the extra [b]plot[/b].",
+)
+
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FILE", help="The picture to write: .svg, .png or .pdf."),
+]
+Labelled = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="Labelled sentences, in any format that adapt reads.", show_default=False
+    ),
+]
+
+
+@plots.command(no_args_is_help=True)
+def curves(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Output folder of a training, or a checkpoint in it.", show_default=False
+        ),
+    ],
+    output: Output,
+) -> None:
+    """Losses and scores over the steps of a training.
+
+    \b
+    [bold]Example[/bold]
+    lacl plot curves outputs/source --output curves.svg
+    """
+    from ..plots import plot_learning_curves
+
+    plot_learning_curves(folder, output)
+
+
+@plots.command(no_args_is_help=True)
+def space(checkpoint: Checkpoint, file: Labelled, output: Output) -> None:
+    """Support tokens and the words of labelled sentences, on the two directions in which they vary most.
+
+    \b
+    [bold]Example[/bold]
+    lacl plot space outputs/ner dev.txt --output space.svg
+    """
+    from ..data import read_dataset
+    from ..loading import load_model
+    from ..plots import plot_embedding_space
+
+    no_short_bars()
+    plot_embedding_space(load_model(checkpoint), read_dataset(file), output)
+
+
+@plots.command(no_args_is_help=True)
+def confusion(checkpoint: Checkpoint, file: Labelled, output: Output) -> None:
+    """Words by their type in labelled sentences and the type that the model gives them.
+
+    \b
+    [bold]Example[/bold]
+    lacl plot confusion outputs/ner test.txt --output confusion.svg
+    """
+    from ..data import io_to_bio, read_dataset
+    from ..data.labels import tag_names
+    from ..loading import load_model
+    from ..plots import plot_confusion
+    from ..prediction import predict_words
+    from .app import entity_types
+
+    no_short_bars()
+    dataset = read_dataset(file)
+    model = load_model(checkpoint)
+    found = io_to_bio(predict_words(model, model.tokenizer, dataset["tokens"]), entity_types(model))
+    names = tag_names(dataset)
+    plot_confusion([[names[tag] for tag in tags] for tags in dataset["ner_tags"]], found, output)
