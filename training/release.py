@@ -38,7 +38,8 @@ def main() -> None:
         extract_adapter(model.state_dict(), base, options.rank), folder / ADAPTER_FILE, {"format": "pt"}
     )
     config = model.config.to_dict()
-    for key in ("_name_or_path", "architectures", "transformers_version"):
+    # The last two are of a folder with code in it, which saving makes anew.
+    for key in ("_name_or_path", "architectures", "transformers_version", "auto_map", "custom_pipelines"):
         config.pop(key, None)
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     size = (folder / ADAPTER_FILE).stat().st_size
