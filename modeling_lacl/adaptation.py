@@ -34,7 +34,7 @@ from .prompts import split_prompt
 from .support import encode_support, support_words, tokenize_support
 from .trainer import LaclTrainer
 
-ENOUGH = 0.1
+ENOUGH = 0.2
 """Context–label loss at which adapting ends, chosen on development data (see docs/method.md)."""
 MOST_STEPS = 40
 """Optimiser steps at which adapting ends otherwise."""
@@ -49,7 +49,7 @@ def adapt(
     label_names: str | Path | Mapping[str, str] | None = None,
     *,
     steps: int | None = None,
-    learning_rate: float = 5e-5,
+    learning_rate: float = 1e-4,
     batch_size: int = 32,
     seed: int = 0,
     callbacks: Sequence[TrainerCallback] = (),
@@ -67,7 +67,7 @@ def adapt(
             rule where a type has none.
         steps: Optimiser steps; 0 only encodes the support set. By default adapting ends when the model tells
             the types of the examples by their names: when the context–label loss, a mean over one pass, is
-            below 0.1; at the latest after 40 steps or three passes, whichever takes more steps.
+            below 0.2; at the latest after 40 steps or three passes, whichever takes more steps.
         learning_rate: Of AdamW, constant.
         batch_size: Sentences a step; a smaller support set is one batch.
         seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
