@@ -189,7 +189,8 @@ class LaclTrainer(HubTrainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""
         is_new = self.optimizer is None
-        optimizer = super().create_optimizer(model)
+        # transformers 5.0 has no argument here.
+        optimizer = super().create_optimizer(*([] if model is None else [model]))
         if is_new and self.args.head_learning_rate is not None:
             head = {id(parameter) for parameter in self.model.lacl.projection.parameters()}
             for group in list(optimizer.param_groups):

@@ -6,7 +6,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_modeling import ENCODERS, NAMES, alone, assert_rows_equal, build, every_encoder, padded, prompts_of
+from test_modeling import (  # type: ignore[import-not-found]  # beside this file
+    ENCODERS,
+    NAMES,
+    alone,
+    assert_rows_equal,
+    build,
+    every_encoder,
+    padded,
+    prompts_of,
+)
 
 from modeling_lacl import modeling_lacl
 from modeling_lacl.length_groups import SMALLEST_GROUP, WORTH_SPLITTING, length_groups

@@ -1,0 +1,127 @@
+"""Measures on development data how much the label names matter: their order, case, wording, and meaning.
+
+    python training/label_names.py training/recipes/label_names.yaml --data_root DATA
+
+The model tags each development set by other names of the same types: with no example, and adapted on drawn
+support sets. Prints a Markdown table of entity micro-F1 and writes it, with the results as JSON, to the
+output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from ablate import adapted_score  # type: ignore[import-not-found]  # beside this file
+from datasets import Dataset
+
+from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
+from modeling_lacl.data.labels import tag_names
+from modeling_lacl.evaluation import entity_scores
+from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.prediction import predict_words
+from modeling_lacl.validation import FewShotValidation
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", type=Path, help="YAML: checkpoint, dev_files, shots, draws, orders, wordings")
+    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
+    parser.add_argument("--output", type=Path, default=Path("outputs/label-names"), help="folder of results")
+    options = parser.parse_args()
+    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
+    options.output.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict[str, list[float]]] = {}
+    for name, file in plan["dev_files"].items():
+        dataset = read_dataset(options.data_root / file["path"])
+        shipped = load_label_names(file["label_names"])
+        measured = measure(model, dataset, shipped, file["wordings"], plan)
+        for variant, columns in measured.items():
+            row = results.setdefault(variant, {})
+            row.update({f"{name}, {column}": values for column, values in columns.items()})
+        write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
+        write_whole(options.output / "report.md", to_markdown(results, describe_machine("cpu")))
+    print(to_markdown(results, describe_machine("cpu")))
+
+
+def measure(
+    model: LaclForTokenClassification,
+    dataset: Dataset,
+    shipped: dict[str, str],
+    wordings: Mapping[str, dict[str, str]],
+    plan: Mapping[str, Any],
+) -> dict[str, dict[str, list[float]]]:
+    """F1 in percent by variant of the names and by number of shots."""
+    shots = plan["shots"]
+    drawn = {**plan_of(plan), "k_shot": shots}
+    types = FewShotValidation(dataset, label_names=shipped, **drawn).types
+    variants = {
+        "as shipped": shipped,
+        "upper case": {key: words.upper() for key, words in shipped.items()},
+        **wordings,
+        "names of each other": dict(
+            zip(types, [shipped[name] for name in types[1:] + types[:1]], strict=True)
+        ),
+    }
+    results: dict[str, dict[str, list[float]]] = {}
+    for variant, names in variants.items():
+        validation = FewShotValidation(dataset, label_names=names, **drawn)
+        results[variant] = {
+            "0-shot": [zero_shot_score(model, validation, {name: names[name] for name in types})],
+            f"{shots}-shot adapted": [adapted_score(model, validation, {})],
+        }
+    validation = FewShotValidation(dataset, label_names=shipped, **drawn)
+    generator = np.random.default_rng(0)
+    orders = [generator.permutation(types).tolist() for _ in range(plan["orders"])]
+    results[f"{plan['orders']} other orders"] = {
+        "0-shot": [
+            zero_shot_score(model, validation, {name: shipped[name] for name in order}) for order in orders
+        ]
+    }
+    return results
+
+
+def plan_of(plan: Mapping[str, Any]) -> dict[str, Any]:
+    return {"draws": plan["draws"], "query_size": plan["query_size"]}
+
+
+def zero_shot_score(
+    model: LaclForTokenClassification, validation: FewShotValidation, labels: dict[str, str]
+) -> float:
+    """F1 in percent by the names alone, in their order, on the sentences that the support sets leave."""
+    found: list[float] = []
+    for _, query in validation.splits:
+        rows = validation.dataset.select(query)
+        names = tag_names(validation.dataset)
+        gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
+        tags = io_to_bio(predict_words(model, model.tokenizer, rows["tokens"], labels=labels), list(labels))
+        found.append(100 * entity_scores(gold, tags)["f1"])
+    return float(np.mean(found))
+
+
+def to_markdown(results: Mapping[str, Mapping[str, list[float]]], machine: Mapping[str, Any]) -> str:
+    """A row for each variant; a standard deviation where there are several values."""
+    columns = list(dict.fromkeys(key for row in results.values() for key in row))
+    lines = ["| names | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for variant, row in results.items():
+        cells = []
+        for key in columns:
+            values = row.get(key, [])
+            spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.1f}{spread}" if values else "–")
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
