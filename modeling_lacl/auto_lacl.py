@@ -12,6 +12,7 @@ from .divergences import pairwise_divergence
 from .encoder import resolve_encoder
 from .gathering import WholeBatch
 from .label_set import LabelSetMixin
+from .length_groups import length_groups
 from .losses import context_label_loss
 from .modeling_lacl import LaclForTokenClassification, LaclModel
 from .outputs_lacl import LaclOutput
@@ -36,6 +37,7 @@ __all__ = [
     "build_prompt",
     "context_label_loss",
     "label_runs",
+    "length_groups",
     "pairwise_divergence",
     "predict",
     "resolve_encoder",
