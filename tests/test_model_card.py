@@ -53,7 +53,7 @@ def test_an_adapted_model_knows_its_examples_and_its_training(adapted, tmp_path)
         ["location", "location", "2", "quito, york"],
     ]
     assert [row[0] for row in rows(text, "step | loss")] == ["1", "2"]
-    for words in ("2 labelled sentences", "steps `2`", "seed `3`", "learning_rate `5e-05`"):
+    for words in ("2 labelled sentences", "steps `2`", "seed `3`", "learning_rate `0.0001`"):
         assert words in text, words
     assert torch.__version__.partition("+")[0] in text
     assert "was measured on this model" in text
