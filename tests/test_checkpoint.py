@@ -225,3 +225,9 @@ def test_a_failed_save_leaves_the_old_checkpoint(tiny_model, tmp_path):
     with files_no_larger_than(20_000), pytest.raises(Exception, match="(?i)too large"):
         tiny_model.save_pretrained(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_is_no_checkpoint(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path)
+    with pytest.raises(OSError, match="is a file: name the folder"):
+        type(tiny_model).from_pretrained(tmp_path / "config.json")
