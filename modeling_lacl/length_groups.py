@@ -19,11 +19,14 @@ def length_groups(lengths: Tensor) -> list[Tensor]:
     Args:
         lengths: `(B,)` long, tokens of each row.
     """
+    whole = [torch.arange(len(lengths))]
+    if len(lengths) < 2 * SMALLEST_GROUP:
+        return whole
     order = lengths.argsort(stable=True)
-    groups = list(order.chunk(max(1, len(order) // SMALLEST_GROUP)))
+    groups = list(order.chunk(len(order) // SMALLEST_GROUP))
     padded = sum(len(group) * int(lengths[group[-1]]) for group in groups)
     if padded > WORTH_SPLITTING * len(order) * int(lengths.max()):
-        return [torch.arange(len(order))]
+        return whole
     return groups
 
 

@@ -101,10 +101,12 @@ class LaclPreTrainedModel(SelfContainedModel):
     ) -> Any:
         """As in every model, from safetensors alone; weights that have no part in the result stay frozen."""
         kwargs["use_safetensors"] = True
-        place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "")
-        if os.path.isfile(place.rstrip(os.sep)):
+        place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "").rstrip(
+            os.sep
+        )
+        if os.path.isfile(place):
             # transformers would take it for weights, and unpickle it.
-            raise OSError(f"{place.rstrip(os.sep)} is a file: name the folder of the checkpoint")
+            raise OSError(f"{place} is a file: name the folder of the checkpoint")
         if os.path.isdir(place) and not os.path.isfile(os.path.join(place, CONFIG_FILE)):
             # Without it transformers would take the default configuration.
             raise OSError(f"{place} has no {CONFIG_FILE}: it is no checkpoint, or saving one was broken off")

@@ -105,3 +105,21 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr("transformers.utils.hub._hf_api", None, raising=False)
         monkeypatch.setenv("HF_TOKEN", "secret")
         yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_tokenizer, tmp_path_factory):
+    """Folder of a random one-layer BERT of width 16 and its tokenizer, for recipes to start from."""
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tiny_tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=128,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return folder

@@ -12,7 +12,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from transformers import BertConfig, BertModel
 
 from modeling_lacl import LaclForTokenClassification
 
@@ -25,23 +24,12 @@ SENTENCES = [
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory, tiny_tokenizer):
+def recipe(tmp_path_factory, tiny_encoder):
     folder = tmp_path_factory.mktemp("recipe")
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=128,
-    )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder / "encoder")
-    tiny_tokenizer.save_pretrained(folder / "encoder")
     with (folder / "train.jsonl").open("w") as file:
         file.writelines(json.dumps(one) + "\n" for one in SENTENCES)
     values = {
-        "encoder": str(folder / "encoder"),
+        "encoder": str(tiny_encoder),
         "projection_size": 8,
         "train_file": str(folder / "train.jsonl"),
         "max_steps": 3,

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel
 
 import modeling_lacl.source as source_module
 from modeling_lacl import LaclForTokenClassification
@@ -35,24 +34,7 @@ def train_file(tmp_path):
 
 
 @pytest.fixture
-def encoder(tmp_path, tiny_tokenizer):
-    torch.manual_seed(0)
-    folder = tmp_path / "encoder"
-    config = BertConfig(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=128,
-    )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def run(train_file, encoder, tmp_path):
+def run(train_file, tiny_encoder, tmp_path):
     def start(held_out_types=("product-plane",), **options):
         settings = {
             "max_steps": 3,
@@ -65,7 +47,7 @@ def run(train_file, encoder, tmp_path):
             "eval_draws": 1,
         }
         return train_source(
-            ModelArguments(encoder=str(encoder), projection_size=8),
+            ModelArguments(encoder=str(tiny_encoder), projection_size=8),
             DataArguments(train_file=str(train_file), held_out_types=list(held_out_types)),
             LaclTrainingArguments(output_dir=str(tmp_path / "model"), **{**settings, **options}),
         )

@@ -10,7 +10,7 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
-from transformers import BertConfig, BertModel, EarlyStoppingCallback
+from transformers import EarlyStoppingCallback
 from transformers.testing_utils import CaptureLogger
 
 from modeling_lacl import LaclForTokenClassification, cli, trainer_hub
@@ -39,6 +39,16 @@ def make_examples(rows=16):
 HELD_OUT = [
     {"tokens": ["a", word, "flew"], "ner_tags": ["O", "B-plane", "O"]} for word in ["cessna", "new"] * 4
 ]
+
+
+# What a service that Trainer reports to gets, and its key in the log.
+REPORTED = {
+    "train/loss": "loss",
+    "train/context_label_loss": "context_label_loss",
+    "train/tokens_per_second": "tokens_per_second",
+    "eval/f1": "eval_f1",
+    "eval/f1_plane": "eval_f1_plane",
+}
 
 
 @pytest.fixture
@@ -84,13 +94,7 @@ def test_tensorboard(make_trainer, tmp_path):
     (folder,) = {path.parent for path in (tmp_path / "out").rglob("events.out.tfevents.*")}
     events = EventAccumulator(str(folder))
     events.Reload()
-    for tag, key in (
-        ("train/loss", "loss"),
-        ("train/context_label_loss", "context_label_loss"),
-        ("train/tokens_per_second", "tokens_per_second"),
-        ("eval/f1", "eval_f1"),
-        ("eval/f1_plane", "eval_f1_plane"),
-    ):
+    for tag, key in REPORTED.items():
         logged = [(entry["step"], entry[key]) for entry in trainer.state.log_history if key in entry]
         seen = [(event.step, event.value) for event in events.Scalars(tag)]
         assert len(seen) == len(logged) > 1
@@ -108,13 +112,7 @@ def test_wandb(make_trainer, tmp_path, monkeypatch):
     trainer.train()
     run = wandb.run
     assert run is not None and run.name == "few shots"
-    for tag, key in (
-        ("train/loss", "loss"),
-        ("train/context_label_loss", "context_label_loss"),
-        ("train/tokens_per_second", "tokens_per_second"),
-        ("eval/f1", "eval_f1"),
-        ("eval/f1_plane", "eval_f1_plane"),
-    ):
+    for tag, key in REPORTED.items():
         logged = [entry[key] for entry in trainer.state.log_history if key in entry]
         assert run.summary[tag] == logged[-1]
     assert run.config["divergence"] == trainer.model.config.divergence
@@ -238,23 +236,12 @@ def test_a_wrong_token_comes_to_light_before_training(make_trainer, hub):
         make_trainer(push_to_hub=True, hub_token="nonsense")
 
 
-def test_a_recipe_with_a_push(hub, tiny_tokenizer, tmp_path, monkeypatch, capfd):
+def test_a_recipe_with_a_push(hub, tiny_encoder, tmp_path, monkeypatch, capfd):
     """`lacl train RECIPE`: held-out F1 on the card, everything in one last commit."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=128,
-    )
-    BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "encoder")
-    tiny_tokenizer.save_pretrained(tmp_path / "encoder")
     with (tmp_path / "train.jsonl").open("w") as file:
         file.writelines(json.dumps(one) + "\n" for one in make_examples() + HELD_OUT)
     recipe = {
-        "encoder": str(tmp_path / "encoder"),
+        "encoder": str(tiny_encoder),
         "projection_size": 8,
         "train_file": str(tmp_path / "train.jsonl"),
         "dataset_name": "Birds and planes",

@@ -99,15 +99,31 @@ def adapted_score(
     """F1 in percent after adapting, a mean over the drawn support sets."""
     found: list[float] = []
     for support, query in validation.splits:
-        rows = validation.dataset.select(query)
-        names = tag_names(validation.dataset)
-        gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
         chosen = validation.dataset.select(support)
         ner = adapt(model, model.tokenizer, chosen, validation.label_names, **arguments)
-        types = list(ner.config.id2label.values())[1:]
-        tags = io_to_bio(predict_words(ner, model.tokenizer, rows["tokens"]), types)
-        found.append(100 * entity_scores(gold, tags)["f1"])
+        found.append(query_score(ner, validation, query))
     return float(np.mean(found))
+
+
+def query_score(
+    ner: LaclForTokenClassification,
+    validation: FewShotValidation,
+    query: Sequence[int],
+    labels: dict[str, str] | None = None,
+) -> float:
+    """F1 in percent on some sentences, by the model's own types or by `labels`, names by type."""
+    rows = validation.dataset.select(query)
+    names = tag_names(validation.dataset)
+    gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
+    types = list(labels or ner.config.id2label.values())[0 if labels else 1 :]
+    tags = io_to_bio(predict_words(ner, ner.tokenizer, rows["tokens"], labels=labels), types)
+    return 100 * float(entity_scores(gold, tags)["f1"])
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """A mean, with the sample standard deviation if there are several values; a dash if there is none."""
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}" if len(values) else "–"
 
 
 def to_markdown(results: dict[str, dict[str, float]], plan: dict[str, Any], machine: dict[str, Any]) -> str:
@@ -121,9 +137,7 @@ def to_markdown(results: dict[str, dict[str, float]], plan: dict[str, Any], mach
             continue
         cells = []
         for key in columns:
-            values = [run[key] for run in runs if key in run]
-            spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.1f}{spread}" if values else "–")
+            cells.append(mean_and_spread([run[key] for run in runs if key in run]))
         # Only a variant with all columns has a mean that compares.
         whole = all(len(run) == len(columns) for run in runs)
         cells.append(f"{np.mean([list(run.values()) for run in runs]):.1f}" if whole else "–")

@@ -17,15 +17,12 @@ from typing import Any
 
 import numpy as np
 import yaml
-from ablate import adapted_score  # type: ignore[import-not-found]  # beside this file
+from ablate import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
 from datasets import Dataset
 
 from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
-from modeling_lacl.data.labels import tag_names
-from modeling_lacl.evaluation import entity_scores
+from modeling_lacl.data import load_label_names, read_dataset
 from modeling_lacl.evaluation.report import describe_machine, write_whole
-from modeling_lacl.prediction import predict_words
 from modeling_lacl.validation import FewShotValidation
 
 
@@ -62,7 +59,7 @@ def measure(
 ) -> dict[str, dict[str, list[float]]]:
     """F1 in percent by variant of the names and by number of shots."""
     shots = plan["shots"]
-    drawn = {**plan_of(plan), "k_shot": shots}
+    drawn = {"draws": plan["draws"], "query_size": plan["query_size"], "k_shot": shots}
     types = FewShotValidation(dataset, label_names=shipped, **drawn).types
     variants = {
         "as shipped": shipped,
@@ -90,22 +87,11 @@ def measure(
     return results
 
 
-def plan_of(plan: Mapping[str, Any]) -> dict[str, Any]:
-    return {"draws": plan["draws"], "query_size": plan["query_size"]}
-
-
 def zero_shot_score(
     model: LaclForTokenClassification, validation: FewShotValidation, labels: dict[str, str]
 ) -> float:
     """F1 in percent by the names alone, in their order, on the sentences that the support sets leave."""
-    found: list[float] = []
-    for _, query in validation.splits:
-        rows = validation.dataset.select(query)
-        names = tag_names(validation.dataset)
-        gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
-        tags = io_to_bio(predict_words(model, model.tokenizer, rows["tokens"], labels=labels), list(labels))
-        found.append(100 * entity_scores(gold, tags)["f1"])
-    return float(np.mean(found))
+    return float(np.mean([query_score(model, validation, query, labels) for _, query in validation.splits]))
 
 
 def to_markdown(results: Mapping[str, Mapping[str, list[float]]], machine: Mapping[str, Any]) -> str:
@@ -113,11 +99,7 @@ def to_markdown(results: Mapping[str, Mapping[str, list[float]]], machine: Mappi
     columns = list(dict.fromkeys(key for row in results.values() for key in row))
     lines = ["| names | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for variant, row in results.items():
-        cells = []
-        for key in columns:
-            values = row.get(key, [])
-            spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.1f}{spread}" if values else "–")
+        cells = [mean_and_spread(row.get(key, [])) for key in columns]
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
     return "\n".join(lines) + "\n"
