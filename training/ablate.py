@@ -5,8 +5,10 @@
 Each variant is the recipe with some arguments replaced, trained once for each seed; further arguments go
 before its own, for every variant. It is scored on the recipe's held-out types and on further development
 files: zero-shot, with support sets drawn from the same data that are only encoded, and adapted on them.
-Prints a Markdown table of means (and, with several seeds, standard deviations over them) and writes it, with
-all results as JSON, to the output folder; a run whose result stands there is not made again.
+Prints a Markdown table of means (and, with several seeds, standard deviations over them), and one of how
+training went: losses, and norms of the gradient. Writes them to the output folder, with all results and
+learning curves as JSON and figures of both; a run whose result stands there is not made again. Needs the
+extra `plot`.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from datasets import Dataset
+from figures import plot_curves, plot_scores  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.arguments import parse_arguments
@@ -28,6 +31,8 @@ from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
 from modeling_lacl.data.labels import tag_names
 from modeling_lacl.evaluation import entity_scores
 from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.optional import require
+from modeling_lacl.plots import Curves, learning_curves
 from modeling_lacl.prediction import predict_words
 from modeling_lacl.source import read_source, train_source
 from modeling_lacl.validation import FewShotValidation
@@ -43,30 +48,65 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("outputs/ablation"), help="folder of the results")
     options, overrides = parser.parse_known_args()
+    require("matplotlib.figure", "plot")  # now, not after hours of training
     plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
     options.output.mkdir(parents=True, exist_ok=True)
-    results_file = options.output / "results.json"
-    results: dict[str, Any] = json.loads(results_file.read_text()) if results_file.is_file() else {}
+    results_file, curves_file = options.output / "results.json", options.output / "curves.json"
+    results: dict[str, dict[str, float]] = read_json(results_file)
+    curves: dict[str, Curves] = read_json(curves_file)
     for name, variant in plan["variants"].items():
         for seed in plan["seeds"]:
-            key = f"{name}, seed {seed}"
+            key = run_key(name, seed)
             if key not in results:
-                results[key] = run_variant(plan, {**variant, "seed": seed}, options.data_root, overrides)
+                results[key], curves[key] = run_variant(
+                    plan, {**variant, "seed": seed}, options.data_root, overrides
+                )
+                write_whole(curves_file, json.dumps(curves) + "\n")
                 write_whole(results_file, json.dumps(results, indent=1) + "\n")
-            report = to_markdown(results, plan, describe_machine("cpu"))
+            report = to_markdown(results, curves, plan, describe_machine("cpu"))
             write_whole(options.output / "report.md", report)
+    by_variant = {name: columns_of(runs_of(results, name, plan)) for name in plan["variants"]}
+    plot_scores(by_variant, options.output / "scores.svg")
+    followed = {name: runs for name in plan["variants"] if (runs := runs_of(curves, name, plan))}
+    if followed:
+        plot_curves(followed, options.output / "curves.svg")
     print(report)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What stands in a file, nothing where there is none."""
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found
+
+
+def run_key(variant: str, seed: int) -> str:
+    return f"{variant}, seed {seed}"
+
+
+def runs_of(results: Mapping[str, Any], variant: str, plan: Mapping[str, Any]) -> list[Any]:
+    """What is there of a variant, a seed after the other."""
+    keys = [run_key(variant, seed) for seed in plan["seeds"]]
+    return [results[key] for key in keys if key in results]
+
+
+def columns_of(runs: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """The scores of every column over the runs that have it."""
+    columns = list(dict.fromkeys(key for run in runs for key in run))
+    return {key: [run[key] for run in runs if key in run] for key in columns}
 
 
 def run_variant(
     plan: dict[str, Any], variant: dict[str, Any], data_root: Path, overrides: Sequence[str] = ()
-) -> dict[str, float]:
-    """F1 in percent by development set and number of shots, a mean over the drawn support sets."""
+) -> tuple[dict[str, float], Curves]:
+    """F1 in percent by development set and number of shots (means over support sets), and what was logged."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [plan["recipe"], *overrides, *(f"--{key}={value}" for key, value in variant.items())]
+        arguments = [plan["recipe"], *overrides]
+        for key, value in variant.items():
+            arguments += [f"--{key}", *map(str, value)] if isinstance(value, list) else [f"--{key}={value}"]
         arguments += [f"--train_file={data_root / plan['train_file']}", f"--output_dir={folder}/model"]
         model_args, data_args, training_args = parse_arguments(arguments)
         model = train_source(model_args, data_args, training_args)
+        curves = learning_curves(Path(folder) / "model")
     source = read_source(data_args)
     assert source.held_out is not None
     sets: dict[str, tuple[Dataset, dict[str, str]]] = {
@@ -90,7 +130,7 @@ def run_variant(
             scores[f"{name}, {shots}-shot"] = 100 * validation.scores(model, model.tokenizer)["f1"]
             if shots:
                 scores[f"{name}, {shots}-shot adapted"] = adapted_score(model, validation, plan["adapt"])
-    return {key: round(value, 2) for key, value in scores.items()}
+    return {key: round(value, 2) for key, value in scores.items()}, curves
 
 
 def adapted_score(
@@ -120,31 +160,55 @@ def query_score(
     return 100 * float(entity_scores(gold, tags)["f1"])
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
+def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
     """A mean, with the sample standard deviation if there are several values; a dash if there is none."""
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread}" if len(values) else "–"
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}" if len(values) else "–"
 
 
-def to_markdown(results: dict[str, dict[str, float]], plan: dict[str, Any], machine: dict[str, Any]) -> str:
-    """A table with a row for each variant."""
+def to_markdown(
+    results: Mapping[str, dict[str, float]],
+    curves: Mapping[str, Curves],
+    plan: Mapping[str, Any],
+    machine: Mapping[str, Any],
+) -> str:
+    """A table of scores and one of training, a row for each variant."""
     columns = list(dict.fromkeys(key for scores in results.values() for key in scores))
     lines = ["| variant | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
     for name in plan["variants"]:
-        keys = [f"{name}, seed {seed}" for seed in plan["seeds"]]
-        runs = [results[key] for key in keys if key in results]
+        runs = runs_of(results, name, plan)
         if not runs:  # not yet
             continue
-        cells = []
-        for key in columns:
-            cells.append(mean_and_spread([run[key] for run in runs if key in run]))
+        scores = columns_of(runs)
+        cells = [mean_and_spread(scores.get(key, [])) for key in columns]
         # Only a variant with all columns has a mean that compares.
         whole = all(len(run) == len(columns) for run in runs)
-        cells.append(f"{np.mean([list(run.values()) for run in runs]):.1f}" if whole else "–")
+        cells.append(mean_and_spread([float(np.mean(list(run.values()))) for run in runs]) if whole else "–")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", *training_table(curves, plan)]
     lines += ["", f"Seeds: {', '.join(map(str, plan['seeds']))}; {plan['draws']} support sets a column."]
     lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
     return "\n".join(lines) + "\n"
+
+
+def training_table(curves: Mapping[str, Curves], plan: Mapping[str, Any]) -> list[str]:
+    """Lines of a table: last losses, and the median and greatest norm of the gradient before clipping."""
+    measures: dict[str, tuple[str, Callable[[Sequence[float]], Any]]] = {
+        "last context–context loss": ("context_context_loss", lambda values: values[-1]),
+        "last context–label loss": ("context_label_loss", lambda values: values[-1]),
+        "median gradient norm": ("grad_norm", np.median),
+        "greatest gradient norm": ("grad_norm", np.max),
+    }
+    lines = ["| variant | " + " | ".join(measures) + " |", "|---|" + "---:|" * len(measures)]
+    for name in plan["variants"]:
+        runs = runs_of(curves, name, plan)
+        if runs:
+            cells = [
+                mean_and_spread([float(measure(run[key][1])) for run in runs if key in run], digits=2)
+                for key, measure in measures.values()
+            ]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
 
 
 if __name__ == "__main__":

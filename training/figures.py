@@ -1,0 +1,62 @@
+"""Figures of the experiments: scores of variants, and learning curves over several seeds. Needs `plot`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modeling_lacl.optional import require
+
+Values = Mapping[str, Mapping[str, Sequence[float]]]
+"""Scores by variant and column, one for each seed."""
+
+Curves = Mapping[str, Sequence[Mapping[str, tuple[list[int], list[float]]]]]
+"""Learning curves by variant, one set for each seed, as `modeling_lacl.plots.learning_curves` gives them."""
+
+PANELS = ("context_context_loss", "context_label_loss", "grad_norm", "eval_f1")
+
+
+def plot_scores(values: Values, file: Path) -> None:
+    """Draws a panel for each column: a dot for each run of a variant, and a bar at their mean."""
+    columns = list(dict.fromkeys(key for row in values.values() for key in row))
+    figure = require("matplotlib.figure", "plot").Figure(
+        figsize=(2.2 * len(columns) + 2, 0.35 * len(values) + 1.2), layout="constrained"
+    )
+    axes = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    variants = list(values)
+    for axis, column in zip(axes, columns, strict=True):
+        for place, variant in enumerate(variants):
+            scores = values[variant].get(column, [])
+            if scores:
+                axis.barh(place, np.mean(scores), color="#bbdefb")
+                axis.plot(scores, [place] * len(scores), ".", color="#0d47a1")
+        axis.set_title(column, fontsize=8)
+        axis.set_yticks(range(len(variants)), variants, fontsize=8)
+        axis.tick_params(axis="x", labelsize=8)
+    axes[0].invert_yaxis()  # the first variant on top, for all panels share their axis
+    figure.savefig(file)
+
+
+def plot_curves(curves: Curves, file: Path) -> None:
+    """Draws what was logged in training: a line for the mean over the seeds in a band from least to most."""
+    shown = [name for name in PANELS if any(name in run for runs in curves.values() for run in runs)]
+    figure = require("matplotlib.figure", "plot").Figure(
+        figsize=(4.2 * len(shown), 3.6), layout="constrained"
+    )
+    for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        for variant, runs in curves.items():
+            lines = [run[name] for run in runs if name in run]
+            # Evaluation after the last step may come twice; runs of one variant have the same steps.
+            if not lines or any(steps != lines[0][0] for steps, _ in lines):
+                continue
+            steps = lines[0][0]
+            heights = np.array([line for _, line in lines])
+            (drawn,) = axis.plot(steps, heights.mean(0), label=variant)
+            axis.fill_between(steps, heights.min(0), heights.max(0), color=drawn.get_color(), alpha=0.2)
+        axis.set(xlabel="step", title=name)
+        if name.endswith(("loss", "norm")):
+            axis.set_yscale("log")
+        axis.legend(fontsize=7)
+    figure.savefig(file)
