@@ -82,11 +82,14 @@ def median_ms(times: Sequence[float]) -> str:
 
 def peak_mib() -> float:
     """Peak memory of this process so far, in MiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux, where getrusage counts the parent's memory at the start as well
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def in_child(task: Mapping[str, Any], *options: str, python: str = sys.executable) -> dict[str, Any]:
+def in_child(task: Mapping[str, Any], *options: str, python: str = sys.executable) -> Any:
     """Runs this benchmark in a process of its own, for one task, and gives what that prints as JSON.
 
     Raises:
@@ -96,8 +99,7 @@ def in_child(task: Mapping[str, Any], *options: str, python: str = sys.executabl
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

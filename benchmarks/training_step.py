@@ -5,16 +5,29 @@
 All take the same encoder (MiniLM) and the same batch of the packaged FEW-NERD sentences, and end with
 AdamW's step. Prompts off: LACL's two linear layers and contrastive loss in the place of a classifier's.
 Prompts on: the classifier gets the tokens of text and label names as one row, so that both encode the same
-number of tokens.
+number of tokens. Peak memory is that of a process which takes three such steps.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from measuring import SAMPLES, arguments, interleaved, machine_line, median_ms, ratio, table
+from measuring import (
+    SAMPLES,
+    arguments,
+    in_child,
+    interleaved,
+    machine_line,
+    median_ms,
+    peak_mib,
+    ratio,
+    table,
+)
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification
 
 from modeling_lacl import LaclForTokenClassification, read_dataset
@@ -35,8 +48,10 @@ def main() -> None:
     if options.quick:
         options.batch_size, options.valid_tokens = 2, 40
     bench = Bench(options.encoder)
-    batch = bench.batch(options.batch_size)
-    print(steps_table(bench, batch, options), end="\n\n")
+    if options.child:
+        print(json.dumps(peak_of(bench, json.loads(options.child)["step"], options.batch_size)))
+        return
+    print(steps_table(bench, options), end="\n\n")
     print(share_table(bench, options), end="\n\n")
     print(machine_line(options))
 
@@ -95,35 +110,58 @@ def train_step(model: Any, batch: dict[str, Tensor]) -> Any:
     return step
 
 
-def steps_table(bench: Bench, batch: dict[str, Tensor], options: Any) -> str:
-    plain = {key: batch[key] for key in ("input_ids", "attention_mask", "labels")}
-    prompted = bench.with_prompt(options.batch_size)
-    lacl = bench.lacl()
-    packed = packed_rows(lacl, prompted)
-    labels = torch.full_like(packed["input_ids"], -100)
-    labels[:, : plain["labels"].shape[1]] = plain["labels"]
+def steps(bench: Bench, size: int) -> dict[str, Callable[[], Callable[[], None]]]:
+    """What makes each of the four steps: a model and its batch."""
+
+    def longer() -> dict[str, Tensor]:
+        packed = packed_rows(bench.lacl(), bench.with_prompt(size))
+        labels = torch.full_like(packed["input_ids"], -100)
+        short = plain_batch()["labels"]
+        labels[:, : short.shape[1]] = short  # maybe of another row: as many labels, and so as much work
+        return {**packed, "labels": labels}
+
+    def plain_batch() -> dict[str, Tensor]:
+        batch = bench.batch(size)
+        return {key: batch[key] for key in ("input_ids", "attention_mask", "labels")}
+
+    return {
+        "plain": lambda: train_step(bench.plain(), plain_batch()),
+        "prompts off": lambda: train_step(bench.lacl(use_prompts=False), plain_batch()),
+        "plain, longer": lambda: train_step(bench.plain(), longer()),
+        "prompts on": lambda: train_step(bench.lacl(), bench.with_prompt(size)),
+    }
+
+
+def peak_of(bench: Bench, name: str, size: int) -> float:
+    """Peak memory in MiB of this process, which takes three steps."""
+    step = steps(bench, size)[name]()
+    for _ in range(3):
+        step()
+    return peak_mib()
+
+
+def steps_table(bench: Bench, options: Any) -> str:
+    size = options.batch_size
     times = interleaved(
-        {
-            "plain": train_step(bench.plain(), plain),
-            "prompts off": train_step(bench.lacl(use_prompts=False), plain),
-            "plain, longer": train_step(bench.plain(), {**packed, "labels": labels}),
-            "prompts on": train_step(lacl, prompted),
-        },
-        options.rounds,
-        options.clock,
+        {name: make() for name, make in steps(bench, size).items()}, options.rounds, options.clock
     )
-    tokens = {"plain": plain["attention_mask"], "plain, longer": packed["attention_mask"]}
+    settings = (f"--encoder={bench.encoder}", f"--batch_size={size}", f"--threads={options.threads}")
+    peaks = {name: in_child({"step": name}, *settings) for name in times}
+    tokens = {
+        "plain": int(bench.batch(size)["attention_mask"].sum()),
+        "plain, longer": int(packed_rows(bench.lacl(), bench.with_prompt(size))["attention_mask"].sum()),
+    }
     rows = [["step", "tokens", "plain, ms", "LACL, ms", "LACL / plain", "wanted"]]
+    rows[0] += ["plain, MiB", "LACL, MiB", "LACL / plain"]
     for name, to in (("prompts off", "plain"), ("prompts on", "plain, longer")):
-        rows.append(
-            [name, str(int(tokens[to].sum())), median_ms(times[to]), median_ms(times[name])]
-            + [f"{ratio(times, name, to):.2f}", "at most 1.10"]
-        )
+        rows.append([name, str(tokens[to]), median_ms(times[to]), median_ms(times[name])])
+        rows[-1] += [f"{ratio(times, name, to):.2f}", "at most 1.10"]
+        rows[-1] += [f"{peaks[to]:.0f}", f"{peaks[name]:.0f}", f"{peaks[name] / peaks[to]:.2f}"]
     return table(rows)
 
 
 def packed_rows(model: LaclForTokenClassification, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What goes through the encoder: text and prompt in one row."""
+    """What goes through the encoder, text and prompt in one row; rows of like length may go in groups."""
     seen: list[dict[str, Any]] = []
     hook = model.lacl.encoder.register_forward_pre_hook(
         lambda module, given, named: seen.append(named), with_kwargs=True
@@ -131,7 +169,10 @@ def packed_rows(model: LaclForTokenClassification, batch: dict[str, Tensor]) -> 
     with torch.no_grad():
         model(**batch)
     hook.remove()
-    return {key: seen[0][key].clone() for key in ("input_ids", "attention_mask")}
+    return {
+        key: pad_sequence([row for group in seen for row in group[key]], batch_first=True)
+        for key in ("input_ids", "attention_mask")
+    }
 
 
 def share_table(bench: Bench, options: Any) -> str:
