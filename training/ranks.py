@@ -1,0 +1,99 @@
+"""Compares adapters of several ranks with the source model that they are made of, on development data.
+
+    python training/ranks.py training/recipes/ranks.yaml --checkpoint DIR --data_root DATA
+
+The checkpoint is what `lacl train` made on the encoder of the extra `demo`. Prints a Markdown table of the
+adapters' sizes and of entity micro-F1, by the names alone and adapted on drawn support sets, and writes it,
+with the results as JSON, to the output folder. Models whose results stand there are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ablate import adapted_score, mean_and_spread, query_score, read_json  # type: ignore[import-not-found]
+from safetensors.torch import load_file
+
+from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.data import load_label_names, read_dataset
+from modeling_lacl.encoder import embedded_encoder
+from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.released import extract_adapter, merge_adapter
+from modeling_lacl.validation import FewShotValidation
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", type=Path, help="YAML: ranks, dev_files, shots, draws, query_size")
+    parser.add_argument("--checkpoint", required=True, help="the source model, a folder")
+    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
+    parser.add_argument("--output", type=Path, default=Path("outputs/ranks"), help="folder of the results")
+    options = parser.parse_args()
+    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    options.output.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict[str, list[float]]] = read_json(options.output / "results.json")
+    for rank in (None, *plan["ranks"]):
+        name = f"rank {rank}" if rank else "whole"
+        if name not in results:
+            model = LaclForTokenClassification.from_pretrained(options.checkpoint)
+            size = keep_rank(model, rank) if rank else sum(p.nbytes for p in model.parameters())
+            results[name] = {"MiB": [size / 2**20], **scores(model, plan, options.data_root)}
+            write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
+    report = to_markdown(results, describe_machine("cpu"))
+    write_whole(options.output / "report.md", report)
+    print(report)
+
+
+def keep_rank(model: LaclForTokenClassification, rank: int) -> int:
+    """Leaves of the model what an adapter of this rank keeps; gives the adapter's bytes."""
+    base = load_file(embedded_encoder() / "model.safetensors")
+    adapter = extract_adapter(model.state_dict(), base, rank)
+    state = model.state_dict()
+    model.load_state_dict({**state, **merge_adapter(base, adapter)})
+    return sum(part.nbytes for part in adapter.values())
+
+
+def scores(
+    model: LaclForTokenClassification, plan: Mapping[str, Any], data_root: Path
+) -> dict[str, list[float]]:
+    """F1 in percent by development set, one for each drawn support set."""
+    found: dict[str, list[float]] = {}
+    shots = plan["shots"]
+    for name, file in plan["dev_files"].items():
+        validation = FewShotValidation(
+            read_dataset(data_root / file["path"]),
+            k_shot=shots,
+            draws=plan["draws"],
+            query_size=plan["query_size"],
+            label_names=load_label_names(file["label_names"]),
+        )
+        labels = {label: validation.label_names[label] for label in validation.types}
+        splits = validation.splits
+        found[f"{name}, 0-shot"] = [query_score(model, validation, query, labels) for _, query in splits]
+        adapted = []
+        for split in splits:
+            validation.splits = [split]
+            adapted.append(adapted_score(model, validation, {}))
+        found[f"{name}, {shots}-shot adapted"] = adapted
+    return found
+
+
+def to_markdown(results: Mapping[str, Mapping[str, list[float]]], machine: Mapping[str, Any]) -> str:
+    """A row for each model: its size, and mean and standard deviation of F1 over the draws."""
+    columns = list(dict.fromkeys(key for row in results.values() for key in row))
+    lines = ["| model | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for name, row in results.items():
+        lines.append(f"| {name} | " + " | ".join(mean_and_spread(row[key]) for key in columns) + " |")
+    lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
