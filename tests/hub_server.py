@@ -9,6 +9,7 @@ import json
 import re
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,9 +24,10 @@ class Commit:
     files: dict[str, bytes]
     changed: list[str]
 
-    @property
+    @cached_property
     def oid(self):
-        return hashlib.sha1(repr((self.message, sorted(self.files.items()))).encode()).hexdigest()
+        content = [(name, hashlib.sha1(data).hexdigest()) for name, data in sorted(self.files.items())]
+        return hashlib.sha1(repr((self.message, content)).encode()).hexdigest()
 
 
 @dataclass
