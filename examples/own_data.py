@@ -1,34 +1,41 @@
-"""Support sets from three kinds of files that people have: a CSV table, character spans, BIO columns."""
+"""Your own labelled data, from the files that people have: a CSV table, character spans, BIO columns.
+
+The three files have the same two sentences, so they give the same model.
+"""
 
 import csv
 import json
+from itertools import groupby
 from pathlib import Path
 
-from modeling_lacl import read_dataset
+from modeling_lacl import LaclForTokenClassification, adapt
 
-# A table with a word and its tag a row, and the number of the sentence; any other shape is as short to read.
-Path("words.csv").write_text("sentence,word,tag\n1,Lena,person\n1,sailed,O\n2,The,O\n2,Vasa,ship\n2,sank,O\n")
-sentences: dict[str, dict[str, list[str]]] = {}
+# A table with a word and its tag a row, and the number of the sentence. Tables come in any shape; make a list
+# of dictionaries of it. Tags need no prefix. (The rows of `Dataset.from_csv` and of pandas are as good.)
+words = "1,Lena,person 1,Voss,person 1,sailed,O 1,on,O 1,the,O 1,Vasa,ship 2,The,O 2,Cutty,ship 2,Sark,ship"
+Path("words.csv").write_text("\n".join(["sentence,word,tag", *words.split(), "2,sank,O"]) + "\n")
+from_csv = []
 with open("words.csv", newline="", encoding="utf-8") as file:
-    for row in csv.DictReader(file):
-        sentence = sentences.setdefault(row["sentence"], {"tokens": [], "ner_tags": []})
-        sentence["tokens"].append(row["word"])
-        sentence["ner_tags"].append(row["tag"])
-from_csv = read_dataset(list(sentences.values()))
+    for _, group in groupby(csv.DictReader(file), key=lambda row: row["sentence"]):
+        rows = list(group)
+        from_csv.append({"tokens": [row["word"] for row in rows], "ner_tags": [row["tag"] for row in rows]})
 
-# Character spans, as annotation tools export them: one JSON object a line.
-span = {"text": "Lena sailed on the Vasa.", "entities": [{"start": 19, "end": 23, "label": "ship"}]}
-Path("spans.jsonl").write_text(json.dumps(span) + "\n")
-from_spans = read_dataset("spans.jsonl")
+# Character spans, as annotation tools export them: JSON Lines of a text and its entities.
+spans = [
+    ("Lena Voss sailed on the Vasa", [(0, 9, "person"), (24, 28, "ship")]),
+    ("The Cutty Sark sank", [(4, 14, "ship")]),
+]
+with open("spans.jsonl", "w", encoding="utf-8") as file:
+    for text, found in spans:
+        entities = [{"start": start, "end": end, "label": label} for start, end, label in found]
+        file.write(json.dumps({"text": text, "entities": entities}) + "\n")
 
-# Columns, as in CoNLL: any tag scheme, tabs or spaces, further columns between.
-Path("columns.txt").write_text("The O\nVasa B-ship\nsank O\n\nLena B-person\nsailed O\n")
-from_columns = read_dataset("columns.txt")
+# Columns, as in CoNLL, with a blank line between sentences: any tag scheme, tabs or spaces, further columns.
+columns = "Lena B-person\nVoss I-person\nsailed O\non O\nthe O\nVasa B-ship\n\n"
+Path("columns.txt").write_text(columns + "The O\nCutty B-ship\nSark I-ship\nsank O\n")
 
-# All are a `datasets.Dataset` with the same two columns. `adapt` takes these, and the files themselves.
-for dataset in (from_csv, from_spans, from_columns):
-    names = dataset.features["ner_tags"].feature.names
-    for row in dataset:
-        print(
-            " ".join(f"{word}/{names[tag]}" for word, tag in zip(row["tokens"], row["ner_tags"], strict=True))
-        )
+model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+for support in (from_csv, "spans.jsonl", "columns.txt"):
+    ner = adapt(model, model.tokenizer, support)
+    entities = ner.predict("Ana Ruiz went down with the Titanic.")
+    print([(entity["word"], entity["entity_group"], round(entity["score"], 3)) for entity in entities])

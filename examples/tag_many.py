@@ -1,25 +1,34 @@
-"""A corpus of any size as a stream: texts come in and entities go out, and little is in memory at a time.
+r"""A corpus of any size as a stream: texts come in, entities go out, and little is in memory at a time.
 
-The command `lacl predict` does the same for a file, on several processes too.
+    python examples/tag_many.py texts.txt entities.jsonl
+
+The command does the same, on several processes too (`--multi_gpu` is accelerate's word for that, with GPUs or
+without). Given again after a kill, it goes on where it was:
+
+    accelerate launch --multi_gpu --num_processes 2 --no_python lacl predict lacl-minilm-fewnerd texts.txt \
+        --labels person,city --output entities.jsonl
 """
 
 import json
-from collections.abc import Iterator
+import sys
+from itertools import tee
+
+from datasets import load_dataset
 
 from modeling_lacl import LaclForTokenClassification
 
-
-def texts(number: int) -> Iterator[str]:
-    """Stands for a file, a data base or a `datasets` stream: `(row["text"] for row in dataset)`."""
-    for index in range(number):
-        yield f"Flight {index} took Ana Ruiz from Quito to Oslo."
-
+source, target = sys.argv[1:]
+# One text a line. Any stream of `datasets` will do: Parquet, CSV, a corpus on the Hub.
+corpus = load_dataset("text", data_files=source, split="train", streaming=True)
 
 model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
-found = 0
-with open("entities.jsonl", "w", encoding="utf-8") as file:
-    # Given a generator, `predict` answers with one. It reads ahead as far as it sorts texts by length.
-    for entities in model.predict(texts(300), labels=["person", "city"], batch_size=64):
-        file.write(json.dumps(entities) + "\n")
-        found += len(entities)
-print(f"{found} entities")
+texts, waiting = tee(row["text"] for row in corpus)
+count = 0
+with open(target, "w", encoding="utf-8") as file:
+    # Given a generator, `predict` answers with one. It reads ahead as far as it sorts texts by length; the
+    # texts that wait for their entities are all that is held.
+    found = model.predict(texts, labels=["person", "city"], batch_size=64)
+    for text, entities in zip(waiting, found, strict=True):
+        file.write(json.dumps({"text": text, "entities": entities}, ensure_ascii=False) + "\n")
+        count += len(entities)
+print(f"{count} entities")

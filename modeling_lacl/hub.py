@@ -35,6 +35,10 @@ PUBLISHED = (
 )
 """Files of a folder that are uploaded: nothing pickled, and no data that happen to lie there."""
 _WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json")
+_ANY_WEIGHTS = (
+    *("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.keras", "*.msgpack"),
+    *("*.onnx", "*.gguf", "*.tflite", "*.pkl", "*.pickle", "*.joblib"),
+)
 _TOKENS = "https://huggingface.co/settings/tokens"
 
 
@@ -69,7 +73,8 @@ def push_folder(
         token: As for every function of huggingface_hub; by default the one that is logged in.
         revision: Branch; made if it is not there. By default `main`.
         create_pr: Open a pull request instead of changing the branch.
-        update: Whether a LACL model that is there already may be replaced.
+        update: Whether a LACL model that is there already may be replaced, by a commit on top of it. A model
+            of another kind never is.
         tags: Tags for the card beside the usual ones.
         commit_message, commit_description: Of the commit.
         more_files: Further files, by their place in the repository.
@@ -87,17 +92,8 @@ def push_folder(
     api = HfApi(library_name="lacl")
     with hub_errors(repo_id, token), tempfile.TemporaryDirectory() as room:
         repo_id = api.create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
-        if revision is not None and not revision.startswith("refs/pr"):
-            api.create_branch(repo_id, branch=revision, token=token, exist_ok=True)
-        there = set(api.list_repo_files(repo_id, revision=revision, token=token))
-
-        def fetch(name: str) -> str | None:
-            if name not in there:
-                return None
-            file = api.hf_hub_download(repo_id, name, revision=revision, token=token, local_dir=room)
-            return read_text(Path(file))
-
-        _check_model_there(repo_id, fetch(CONFIG_FILE), update)
+        there, fetch = _contents(api, repo_id, revision, token, room)
+        _check_model_there(repo_id, there, fetch(CONFIG_FILE), update)
         contents |= _card_for(folder, repo_id, tags, fetch)
         stale = {name for name in there if any(fnmatch(name, one) for one in _WEIGHTS)} - contents.keys()
         return api.create_commit(
@@ -167,9 +163,48 @@ def published_files(folder: Path) -> list[Path]:
     return files
 
 
-def _check_model_there(repo_id: str, config: str | None, update: bool) -> None:
+def check_repository(
+    repo_id: str, *, token: str | bool | None = None, revision: str | None = None, update: bool = True
+) -> None:
+    """Sees to it that a repository has no other model, before one is trained that is to go there.
+
+    Args:
+        repo_id, token, revision, update: As for [`push_folder`].
+
+    Raises:
+        HubError: It has, or the Hub could not be reached.
+    """
+    with hub_errors(repo_id, token), tempfile.TemporaryDirectory() as room:
+        there, fetch = _contents(HfApi(library_name="lacl"), repo_id, revision, token, room)
+        _check_model_there(repo_id, there, fetch(CONFIG_FILE), update)
+
+
+def _contents(
+    api: HfApi, repo_id: str, revision: str | None, token: str | bool | None, room: str
+) -> tuple[set[str], Callable[[str], str | None]]:
+    """The names of the files of a branch, which is made if need be, and a way to the text of one."""
+    if revision is not None and not revision.startswith("refs/pr"):
+        api.create_branch(repo_id, branch=revision, token=token, exist_ok=True)
+    there = set(api.list_repo_files(repo_id, revision=revision, token=token))
+
+    def fetch(name: str) -> str | None:
+        if name not in there:
+            return None
+        file = api.hf_hub_download(repo_id, name, revision=revision, token=token, local_dir=room)
+        return read_text(Path(file))
+
+    return there, fetch
+
+
+def _check_model_there(repo_id: str, there: set[str], config: str | None, update: bool) -> None:
     """Sees to it that no other model is replaced, and none unasked."""
     if config is None:
+        weights = sorted(name for name in there if any(fnmatch(name, one) for one in _ANY_WEIGHTS))
+        if weights:
+            raise HubError(
+                f"{repo_id} is there already and has a model of another kind ({weights[0]}, no "
+                f"{CONFIG_FILE}), which stays as it is: choose another name"
+            )
         return
     try:
         model_type = json.loads(config).get("model_type")
@@ -182,8 +217,8 @@ def _check_model_there(repo_id: str, config: str | None, update: bool) -> None:
         )
     if not update:
         raise HubError(
-            f"{repo_id} is there already and has a LACL model: choose another name, or add --update to put "
-            "this one in its place; its history keeps the old one"
+            f"{repo_id} is there already and has a LACL model: choose another name, or add --update "
+            "(in Python, update=True) to put this one in its place; its history keeps the old one"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from itertools import cycle
+from pathlib import Path
 
 from .optional import require
 from .render import BACKGROUNDS, Entity, visible
@@ -54,3 +55,11 @@ def render_html(
     )
     head = f'<meta charset="utf-8"><title>{html.escape(visible(title))}</title>'
     return page.replace("<title>displaCy</title>", head, 1).lstrip()
+
+
+def save_html(
+    path: str | Path, results: Iterable[tuple[str, Iterable[Entity]]], *, labels: Sequence[str] = ()
+) -> None:
+    """Writes the page of [`render_html`] to a file, whose name is the title."""
+    path = Path(path)
+    path.write_text(render_html(results, labels=labels, title=path.stem), encoding="utf-8")

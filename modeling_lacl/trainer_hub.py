@@ -17,7 +17,7 @@ from transformers.utils import PushInProgress, logging
 from .arguments import LaclTrainingArguments
 from .card_facts import CardFacts
 from .card_training import facts_of_training
-from .hub import hub_errors, published_files, push_folder
+from .hub import check_repository, hub_errors, published_files, push_folder
 from .model_card import save_card
 
 if TYPE_CHECKING:
@@ -89,11 +89,15 @@ class HubTrainer(Trainer):
         """Makes the repository, before training: what does not work comes to light now.
 
         Raises:
-            HubError: it cannot be made; says why, and what to do.
+            HubError: it cannot be made, or has a model of another kind; says why, and what to do.
         """
         name = self.args.hub_model_id or self._output_dir.absolute().name
-        with hub_errors(name, kwargs.get("token") or self.args.hub_token):
+        token = kwargs.get("token") or self.args.hub_token
+        with hub_errors(name, token):
             super().init_hf_repo(*args, **kwargs)
+        if self.is_world_process_zero():
+            revision = getattr(self.args, "hub_revision", None)
+            check_repository(self.hub_model_id or name, token=token, revision=revision)
 
     def push_to_hub(  # type: ignore[override]
         self,

@@ -69,7 +69,9 @@ def test_help_is_fast_and_loads_no_torch():
     assert "predict" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["train", "adapt", "predict", "view", "export", "evaluate", "demo"])
+@pytest.mark.parametrize(
+    "command", ["train", "adapt", "predict", "view", "render", "export", "evaluate", "demo"]
+)
 def test_every_command_explains_itself_with_an_example(command):
     result = runner.invoke(cli.app, [command, "--help"])
     assert result.exit_code == 0

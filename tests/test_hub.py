@@ -141,6 +141,32 @@ def test_another_kind_of_model_is_not_replaced(hub, folder):
     assert len(hub.repositories["ana/my-ner"].commits) == 2
 
 
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "adapter_model.safetensors", "onnx/model.onnx", "model-q4.gguf"]
+)
+def test_weights_without_a_configuration_are_another_kind_as_well(hub, folder, tiny_model, name):
+    hub_module.HfApi().create_repo("ana/my-ner")
+    files = hub.repositories["ana/my-ner"].files()
+    files[name] = b"weights"
+    before, there = contents(folder), dict(files)
+    for push in (lambda: push_folder(folder, "my-ner"), lambda: tiny_model.push_to_hub("my-ner")):
+        with pytest.raises(HubError, match=rf"another kind \({name}, no config.json\).*another name"):
+            push()
+    assert hub.repositories["ana/my-ner"].files() == there and contents(folder) == before
+
+
+def test_python_puts_a_commit_on_a_lacl_model_as_transformers_does(hub, folder, tiny_model):
+    push_folder(folder, "my-ner")
+    torch.nn.init.zeros_(tiny_model.lacl.projection.mean.weight)
+    tiny_model.push_to_hub("my-ner", commit_message="Second")
+    repository = hub.repositories["ana/my-ner"]
+    assert [commit.message for commit in repository.commits[1:]] == ["Upload model", "Second"]
+    # The first is there still, in the history.
+    assert repository.commits[1].files["model.safetensors"] != repository.files()["model.safetensors"]
+    with pytest.raises(HubError, match=r"has a LACL model.*--update \(in Python, update=True\)"):
+        tiny_model.push_to_hub("my-ner", update=False)
+
+
 def test_a_lacl_model_is_replaced_where_that_is_asked_for(hub, folder, monkeypatch, capfd):
     push_folder(folder, "my-ner")
     (folder / "metrics.json").write_text("{}")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hub_card import card_errors  # type: ignore[import-not-found]  # pytest finds it beside this file
 from huggingface_hub import ModelCard, metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from tokenizers.decoders import WordPiece
@@ -131,9 +132,56 @@ def test_the_metadata_pass_the_hubs_own_reading(adapted, tmp_path):
 
 
 def test_the_client_validates_a_card_against_the_hub(hub, adapted, tmp_path):
+    adapted.card_facts = replace(
+        adapted.card_facts,
+        license="cc-by-sa-4.0",
+        language=["en"],
+        datasets=["DFKI-SLT/few-nerd", "my own data"],
+        encoder="sentence-transformers/all-MiniLM-L6-v2",
+        results=[MEASURED, replace(MEASURED, shots="1-shot"), replace(MEASURED, dataset="Ä & Ö")],
+        emissions=12.5,
+    )
     adapted.save_pretrained(tmp_path)
     card(tmp_path).validate()
     assert hub.requests == ["POST /api/validate-yaml"]
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_cards_of_released_models_are_valid(hub, name):
+    for file in (ROOT / "model_cards" / f"{name}.md", released_folder(name) / "README.md"):
+        ModelCard.load(file).validate()
+
+
+INDEX = """model-index:
+- name: x
+  results:
+  - task: {type: token-classification}
+    dataset: {name: Posts, type: %s}
+    metrics:
+    - {type: f1, value: %s}"""
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error"),
+    [
+        ("license: nonsense", '"license" must be one of'),
+        ("license: [mit, 3]", '"license" must be a string'),
+        ("language: English", "ISO 639"),
+        ("pipeline_tag: few-shot-ner", '"pipeline_tag" must'),
+        ("base_model: a/b/c", '"base_model"'),
+        ("datasets: [my data]", '"datasets"'),
+        ("tags: {a: b}", '"tags" must'),
+        ("co2_eq_emissions: {source: x}", "must have a number"),
+        ("license: [", "cannot be read"),
+        ("model-index: 3", "cannot be read"),
+        (INDEX % ("posts", "high"), "is no number"),
+        (INDEX % ("my posts", "0.5"), "is no name of a dataset"),
+        (INDEX % ("posts", "0.5"), None),
+    ],
+)
+def test_the_rules_can_fail(metadata, error):
+    found = card_errors(f"---\n{metadata}\n---\n# x\n")
+    assert (error is None and not found) or (len(found) == 1 and error in found[0]), found
 
 
 def test_a_card_is_read_and_written_unchanged_by_the_client(adapted, tmp_path):

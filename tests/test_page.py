@@ -1,5 +1,6 @@
 """Web pages of tagged text, read back by Python's HTML parser."""
 
+import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -110,16 +111,25 @@ def checkpoint(make_tiny_model, tmp_path):
     return tmp_path / "ner"
 
 
-def test_command(checkpoint, tmp_path, monkeypatch, capsys):
-    def lacl(*arguments):
+@pytest.fixture
+def lacl(monkeypatch):
+    def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["lacl", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         return stop.value.code or 0
 
+    return run
+
+
+def read_page(path):
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_view(lacl, checkpoint, tmp_path, capsys):
     (tmp_path / "texts.txt").write_text("ana flew to quito\n\nyork <b>\n", encoding="utf-8")
     assert lacl("view", checkpoint, tmp_path / "texts.txt", "-o", tmp_path / "page.html") == 0
-    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    page = read_page(tmp_path / "page.html")
     assert "ana" in page.text and "york" in page.text
     assert page.marks
     assert all("nearest example: " in mark for mark in page.marks)
@@ -129,3 +139,66 @@ def test_command(checkpoint, tmp_path, monkeypatch, capsys):
     assert "nearest example" not in (tmp_path / "other.html").read_text(encoding="utf-8")
     assert lacl("view", checkpoint, "-o", tmp_path / "page.html") == 2
     assert "FILE or --text" in capsys.readouterr().err
+
+
+def test_render_draws_what_predict_wrote(lacl, checkpoint, tmp_path):
+    (tmp_path / "texts.txt").write_text("ana flew to quito\n\n<b>york</b> \u2028 &amp;\n", encoding="utf-8")
+    assert lacl("predict", checkpoint, tmp_path / "texts.txt", "-o", tmp_path / "found.jsonl") == 0
+    assert lacl("view", checkpoint, tmp_path / "texts.txt", "-o", tmp_path / "page.html") == 0
+    for place in tmp_path.glob("ner/*"):  # no model is needed
+        place.unlink()
+    assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "found.html") == 0
+    drawn, viewed = read_page(tmp_path / "found.html"), read_page(tmp_path / "page.html")
+    assert drawn.marks and words(drawn.text).startswith("found")
+    assert [words(mark) for mark in drawn.marks] == [words(mark.split(" · ")[0]) for mark in viewed.marks]
+    assert "b" not in {tag for tag, _ in drawn.tags}
+
+
+def row(**changes):
+    return json.dumps({"text": TEXT, "entities": [{**ENTITIES[0], **changes}]})
+
+
+def test_render_escapes_and_takes_entities_in_any_order(lacl, tmp_path):
+    line = json.dumps({"text": EVIL + TEXT, "entities": []})
+    both = json.dumps({"text": TEXT, "entities": [ENTITIES[1], {**ENTITIES[0], "entity_group": EVIL}]})
+    (tmp_path / "found.jsonl").write_text(f"\ufeff{line}\r\n\r\n{both}\r\n", encoding="utf-8")
+    assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "page.html") == 0
+    page = read_page(tmp_path / "page.html")
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.text.count("<script>alert('1')</script>") == 2
+    assert [words(mark).partition(" ")[0] for mark in page.marks] == ["Ana", "Quitolocation"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[]", "TypeError"),
+        ("{", "JSONDecodeError"),
+        ('[{"entity_group": "person"}]', "TypeError"),
+        ('{"entities": []}', "KeyError: 'text'"),
+        ('{"text": 3, "entities": []}', "text is 3"),
+        ('{"tokens": ["Ana"], "ner_tags": ["person"]}', "KeyError"),
+        ('{"text": "Ana", "entities": [{"start": 0, "end": 3, "label": "person"}]}', "KeyError"),
+        (row(end=99), "0 to 99 is no place"),
+        (row(start=-1), "-1 to 8 is no place"),
+        (row(start=0.5), "TypeError"),
+        (row(score="high"), "the type or the score"),
+        (row(entity_group=None), "the type or the score"),
+        (row(nearest_example=3), "the type or the score"),
+        (json.dumps({"text": TEXT, "entities": [ENTITIES[0], ENTITIES[0]]}), "that of two entities"),
+    ],
+)
+def test_what_predict_did_not_write_is_told_by_its_line(lacl, tmp_path, capsys, line, problem):
+    (tmp_path / "found.jsonl").write_text(f"{row()}\n{line}\n")
+    (tmp_path / "page.html").write_text("as it was")
+    assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "page.html") == 2
+    told = capsys.readouterr().err
+    assert "found.jsonl:2: no result of `lacl predict`" in told and problem in told
+    assert (tmp_path / "page.html").read_text() == "as it was"
+
+
+def test_render_does_not_write_over_what_it_reads(lacl, tmp_path, capsys):
+    (tmp_path / "found.jsonl").write_text(f"{row()}\n")
+    assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "found.jsonl") == 2
+    assert "is the file that is read" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert (tmp_path / "found.jsonl").read_text() == f"{row()}\n"

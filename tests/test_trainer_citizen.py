@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from transformers import EarlyStoppingCallback
 from transformers.testing_utils import CaptureLogger
@@ -234,6 +234,13 @@ def test_a_dropped_upload_costs_no_training(make_trainer, hub, tmp_path):
 def test_a_wrong_token_comes_to_light_before_training(make_trainer, hub):
     with pytest.raises(HubError, match="does not take your token"):
         make_trainer(push_to_hub=True, hub_token="nonsense")
+
+
+def test_a_model_of_another_kind_comes_to_light_before_training(make_trainer, hub):
+    HfApi().create_repo("ana/source")
+    hub.repositories["ana/source"].files()["config.json"] = b'{"model_type": "bert"}'
+    with pytest.raises(HubError, match=r"another kind \(bert\).*choose another name"):
+        make_trainer(push_to_hub=True, hub_model_id="ana/source")
 
 
 def test_a_recipe_with_a_push(hub, tiny_encoder, tmp_path, monkeypatch, capfd):

@@ -9,6 +9,7 @@ from . import (  # noqa: F401, I001
     adapt,
     predict,
     view,
+    render,
     plot,
     export,
     evaluate,

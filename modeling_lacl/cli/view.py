@@ -31,7 +31,8 @@ def view(
 ) -> None:
     """Draw the entities of texts as a web page, with the example nearest to each. Needs the extra `spacy`.
 
-    The page stands on its own: it can be mailed, and fetches nothing.
+    The page stands on its own: it can be mailed, and fetches nothing. [b]lacl render[/b] draws what
+    [b]lacl predict[/b] has found already.
 
     \b
     [bold]Examples[/bold]
@@ -48,7 +49,7 @@ def view(
     from ..loading import load_predictor
     from ..modeling_lacl import LaclForTokenClassification
     from ..nearest import nearest_examples
-    from ..page import render_html
+    from ..page import save_html
 
     no_short_bars()
     model = load_predictor(checkpoint)
@@ -61,6 +62,4 @@ def view(
             for entity, example in zip(entities, examples, strict=True):
                 entity["nearest_example"] = example
     shown = list(wanted) if wanted else entity_types(model)
-    output.write_text(
-        render_html(zip(texts, found, strict=True), labels=shown, title=output.stem), encoding="utf-8"
-    )
+    save_html(output, zip(texts, found, strict=True), labels=shown)
