@@ -53,9 +53,11 @@ def read_dataset(
     Raises:
         LaclDataError: data that cannot be read, with its place (``file:line``) and the remedy.
         FileNotFoundError: no such file.
+        TypeError: a source that is none of these.
     """
     names = _as_mapping(id2label)
     labels = None if labels is None else _as_types(labels)
+    check_source(source, "source")
     if isinstance(source, str | Path):
         origin = Origin(str(source))
         sentences = _file_sentences(Path(source), format, token_column, tag_column, names, encoding)
@@ -74,21 +76,33 @@ def read_dataset(
         if isinstance(source, Dataset):
             origin = Origin("dataset", is_file=False)
             return _from_dataset(source, origin, *keys, labels, scheme, names)
-        if isinstance(source, DatasetDict):
-            raise ValueError(
-                f"source is a DatasetDict; pass one of its splits: {', '.join(map(str, source))}"
-            )
-        if isinstance(source, Mapping) or not isinstance(source, Iterable):
-            raise ValueError(
-                "source must be a path, a datasets.Dataset or a list of examples, "
-                f"got {type(source).__name__}"
-            )
         origin = Origin("examples", is_file=False)
         sentences = (
             read_record(record, number, origin.at(number), *keys, names)
             for number, record in enumerate(source)
         )
     return build(sentences, origin, labels, scheme)
+
+
+def check_source(source: Any, argument: str) -> None:
+    """Checks that `source`, given as `argument`, is of a kind that `read_dataset` reads.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if isinstance(source, DatasetDict):
+        raise TypeError(f"{argument} is a DatasetDict; pass one of its splits: {', '.join(map(str, source))}")
+    if not isinstance(source, Iterable | Path) or isinstance(source, Mapping | bytes | bytearray):
+        hint = ""
+        if isinstance(source, Mapping):
+            hint = (
+                "; put an example into a list, as [{…}], and make a Dataset of whole columns, by "
+                "Dataset.from_dict"
+            )
+        raise TypeError(
+            f"{argument} must be a path, a datasets.Dataset or a list of examples, got "
+            f"{type(source).__name__}{hint}"
+        )
 
 
 def _as_mapping(id2label: Mapping[int, str] | Sequence[str] | None) -> Mapping[int, str] | None:

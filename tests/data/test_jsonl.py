@@ -34,6 +34,7 @@ EXPECTED = [[("Ana", "B-person"), ("Ruiz", "I-person"), ("flew", "O")]]
         {"tokens": TAGGED["tokens"], "tags": ["person", "person", "O"]},
         TEXT,
         {"text": TEXT["text"], "spans": [span(0, 8)]},
+        {"text": TEXT["text"], "entities": [{"entity_group": "person", "score": 0.9, "start": 0, "end": 8}]},
     ],
 )
 def test_every_shape_in_every_source(tmp_path, example):
@@ -187,7 +188,9 @@ def test_spans_come_back_to_the_character(annotated):
         ('{"text": "abc", "entities": ["x"]}', "a span must be"),
         ('{"text": "abc", "entities": [{"start": 0, "label": "x"}]}', "needs 'start' and 'end'"),
         ('{"text": "abc", "entities": [{"start": 0.0, "end": 1, "label": "x"}]}', "needs 'start' and 'end'"),
-        ('{"text": "abc", "entities": [{"start": 0, "end": 1}]}', "name an entity type"),
+        ('{"text": "abc", "entities": [{"start": 0, "end": 1}]}', "has no 'label'; name an entity type"),
+        ('{"text": "abc", "entities": [{"start": 0, "end": 1, "text": "a", "type": "x"}]}', "its 'type'"),
+        ('{"text": "abc", "entities": [{"start": 0, "end": 1, "entity_group": 1}]}', "name an entity type"),
         ('{"text": "abc", "entities": [{"start": 0, "end": 1, "label": "O"}]}', "name an entity type"),
         ('{"text": "abc", "entities": [{"start": 1, "end": 4, "label": "x"}]}', "1–4 .* not inside the text"),
         ('{"text": "abc", "entities": [{"start": -1, "end": 2, "label": "x"}]}', "not inside the text"),
@@ -233,11 +236,11 @@ def test_sources_that_cannot_be(tmp_path):
         read_dataset(tmp_path)
     with pytest.raises(LaclDataError, match="no sentence"):
         read_dataset([])
-    with pytest.raises(ValueError, match="pass one of its splits: train"):
+    with pytest.raises(TypeError, match="pass one of its splits: train"):
         read_dataset(DatasetDict({"train": Dataset.from_list([TAGGED])}))
-    with pytest.raises(ValueError, match="list of examples, got dict"):
+    with pytest.raises(TypeError, match=r"source must be .*got dict; put an example into a list"):
         read_dataset(TAGGED)
-    with pytest.raises(ValueError, match="list of examples, got int"):
+    with pytest.raises(TypeError, match="list of examples, got int"):
         read_dataset(3)
     with pytest.raises(LaclDataError, match=r"examples\[0\]: expected an example"):
         read_dataset(["Ana"])
