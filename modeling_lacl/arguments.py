@@ -98,6 +98,10 @@ class DataArguments:
     tag_column: str | None = field(
         default=None, metadata=_help("Column of the tags (number from 0, or JSON key).")
     )
+    scheme: str | None = field(
+        default=None,
+        metadata=_help("Scheme of the tags: IO, IOB1, BIO, BIOES or BILOU; found out by default."),
+    )
     encoding: str = field(default="utf-8", metadata=_help("Encoding of train_file."))
     type_names: str | None = field(
         default=None,

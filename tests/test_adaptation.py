@@ -218,7 +218,7 @@ def test_numbers_of_numpy_and_torch_are_numbers(tiny_model, tiny_tokenizer):
         tiny_tokenizer,
         SUPPORT,
         steps=np.int64(1),
-        batch_size=torch.tensor(2),
+        batch_size=np.int16(2),
         learning_rate=np.float32(1e-3),
         callbacks=None,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .errors import LaclDataError
 from .lines import read_lines
-from .schemes import looks_like_tag
+from .schemes import looks_like_tag, may_be_tag
 from .sentences import Sentence
 
 _SAMPLE_LINES = 2000
@@ -117,9 +117,7 @@ def detect_layout(
             f"{name}: lines have a single column; a token and its tag are needed in each, separated by a tab"
         )
     rows = [row for row in rows if len(row) == columns]
-    shares = [
-        sum(looks_like_tag(row[column]) for row in rows) / max(len(rows), 1) for column in range(columns)
-    ]
+    shares = [sum(may_be_tag(row[column]) for row in rows) / max(len(rows), 1) for column in range(columns)]
 
     if tag_column is not None:
         tag = _checked_column(tag_column, columns, "tag_column", name)
