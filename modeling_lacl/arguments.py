@@ -90,7 +90,7 @@ class DataArguments:
         metadata=_help("Corpus by name, whose training split is read: ontonotes, conll2003, few_nerd, …."),
     )
     data_format: str | None = field(
-        default=None, metadata=_help("'columns' or 'jsonl'; found out by default.")
+        default=None, metadata=_help("'columns', 'jsonl' or 'json' (an array); found out by default.")
     )
     token_column: str | None = field(
         default=None, metadata=_help("Column of the words (number from 0, or JSON key).")

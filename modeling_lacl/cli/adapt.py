@@ -47,7 +47,9 @@ def adapt(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
     data_format: Annotated[
         str | None,
-        typer.Option("--format", metavar="columns|jsonl", help="Format of SUPPORT; found out by default."),
+        typer.Option(
+            "--format", metavar="columns|jsonl|json", help="Format of SUPPORT; found out by default."
+        ),
     ] = None,
     token_column: Annotated[
         str | None,
