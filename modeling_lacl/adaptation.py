@@ -160,8 +160,9 @@ def names_of(types: list[str], label_names: str | Path | Mapping[str, str] | Non
     names = load_label_names(label_names)
     unseen = [name for name in names if name not in (*types, OUTSIDE)]
     if unseen and label_names not in shipped_label_names():
+        place = label_names if isinstance(label_names, str | Path) else "label_names"
         raise LaclDataError(
-            f"label_names has a name for {', '.join(unseen)}, of which the support set has no example; add a "
+            f"{place} has a name for {', '.join(unseen)}, of which the support set has no example; add a "
             "sentence with one, or take the name out"
         )
     return {name: words for name, words in names.items() if name not in unseen}

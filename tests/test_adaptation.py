@@ -212,6 +212,11 @@ def test_arguments_of_another_kind_are_named(tiny_model, tiny_tokenizer, argumen
         adapt(**{**usual, **arguments})
 
 
+def test_a_learning_rate_that_is_far_too_high_is_told(tiny_model, tiny_tokenizer):
+    with pytest.raises(FloatingPointError, match="try again with a lower learning_rate than 1e[+]30$"):
+        adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=9, learning_rate=1e30)
+
+
 def test_numbers_of_numpy_and_torch_are_numbers(tiny_model, tiny_tokenizer):
     ner = adapt(
         tiny_model,

@@ -167,6 +167,15 @@ def _looks_oddly_spaced(lines: Sequence[str]) -> str | None:
     )
 
 
+def looks_like_columns(lines: Sequence[str]) -> bool:
+    """Whether the first lines of a file are words and tags in columns, and no running text."""
+    content = [line for line in lines if line.strip() and not line.startswith("#")]
+    rows = [_cut_tabs(line) if "\t" in line else _cut_blanks(line) for line in content]
+    if len(rows) < 3 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
+        return False
+    return any(2 * sum(map(looks_like_tag, column)) >= len(rows) for column in zip(*rows, strict=True))
+
+
 def column_of(given: str | None) -> int | str | None:
     """A column as the command line and recipes name it: a number for column files, else a key."""
     return int(given) if given is not None and given.lstrip("-").isdecimal() else given

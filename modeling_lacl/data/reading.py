@@ -127,7 +127,7 @@ def _as_types(labels: Sequence[str]) -> list[str]:
 def _format_of(path: Path, format: str | None, encoding: str) -> str:
     """The format of a file: the one given, or what its first line and its suffix say."""
     if format is not None and format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+        raise ValueError(f"the format must be one of {', '.join(FORMATS)}, got {format!r}")
     if path.is_dir():
         raise LaclDataError(f"{path}: is a folder; name one of the files in it")
     if not path.exists():
