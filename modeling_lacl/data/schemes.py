@@ -73,8 +73,8 @@ def may_be_tag(tag: str) -> bool:
 def spelt_like_scheme(tags: Sequence[str], scheme: str | None = None) -> list[str]:
     """The distinct tags of a source, ``b-person`` and ``B_person`` as ``B-person`` where that is meant.
 
-    It is where a scheme is given, or where some type has a B and a further prefix and no tag is written as
-    schemes are: ``e-mail`` and ``i-phone`` are types.
+    It is where a scheme is given; else, if no tag is written as schemes are, where some type has a B and a
+    further prefix, or where there are several types and all have a B: ``e-mail`` and ``i-phone`` are types.
     """
     if scheme == "IO" or any(split_tag(tag)[0] in ("B", "I") for tag in tags):
         return list(tags)
@@ -82,7 +82,10 @@ def spelt_like_scheme(tags: Sequence[str], scheme: str | None = None) -> list[st
     prefixes: dict[str, set[str]] = {}
     for match in filter(None, matches):
         prefixes.setdefault(match[2], set()).add(match[1].upper())
-    if scheme is None and not any("B" in found and len(found) > 1 for found in prefixes.values()):
+    paired = any("B" in found and len(found) > 1 for found in prefixes.values())
+    entities = sum(tag.upper() != OUTSIDE for tag in tags)
+    all_begin = len(prefixes) == entities > 1 and all(found == {"B"} for found in prefixes.values())
+    if scheme is None and not paired and not all_begin:
         return list(tags)
     return [
         f"{match[1].upper()}-{match[2]}" if match else OUTSIDE if tag == OUTSIDE.lower() else tag

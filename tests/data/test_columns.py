@@ -193,7 +193,7 @@ def test_inside_without_begin_is_told_once(write, caplog):
             "a\tO\nb\tb-x\nc\ti-x\n",
             ["2: the tags have a scheme's prefix in another spelling .* 'b-x' as 'B-x'"],
         ),
-        ("a\tO\nb\tb-x\nc\tb-y\n", ["2: the tag 'b-x' was taken for .*B-TYPE", "3: the tag 'b-y'"]),
+        ("a\tO\nb\ti-x\nc\ti-y\n", ["2: the tag 'i-x' was taken for .*I-TYPE", "3: the tag 'i-y'"]),
         ("a\to\nb\tperson\n", ["1: the tag 'o' was taken for .* write a capital O"]),
         ("a\t0\nb\t1\n", ["1: the tag '0' was taken for"]),
         ("a\tO\nb\te-mail\nc\ti-phone\n", []),
