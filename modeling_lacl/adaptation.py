@@ -25,9 +25,11 @@ from transformers import (
 from .arguments import LaclTrainingArguments
 from .card_facts import CardFacts, fingerprint, with_data
 from .card_training import facts_of_training
+from .checks import real_number, whole_number
 from .configuration_lacl import OUTSIDE
 from .data import LaclDataError, entity_types, load_label_names, read_dataset, shipped_label_names
 from .data.labels import to_io
+from .data.reading import check_source
 from .model_card import known_facts
 from .modeling_lacl import LaclForTokenClassification
 from .prompts import split_prompt
@@ -52,7 +54,7 @@ def adapt(
     learning_rate: float = 1e-4,
     batch_size: int = 32,
     seed: int = 0,
-    callbacks: Sequence[TrainerCallback] = (),
+    callbacks: Sequence[TrainerCallback] | None = None,
 ) -> LaclForTokenClassification:
     """Adapts a model to the entity types of a support set.
 
@@ -79,9 +81,13 @@ def adapt(
     Raises:
         LaclDataError: The support set is empty or without an entity, or a type has no example.
         ValueError: Two labels share a natural-language name, or an argument is out of its range.
+        TypeError: An argument is of another type than told.
     """
-    if steps is not None and steps < 0:
-        raise ValueError(f"steps is {steps}: give 0 to fine-tune nothing, or a number of steps")
+    check_model(model)
+    steps = None if steps is None else whole_number("steps", steps, 0)
+    learning_rate = real_number("learning_rate", learning_rate, 0)
+    batch_size = whole_number("batch_size", batch_size, 1)
+    seed = whole_number("seed", seed, 0, 2**32 - 1)
     dataset = support_dataset(support)
     types = entity_types(dataset)
     names = names_of(types, label_names)
@@ -95,7 +101,7 @@ def adapt(
     with torch.random.fork_rng():
         if steps != 0:
             trainer = _fine_tune(
-                adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks
+                adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks or ()
             )
             facts = replace(facts, **_of_fine_tuning(trainer))
     words = support_words(tokenizer, dataset)
@@ -105,12 +111,28 @@ def adapt(
     return adapted.eval()
 
 
+def check_model(model: Any) -> None:
+    """Checks that `model` can take on types.
+
+    Raises:
+        TypeError: It is no LACL model: the name of one, or one of another kind.
+    """
+    # By what it can do: a checkpoint's own code has a class of its own.
+    if not hasattr(model, "set_labels"):
+        raise TypeError(
+            f"model is of type {type(model).__name__}: give a model, as "
+            "LaclForTokenClassification.from_pretrained(…) loads it"
+        )
+
+
 def support_dataset(support: str | Path | Dataset | Iterable[Mapping[str, Any]]) -> Dataset:
     """Reads a support set and checks that each of its types has an example.
 
     Raises:
         LaclDataError: No sentence, no entity, or a type without an example.
+        TypeError: No labelled sentences, but something else.
     """
+    check_source(support, "support")
     dataset = read_dataset(support)
     check_support(dataset, str(support) if isinstance(support, str | Path) else "the support set")
     return dataset
@@ -138,8 +160,9 @@ def names_of(types: list[str], label_names: str | Path | Mapping[str, str] | Non
     names = load_label_names(label_names)
     unseen = [name for name in names if name not in (*types, OUTSIDE)]
     if unseen and label_names not in shipped_label_names():
+        place = label_names if isinstance(label_names, str | Path) else "label_names"
         raise LaclDataError(
-            f"label_names has a name for {', '.join(unseen)}, of which the support set has no example; add a "
+            f"{place} has a name for {', '.join(unseen)}, of which the support set has no example; add a "
             "sentence with one, or take the name out"
         )
     return {name: words for name, words in names.items() if name not in unseen}

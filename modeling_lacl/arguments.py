@@ -90,13 +90,17 @@ class DataArguments:
         metadata=_help("Corpus by name, whose training split is read: ontonotes, conll2003, few_nerd, …."),
     )
     data_format: str | None = field(
-        default=None, metadata=_help("'columns' or 'jsonl'; found out by default.")
+        default=None, metadata=_help("'columns', 'jsonl' or 'json' (an array); found out by default.")
     )
     token_column: str | None = field(
         default=None, metadata=_help("Column of the words (number from 0, or JSON key).")
     )
     tag_column: str | None = field(
         default=None, metadata=_help("Column of the tags (number from 0, or JSON key).")
+    )
+    scheme: str | None = field(
+        default=None,
+        metadata=_help("Scheme of the tags: IO, IOB1, BIO, BIOES or BILOU; found out by default."),
     )
     encoding: str = field(default="utf-8", metadata=_help("Encoding of train_file."))
     type_names: str | None = field(

@@ -6,6 +6,7 @@ configuration, models and pipelines that belong together, also for checkpoints o
 """
 
 from .checkpoint import SelfContainedModel
+from .checks import whole_number
 from .configuration_lacl import LaclConfig
 from .decoding import label_runs
 from .divergences import pairwise_divergence
@@ -43,4 +44,5 @@ __all__ = [
     "resolve_encoder",
     "share_prompt",
     "split_words",
+    "whole_number",
 ]

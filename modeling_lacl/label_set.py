@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from .checks import fast_tokenizer
 from .configuration_lacl import OUTSIDE
 from .prompts import natural_label_name, split_prompt
 
@@ -34,6 +35,7 @@ class LabelSetMixin:
             label_names: Natural-language names; by rule (`natural_label_name`) where one is missing.
 
         Raises:
+            TypeError: A label or a name that is no text, or not a list of the one and a mapping of the other.
             ValueError: No labels, a label twice, a name for an unknown label, two labels with one name, a
                 name without tokens or with more than a prompt holds. The model is then as it was.
         """
@@ -58,10 +60,20 @@ class LabelSetMixin:
         self, labels: Sequence[str], label_names: Mapping[str, str] | None = None
     ) -> dict[str, str]:
         """Natural-language name of `O` and of each label, in the order of ids; raises as `set_labels`."""
-        if isinstance(labels, str) or not set(labels) - {OUTSIDE}:
-            raise ValueError(f"labels must be a list with at least one entity type, got {labels!r}")
+        if isinstance(labels, str) or not isinstance(labels, Iterable):
+            raise TypeError(f"labels must be a list of entity types, got {labels!r}")
         labels = [label for label in labels if label != OUTSIDE]
+        if not labels:
+            raise ValueError("labels has none but outside: give at least one entity type")
+        if label_names is not None and not isinstance(label_names, Mapping):
+            raise TypeError(f"label_names is {label_names!r}: give a mapping from labels to names")
         given = dict(label_names or {})
+        for label in labels:
+            if not isinstance(label, str):
+                raise TypeError(f"labels has {label!r}: give every entity type as a text")
+        for label, name in given.items():
+            if not isinstance(name, str):
+                raise TypeError(f"the name of the label {label!r} is {name!r}: give it in words, as a text")
         unknown = set(given) - {OUTSIDE, *labels}
         if unknown:
             raise ValueError(
@@ -172,8 +184,5 @@ class LabelSetMixin:
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        if not tokenizer.is_fast:
-            raise ValueError(
-                f"{type(tokenizer).__name__} gives no character offsets: load the fast one, use_fast=True"
-            )
+        fast_tokenizer(tokenizer)
         self._tokenizer = tokenizer

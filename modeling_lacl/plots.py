@@ -65,6 +65,7 @@ def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
 
 def plot_learning_curves(trainer_state: str | Path | Mapping[str, Any], file: str | Path) -> None:
     """Draws losses in one panel, and F1, precision and recall on evaluation data, if any, in another."""
+    _check_ending(file)
     curves = learning_curves(trainer_state)
     losses = [name for name in curves if name.endswith("loss") and name != "train_loss"]
     scores = [name for name in curves if name in ("eval_f1", "eval_precision", "eval_recall")]
@@ -118,6 +119,7 @@ def principal_components(points: Tensor, number: int = 2) -> Tensor:
 
 def plot_embedding_space(model: LaclForTokenClassification, query: Dataset, file: str | Path) -> None:
     """Draws support tokens as stars and words of labelled sentences as dots, in the colour of their type."""
+    _check_ending(file)
     space = embedding_space(model, query)
     figure, (axis,) = _figure(1)
     for label, name in model.config.id2label.items():
@@ -164,6 +166,7 @@ def plot_confusion(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], file: str | Path
 ) -> None:
     """Draws the share of each type's words that went to each type, with the counts written in."""
+    _check_ending(file)
     labels, counts = confusion(references, predictions)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, (axis,) = _figure(1, side=2.5 + 0.6 * len(labels))
@@ -185,6 +188,12 @@ def _type(tag: str) -> str:
 def _literal(label: str) -> str:
     """A label as it is: matplotlib would set what stands between dollar signs as a formula."""
     return label.replace("$", r"\$")
+
+
+def _check_ending(file: str | Path) -> None:
+    """matplotlib would write a file of another name."""
+    if not Path(file).suffix:
+        raise ValueError(f"{file} has no ending that says the format: name it {file}.svg, .png or .pdf")
 
 
 def _figure(panels: int, side: float = 4.5) -> tuple[Any, Any]:

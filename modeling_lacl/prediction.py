@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .checks import fast_tokenizer, real_number, whole_number
 from .decoding import OUTSIDE, decode_scores, entity_scores, label_runs, outside_scores
 from .divergences import OF_MEANS
 from .prompts import build_prompt, split_prompt
@@ -27,6 +28,7 @@ __all__ = ["align_words", "predict", "predict_words", "split_words", "word_gauss
 
 Entity: TypeAlias = dict[str, Any]
 
+_BATCH_SIZE = 32
 # A buffer of texts is sorted by length into batches of little padding; one buffer at a time is in memory.
 _BATCHES_PER_BUFFER = 32
 
@@ -45,7 +47,7 @@ def predict(
     is_split_into_words: bool = False,
     labels: Sequence[str] | Mapping[str, str] | None = None,
     threshold: float = 0.0,
-    batch_size: int = 32,
+    batch_size: int | None = _BATCH_SIZE,
     stride: int = 32,
 ) -> list[Entity] | list[list[Entity]] | Iterator[list[Entity]]:
     """Finds the entities of one text, of many, or of a stream.
@@ -60,7 +62,7 @@ def predict(
         labels: Other entity types than the model's own, found by their names alone, without support: a list
             of labels, or a mapping from labels to natural-language names.
         threshold: Entities with a lower score are left out; from 0 to 1.
-        batch_size: Windows of text that go through the encoder at once.
+        batch_size: Windows of text that go through the encoder at once; None, as in pipelines, means 32.
         stride: Tokens that neighbouring windows of a long text share, at most half a window.
 
     Returns:
@@ -69,11 +71,10 @@ def predict(
         `text[start:end] == word`. Emoji at the edges of an entity are no part of it.
 
     Raises:
-        TypeError: `inputs`, or one of the texts, is of another type than told.
+        TypeError: `inputs`, or one of the texts, or an argument is of another type than told.
         ValueError: An argument out of range, unusable labels, or a model that has nothing to compare with.
     """
-    if not 0.0 <= threshold <= 1.0:
-        raise ValueError(f"threshold is {threshold}: give a number from 0 to 1")
+    threshold = real_number("threshold", threshold, 0, 1)
     predictor = _Predictor.build(model, tokenizer, labels, batch_size, stride)
     to_text = _text_from_words if is_split_into_words else _text_from_string
     wanted = "a list of words (is_split_into_words=True)" if is_split_into_words else "a string"
@@ -103,7 +104,7 @@ def predict_words(
     sentences: Iterable[Sequence[str]],
     *,
     labels: Sequence[str] | Mapping[str, str] | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = _BATCH_SIZE,
     stride: int = 32,
 ) -> list[list[int]]:
     """The label id of every word of every sentence, for evaluation.
@@ -126,7 +127,7 @@ def word_scores(
     sentences: Iterable[Sequence[str]],
     *,
     labels: Sequence[str] | Mapping[str, str] | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = _BATCH_SIZE,
     stride: int = 32,
 ) -> list[Tensor]:
     """Log-scores of every word of every sentence, windows merged; arguments as in `predict_words`.
@@ -157,7 +158,7 @@ def word_gaussians(
     tokenizer: PreTrainedTokenizerBase,
     sentences: Iterable[Sequence[str]],
     *,
-    batch_size: int = 32,
+    batch_size: int | None = _BATCH_SIZE,
     stride: int = 32,
 ) -> list[EncodedWords]:
     """The Gaussian of every word of every sentence, for a model without label prompts.
@@ -238,18 +239,13 @@ class _Predictor:
         model: LaclForTokenClassification,
         tokenizer: PreTrainedTokenizerBase,
         labels: Sequence[str] | Mapping[str, str] | None,
-        batch_size: int,
+        batch_size: int | None,
         stride: int,
         for_scores: bool = True,
     ) -> _Predictor:
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}: give at least 1")
-        if stride < 0:
-            raise ValueError(f"stride is {stride}: give 0 or more")
-        if not tokenizer.is_fast:
-            raise ValueError(
-                f"{type(tokenizer).__name__} gives no character offsets: load the fast tokenizer"
-            )
+        batch_size = _BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, 1)
+        stride = whole_number("stride", stride, 0)
+        fast_tokenizer(tokenizer)
         config = model.config
         if labels is None:
             if for_scores and not config.use_prompts and not model.has_support:
@@ -421,9 +417,6 @@ def _resolve_labels(
         )
     if isinstance(labels, str) or not isinstance(labels, Sequence | Mapping):
         raise TypeError(f"labels is {labels!r}: give a list of labels, or a mapping from labels to names")
-    for label in labels:
-        if not isinstance(label, str):
-            raise TypeError(f"labels has {label!r}: give strings")
     names = model.resolve_names(list(labels), labels if isinstance(labels, Mapping) else None)
     if len(names) < 2:
         raise ValueError(f"labels is {labels!r}: give at least one entity type")

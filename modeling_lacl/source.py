@@ -147,6 +147,7 @@ def read_source(data_args: DataArguments) -> SourceData:
             format=data_args.data_format,
             token_column=column_of(data_args.token_column),
             tag_column=column_of(data_args.tag_column),
+            scheme=data_args.scheme,
             encoding=data_args.encoding,
         )
     if data_args.train_types:

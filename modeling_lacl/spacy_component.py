@@ -14,6 +14,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import minibatch
 
+from .checks import real_number, whole_number
+
 
 class LaclComponent:
     """Finds entities and writes them to `doc.ents` and `doc.spans`.
@@ -37,16 +39,12 @@ class LaclComponent:
         batch_size: int,
         overwrite_ents: bool,
     ) -> None:
-        if not 0.0 <= threshold <= 1.0:
-            raise ValueError(f"threshold is {threshold}: give a number from 0 to 1")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}: give at least 1")
         self.name = name
         self.checkpoint = model
         self.wanted = labels
-        self.threshold = threshold
+        self.threshold = real_number("threshold", threshold, 0, 1)
         self.spans_key = spans_key
-        self.batch_size = batch_size
+        self.batch_size = whole_number("batch_size", batch_size, 1)
         self.overwrite_ents = overwrite_ents
         self._model: Any = None
 

@@ -214,7 +214,7 @@ class LaclTrainer(HubTrainer):
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
         parts = {name: outputs[name].detach().mean() for name in LOSS_PARTS if outputs.get(name) is not None}
         if not torch.isfinite(loss).all():
-            raise FloatingPointError(_not_finite(parts, self.state.global_step + 1))
+            raise FloatingPointError(_not_finite(parts, self.state.global_step + 1, self.args))
         if model.training:
             self._window.add(parts, inputs["attention_mask"].sum())
         return (loss, outputs) if return_outputs else loss
@@ -346,14 +346,21 @@ def default_collator(
     )
 
 
-def _not_finite(parts: Mapping[str, Tensor], step: int) -> str:
+def _not_finite(parts: Mapping[str, Tensor], step: int, args: LaclTrainingArguments) -> str:
     bad = {name: value.item() for name, value in parts.items() if not torch.isfinite(value)}
     found = (
         ", ".join(f"{name} is {value}" for name, value in bad.items())
         or "its parts are finite, their sum is not"
     )
+    saves = args.save_strategy != "no"
+    remedies = [
+        f"{'go on from the last checkpoint' if saves else 'try again'} with a lower learning_rate than "
+        f"{args.learning_rate:g}",
+        *(["without fp16"] if args.fp16 else []),
+        # A model that is adapted brings its own.
+        *(["with a higher similarity_temperature"] if saves else []),
+    ]
     return (
         f"the loss of step {step} is not a finite number: {found}. Training stops and nothing is saved over; "
-        "go on from the last checkpoint with a lower learning_rate or a higher similarity_temperature, "
-        "and without fp16"
+        f"{', or '.join(remedies)}"
     )

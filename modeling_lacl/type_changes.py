@@ -11,7 +11,8 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from .adaptation import names_of, support_dataset
+from .adaptation import check_model, names_of, support_dataset
+from .checks import whole_number
 from .configuration_lacl import OUTSIDE
 from .data import entity_types
 from .modeling_lacl import LaclForTokenClassification
@@ -43,6 +44,8 @@ def add_types(
         LaclDataError: As in `adapt`.
         ValueError: The model has no support yet, or a new type shares its natural-language name with another.
     """
+    check_model(model)
+    batch_size = whole_number("batch_size", batch_size, 1)
     if not model.has_support:
         raise ValueError("the model has no examples of its own types yet: adapt it to all of them at once")
     dataset = support_dataset(support)
@@ -80,9 +83,9 @@ def remove_types(model: LaclForTokenClassification, types: Sequence[str]) -> Lac
     Raises:
         ValueError: A label that the model does not have, or none that would be left.
     """
+    check_model(model)
     old = _types(model)
-    unknown = [name for name in types if name not in old]
-    if isinstance(types, str) or unknown:
+    if not isinstance(types, Sequence) or isinstance(types, str) or any(name not in old for name in types):
         raise ValueError(f"types is {types!r}: give a list of the model's own types, which are {old}")
     left = [name for name in old if name not in types]
     if not left:

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
@@ -185,9 +186,58 @@ def test_a_number_of_steps_is_kept(make_tiny_model, tiny_tokenizer, trained):
     assert trained[0].state.global_step == 30
 
 
-def test_refuses_negative_steps(tiny_model, tiny_tokenizer):
-    with pytest.raises(ValueError, match="steps is -1"):
-        adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=-1)
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"steps": -1}, ValueError, "steps is -1"),
+        ({"steps": "3"}, TypeError, "steps is '3': give a whole number"),
+        ({"steps": 3.0}, TypeError, "steps is 3.0"),
+        ({"learning_rate": "1e-4"}, TypeError, "learning_rate is '1e-4': give a number"),
+        ({"learning_rate": float("nan")}, ValueError, "learning_rate is nan"),
+        ({"batch_size": 0}, ValueError, "batch_size is 0: give a whole number, 1 or more"),
+        ({"batch_size": None}, TypeError, "batch_size is None"),
+        ({"seed": "a"}, TypeError, "seed is 'a'"),
+        ({"seed": -1}, ValueError, "seed is -1: give a whole number, from 0 to 4294967295"),
+        ({"model": "lacl-minilm-fewnerd"}, TypeError, "model is of type str: give a model"),
+        ({"tokenizer": None}, TypeError, "tokenizer is of type NoneType: give the model's own"),
+        ({"label_names": ["pilot"]}, TypeError, r"label_names is \['pilot'\]: give a mapping"),
+        ({"label_names": {"pilot": None}}, LaclDataError, "label_names: 'pilot': None is not text"),
+        ({"support": SUPPORT[0]}, TypeError, r"support must be .*got dict; put an example into a list"),
+        ({"support": None}, TypeError, "support must be .*got NoneType"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(tiny_model, tiny_tokenizer, arguments, error, message):
+    usual = {"model": tiny_model, "tokenizer": tiny_tokenizer, "support": SUPPORT, "label_names": None}
+    with pytest.raises(error, match=message):
+        adapt(**{**usual, **arguments})
+
+
+def test_a_learning_rate_that_is_far_too_high_is_told(tiny_model, tiny_tokenizer):
+    with pytest.raises(FloatingPointError, match="try again with a lower learning_rate than 1e[+]30$"):
+        adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=9, learning_rate=1e30)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(tiny_model, tiny_tokenizer):
+    ner = adapt(
+        tiny_model,
+        tiny_tokenizer,
+        SUPPORT,
+        steps=np.int64(1),
+        batch_size=np.int16(2),
+        learning_rate=np.float32(1e-3),
+        callbacks=None,
+    )
+    assert ner.predict(TEXTS, threshold=torch.tensor(0.0), stride=np.int32(1)) == ner.predict(TEXTS)
+
+
+def test_corrected_predictions_are_examples(make_tiny_model, tiny_tokenizer):
+    ner = adapt(make_tiny_model(encoder=LEARNER), tiny_tokenizer, SUPPORT, steps=60, learning_rate=1e-3)
+    text = "Ana Ruiz flew to Quito"
+    found = ner.predict(text)
+    found[0]["entity_group"] = "captain"
+    again = adapt(ner, tiny_tokenizer, [{"text": text, "entities": found}], steps=0)
+    assert again.config.label2id == {"O": 0, "captain": 1, "town": 2}
+    assert again.support_labels.tolist() == [1, 1, 0, 0, 2]
 
 
 def test_a_shipped_map_may_name_more_types(tiny_model, tiny_tokenizer):

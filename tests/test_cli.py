@@ -1,5 +1,6 @@
 """The command line: what a user types, what comes out, and what a mistake gets."""
 
+import gzip
 import io
 import json
 import os
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 import modeling_lacl
 from modeling_lacl import LaclForTokenClassification, cli
-from modeling_lacl.cli.predict import parse_labels, predict_texts, write_lines
+from modeling_lacl.cli.labels import parse_labels
+from modeling_lacl.cli.predict import predict_texts, write_lines
 
 runner = CliRunner()
 SAMPLES = Path(modeling_lacl.__file__).parent / "samples"
@@ -102,8 +104,9 @@ def test_predict_writes_one_object_for_each_line(lacl, checkpoint, loaded):
 
 def test_predict_reads_a_file_and_writes_a_file(lacl, checkpoint, tmp_path):
     (tmp_path / "texts.txt").write_bytes(b"\xef\xbb\xbfana ruiz\nquito \xff\n")
-    code, out, _ = lacl("predict", checkpoint, tmp_path / "texts.txt", "--output", tmp_path / "out.jsonl")
+    code, out, err = lacl("predict", checkpoint, tmp_path / "texts.txt", "--output", tmp_path / "out.jsonl")
     assert (code, out) == (0, "")
+    assert err.endswith(f"Saved to {tmp_path / 'out.jsonl'}\n")
     rows = lines((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
     assert [row["text"] for row in rows] == ["ana ruiz", "quito \ufffd"]
 
@@ -165,8 +168,9 @@ def test_predict_with_other_labels(lacl, checkpoint, loaded):
 
 
 def test_labels_with_names():
-    assert parse_labels("person, ship") == ["person", "ship"]
-    assert parse_labels("GPE=country or city,creative-work") == {
+    assert parse_labels(["person, ship"]) == ["person", "ship"]
+    assert parse_labels(["person", "sports event,ship"]) == ["person", "sports event", "ship"]
+    assert parse_labels(["GPE=country or city", "creative-work"]) == {
         "GPE": "country or city",
         "creative-work": "creative work",
     }
@@ -175,12 +179,53 @@ def test_labels_with_names():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [("=person", "'=person' has no type"), ("person, = ship", "has no type"), ("O", "'O' stands for"),
-     ("person,O", "'O' stands for"), ("O=nothing,person", "'O' stands for")],
+     ("person,O", "'O' stands for"), ("O=nothing,person", "'O' stands for"), ("", "at least one entity type"),
+     ("x=ship,x=boat", "'x' stands twice")],
 )  # fmt: skip
-def test_labels_that_are_no_types(lacl, checkpoint, labels, message):
-    code, out, err = lacl("predict", checkpoint, "--text", "x", "--labels", labels)
+@pytest.mark.parametrize("command", ["predict", "view", "export"])
+def test_labels_that_are_no_types(lacl, checkpoint, tmp_path, command, labels, message):
+    arguments = {
+        "predict": ["--text", "x"],
+        "view": ["--text", "x", "--output", tmp_path / "x.html"],
+        "export": [tmp_path / "onnx"],
+    }
+    code, out, err = lacl(command, checkpoint, *arguments[command], "--labels", labels)
     assert (code, out) == (2, "")
     assert message in " ".join(err.replace("│", " ").split())
+
+
+def test_labels_can_be_repeated(lacl, checkpoint):
+    arguments = ["predict", checkpoint, "--text", "ana flew to quito"]
+    once = lacl(*arguments, "--labels", "city,play")
+    assert lacl(*arguments, "--labels", "city", "--labels", "play") == once
+    assert lacl(*arguments, "--labels", "play")[1] != once[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("ana\tB-person\nflew\tO\n\nquito\tB-city\n", "look like words with tags in columns"),
+        ("ana B-person\nflew O\n" * 40, "look like words with tags in columns"),
+        ('{"text": "ana", "entities": []}\n', "look like JSON"),
+        ("ana flew\nto quito\nvitamin O\n", None),
+        ("ana\tflew\nto\tquito\nthe\tplay\n", None),
+        ("ana\n" * 40, None),
+    ],
+)
+def test_labelled_data_in_the_place_of_texts_are_told(lacl, checkpoint, tmp_path, content, told):
+    (tmp_path / "x.txt").write_text(content)
+    code, out, err = lacl("predict", checkpoint, tmp_path / "x.txt")
+    assert code == 0 and len(lines(out)) == content.count("\n")
+    assert err.count(f"{tmp_path / 'x.txt'}: these lines") == bool(told)
+    assert told is None or told in err
+
+
+def test_files_that_are_no_text_are_named(lacl, checkpoint, tmp_path):
+    with gzip.open(tmp_path / "x.txt.gz", "wb") as file:
+        file.write(b"ana flew\n")
+    for command in (["predict"], ["view", "--output", tmp_path / "x.html"]):
+        code, out, err = lacl(command[0], checkpoint, tmp_path / "x.txt.gz", *command[1:])
+        assert (code, out) == (2, "") and "x.txt.gz: this is a gzip file: unpack it first" in err
 
 
 @pytest.mark.parametrize(
@@ -358,6 +403,11 @@ def test_a_list_of_the_arguments_of_a_recipe(lacl):
         (["adapt", "{checkpoint}", "{bad}", "-o", "{tmp}/ner"], "bad.txt:2"),
         (["adapt", "{checkpoint}", "{support}", "-o", "{support}"], "exists"),
         (["adapt", "{checkpoint}", "{support}"], "--output"),
+        (
+            ["adapt", "{checkpoint}", "{support}", "-o", "{tmp}/n", "--label-names", "{names}"],
+            "names.yaml has a",
+        ),
+        (["adapt", "{checkpoint}", "{support}", "-o", "{tmp}/n", "--learning_rate", "-1"], "--learning"),
         (["train", "{tmp}/none.yaml"], "none.yaml"),
         (["train", "{recipe}"], "'train_fil'"),
         (["train", "--train_file", "x", "--output_dir", "{tmp}/o", "--lerning_rate", "1"], "'learning_rate'"),
@@ -370,10 +420,11 @@ def test_a_list_of_the_arguments_of_a_recipe(lacl):
 def test_mistakes_get_a_short_answer(lacl, checkpoint, tiny_model, tmp_path, arguments, message):
     (tmp_path / "bad.txt").write_text("Ana\tB-person\nQuito\n")
     (tmp_path / "recipe.yaml").write_text("train_fil: x\n")
+    (tmp_path / "names.yaml").write_text("ship: boat\n")
     tiny_model.lacl.encoder.save_pretrained(tmp_path / "bert")
     places = {
         **{"checkpoint": checkpoint, "tmp": tmp_path, "support": SUPPORT, "bert": tmp_path / "bert"},
-        **{"bad": tmp_path / "bad.txt", "recipe": tmp_path / "recipe.yaml"},
+        **{"bad": tmp_path / "bad.txt", "recipe": tmp_path / "recipe.yaml", "names": tmp_path / "names.yaml"},
     }
     code, out, err = lacl(*(argument.format(**places) for argument in arguments))
     assert code == 2

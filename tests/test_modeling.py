@@ -512,6 +512,10 @@ REFUSED_LABELS = {
     "none": ([], None, "at least one entity type"),
     "outside alone": (["O"], None, "at least one entity type"),
     "a string": ("person", None, "must be a list"),
+    "nothing": (None, None, "must be a list"),
+    "a number": ([1], None, "labels has 1"),
+    "names in a list": (["a"], ["b"], "label_names is .*give a mapping"),
+    "a name that is none": (["a"], {"a": None}, "name of the label 'a' is None"),
     "twice": (["person", "person"], None, "'person' stands twice"),
     "one name by rule": (["PER", "person"], None, "'PER' and 'person' share the name 'person'"),
     "one name by mapping": (["a", "b"], {"a": "Work", "b": "work "}, "'a' and 'b' share the name"),
@@ -529,7 +533,7 @@ def test_refused_labels_leave_the_model_as_it_was(tiny_model, labels, names, mes
     tiny_model.config.max_prompt_length = 80
     tiny_model.set_support(torch.zeros(1, 16), torch.ones(1, 16), torch.tensor([1]))
     before = tiny_model.config.to_dict()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         tiny_model.set_labels(labels, names)
     assert tiny_model.config.to_dict() == before
     assert tiny_model.has_support

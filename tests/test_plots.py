@@ -157,6 +157,13 @@ def test_the_command(make_tiny_model, tmp_path, monkeypatch, capfd):
         output = tmp_path / f"{arguments[0]}.svg"
         assert run(monkeypatch, *arguments, "--output", output) == 0, capfd.readouterr().err
         assert expected <= set(svg_text(output))
+        assert f"Saved to {output}" in capfd.readouterr().err
+    (tmp_path / "dev.txt").write_text("B-location york\nO and\n", encoding="utf-16")
+    output = tmp_path / "told.svg"
+    reading = ["--tag-column", "0", "--scheme", "BIO", "--encoding", "utf-16"]
+    arguments = [tmp_path / "ner", tmp_path / "dev.txt", "--output", output, *reading]
+    assert run(monkeypatch, "confusion", *arguments) == 0, capfd.readouterr().err
+    assert "location" in svg_text(output)
 
 
 def test_the_command_tells_what_is_wrong(tmp_path, monkeypatch, capfd):
@@ -169,3 +176,6 @@ def test_the_command_tells_what_is_wrong(tmp_path, monkeypatch, capfd):
     assert run(monkeypatch, "curves", tmp_path, "--output", tmp_path / "x.svg") == 2
     assert f"{tmp_path / 'trainer_state.json'} has no logged values" in capfd.readouterr().err
     assert run(monkeypatch, "curves", tmp_path, "--output", tmp_path / "x.nonsense") == 2
+    assert run(monkeypatch, "curves", tmp_path, "--output", tmp_path / "x") == 2
+    assert "x has no ending that says the format: name it" in capfd.readouterr().err
+    assert not list(tmp_path.glob("x*"))

@@ -360,7 +360,30 @@ def test_arguments_out_of_range_are_named_before_anything_is_read(tiny_model, ar
         tiny_model.predict(iter([TEXT]), **arguments)
 
 
-@pytest.mark.parametrize("labels", ["person", 3, [1, 2]])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": "0.5"}, "threshold is '0.5': give a number, from 0 to 1"),
+        ({"threshold": None}, "threshold is None"),
+        ({"batch_size": 2.0}, "batch_size is 2.0: give a whole number, 1 or more"),
+        ({"batch_size": "2"}, "batch_size is '2'"),
+        ({"batch_size": True}, "batch_size is True"),
+        ({"stride": "a"}, "stride is 'a': give a whole number, 0 or more"),
+        ({"stride": None}, "stride is None"),
+        ({"labels": {"x": None}}, "the name of the label 'x' is None: give it in words"),
+        ({"labels": {"x": 3}}, "the name of the label 'x' is 3"),
+    ],
+)
+def test_arguments_of_another_kind_are_named_before_anything_is_read(tiny_model, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        tiny_model.predict(iter([TEXT]), **arguments)
+
+
+def test_no_batch_size_is_the_usual_one(tiny_model):
+    assert tiny_model.predict([TEXT, TEXT[:9]], batch_size=None) == tiny_model.predict([TEXT, TEXT[:9]])
+
+
+@pytest.mark.parametrize("labels", ["person", 3, [1, 2], {"person"}])
 def test_labels_of_a_wrong_type_are_named(tiny_model, labels):
     with pytest.raises(TypeError, match="labels"):
         tiny_model.predict(TEXT, labels=labels)

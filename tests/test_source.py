@@ -106,6 +106,12 @@ def test_types_to_train_on_make_the_others_outside(train_file):
         read_source(DataArguments(train_file=str(train_file), train_types=["person-acto"]))
 
 
+def test_the_scheme_can_be_told(tmp_path):
+    (tmp_path / "train.txt").write_text("Ana\tB-person\nflew\tO\n")
+    found: Any = read_source(DataArguments(train_file=str(tmp_path / "train.txt"), scheme="IO"))
+    assert found.types == ["B-person"]
+
+
 def test_a_corpus_by_name(tmp_path):
     (tmp_path / "train.txt").write_text("Ana NNP O B-PER\nflew VBD O O\n\nOslo NNP O B-LOC\n")
     data = read_source(DataArguments(train_file=str(tmp_path), corpus="conll2003", type_names="conll2003"))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .app import Checkpoint, app, entity_types, next_step, no_short_bars
+from .reading import Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
 
 
 @app.command(no_args_is_help=True)
@@ -42,30 +43,20 @@ def adapt(
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Learning rate of those steps. By default a tested one.")
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            "--learning_rate",
+            min=0.0,
+            help="Learning rate of those steps. By default a tested one.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
-    data_format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="columns|jsonl", help="Format of SUPPORT; found out by default."),
-    ] = None,
-    token_column: Annotated[
-        str | None,
-        typer.Option(
-            "--token-column", "--token_column", metavar="N|KEY", help="Where words are; found out by default."
-        ),
-    ] = None,
-    tag_column: Annotated[
-        str | None,
-        typer.Option(
-            "--tag-column", "--tag_column", metavar="N|KEY", help="Where tags are; found out by default."
-        ),
-    ] = None,
-    scheme: Annotated[
-        str | None,
-        typer.Option(metavar="IO|IOB1|BIO|BIOES|BILOU", help="Scheme of the tags; found out by default."),
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of SUPPORT; UTF-8 by default.")] = None,
+    data_format: Format = None,
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
+    scheme: Scheme = None,
+    encoding: Encoding = "utf-8",
 ) -> None:
     """Teach a model your entity types with a few labelled sentences.
 
@@ -79,20 +70,12 @@ def adapt(
     # Before the training, not after it.
     output.mkdir(parents=True, exist_ok=True)
     from ..adaptation import adapt as adapt_model
-    from ..data import read_dataset
-    from ..data.columns import column_of
+    from ..adaptation import check_support
     from ..loading import load_model
 
     no_short_bars()
-    reading: dict[str, Any] = {
-        "format": data_format,
-        "token_column": column_of(token_column),
-        "tag_column": column_of(tag_column),
-        "scheme": scheme,
-        "encoding": encoding,
-    }
-    reading = {key: value for key, value in reading.items() if value is not None}
-    examples = read_dataset(support, **reading) if reading else support
+    examples = read_labelled(support, data_format, token_column, tag_column, scheme, encoding)
+    check_support(examples, str(support))
     given: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate}
     model = load_model(checkpoint)
     adapted = adapt_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -82,6 +83,11 @@ def no_short_bars() -> None:
 
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
+
+
+def saved(file: Path) -> None:
+    """Tells which file was written."""
+    print(f"Saved to {file}", file=sys.stderr)
 
 
 def next_step(command: str) -> None:

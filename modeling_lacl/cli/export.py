@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .app import Checkpoint, app, entity_types, next_step, no_short_bars
+from .labels import Labels, parse_labels
 
 
 @app.command(no_args_is_help=True)
@@ -16,13 +17,7 @@ def export(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder for the ONNX model.", show_default=False)
     ],
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Export with these types instead of the model's, by name alone: [b]person,ship[/b].",
-        ),
-    ] = None,
+    labels: Labels = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="8-bit weights: smaller and faster, a little less exact.")
     ] = False,
@@ -36,14 +31,13 @@ def export(
     lacl export outputs/ner outputs/ner-onnx
     lacl export outputs/ner outputs/ner-int8 --int8
     """
+    wanted = None if labels is None else parse_labels(labels)
     from ..loading import load_model
     from ..onnx import export_onnx
-    from .predict import parse_labels
 
     no_short_bars()
     model = load_model(checkpoint)
-    if labels is not None:
-        wanted = parse_labels(labels)
+    if wanted is not None:
         model.set_labels(list(wanted), wanted if isinstance(wanted, dict) else None)
     export_onnx(model, folder, quantize="int8" if int8 else None)
     typer.echo(f"Saved to {folder}: {', '.join(entity_types(model))}", err=True)

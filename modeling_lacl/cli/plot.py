@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .app import Checkpoint, app, no_short_bars
+from .app import Checkpoint, app, no_short_bars, saved
+from .reading import Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
 
 plots = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
@@ -47,33 +48,53 @@ def curves(
     from ..plots import plot_learning_curves
 
     plot_learning_curves(folder, output)
+    saved(output)
 
 
 @plots.command(no_args_is_help=True)
-def space(checkpoint: Checkpoint, file: Labelled, output: Output) -> None:
+def space(
+    checkpoint: Checkpoint,
+    file: Labelled,
+    output: Output,
+    data_format: Format = None,
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
+    scheme: Scheme = None,
+    encoding: Encoding = "utf-8",
+) -> None:
     """Support tokens and the words of labelled sentences, on the two directions in which they vary most.
 
     \b
     [bold]Example[/bold]
     lacl plot space outputs/ner dev.txt --output space.svg
     """
-    from ..data import read_dataset
     from ..loading import load_model
     from ..plots import plot_embedding_space
 
     no_short_bars()
-    plot_embedding_space(load_model(checkpoint), read_dataset(file), output)
+    dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding)
+    plot_embedding_space(load_model(checkpoint), dataset, output)
+    saved(output)
 
 
 @plots.command(no_args_is_help=True)
-def confusion(checkpoint: Checkpoint, file: Labelled, output: Output) -> None:
+def confusion(
+    checkpoint: Checkpoint,
+    file: Labelled,
+    output: Output,
+    data_format: Format = None,
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
+    scheme: Scheme = None,
+    encoding: Encoding = "utf-8",
+) -> None:
     """Words by their type in labelled sentences and the type that the model gives them.
 
     \b
     [bold]Example[/bold]
     lacl plot confusion outputs/ner test.txt --output confusion.svg
     """
-    from ..data import io_to_bio, read_dataset
+    from ..data import io_to_bio
     from ..data.labels import tag_names
     from ..loading import load_model
     from ..plots import plot_confusion
@@ -81,8 +102,9 @@ def confusion(checkpoint: Checkpoint, file: Labelled, output: Output) -> None:
     from .app import entity_types
 
     no_short_bars()
-    dataset = read_dataset(file)
+    dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding)
     model = load_model(checkpoint)
     found = io_to_bio(predict_words(model, model.tokenizer, dataset["tokens"]), entity_types(model))
     names = tag_names(dataset)
     plot_confusion([[names[tag] for tag in tags] for tags in dataset["ner_tags"]], found, output)
+    saved(output)

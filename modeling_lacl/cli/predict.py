@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
-import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from ..shards import Shard, job_key, processes, texts_left
-from .app import Checkpoint, app, entity_types, no_short_bars
+from .app import Checkpoint, app, entity_types, no_short_bars, saved
+from .labels import Labels, parse_labels
+from .texts import read_texts
 
 if TYPE_CHECKING:
     from ..modeling_lacl import LaclForTokenClassification
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 Result: TypeAlias = tuple[str, list[dict[str, Any]]]
 """A text and its entities."""
-
-# What errors="surrogateescape" leaves for a byte that is not UTF-8.
-_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 @app.command(no_args_is_help=True)
@@ -40,14 +37,7 @@ def predict(
     text: Annotated[
         list[str] | None, typer.Option("--text", "-t", help="A text instead of FILE; can be repeated.")
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Look for these types instead of the model's, by name alone: [b]person,ship[/b], or "
-            "[b]GPE=country or city[/b].",
-        ),
-    ] = None,
+    labels: Labels = None,
     threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
     ] = 0.0,
@@ -117,7 +107,7 @@ def predict(
             raise typer.BadParameter(f"--output is the file that is read: {output}")
         shard, place, again = None, output, resume
         if output is not None and world > 1:
-            job = job_key(checkpoint, Path(file), labels=labels, threshold=threshold, words=words)
+            job = job_key(checkpoint, Path(file), labels=wanted, threshold=threshold, words=words)
             shard = Shard(output, job, rank, world)
             if shard.finished(rank).exists():  # by a run that was broken off before it had all of them
                 return shard.finish()
@@ -155,60 +145,9 @@ def predict(
             write_lines(target, results, bar=rank == 0)
     if shard is not None:
         shard.finish()
-
-
-def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator[str]:
-    """Lines of UTF-8 without their ends, as they come; bytes that are no UTF-8 become U+FFFD.
-
-    Args:
-        lines: As an open file gives them.
-        name: What to call them where bytes are replaced, which is told at their end if `tell` is set.
-
-    Raises:
-        ValueError: They are UTF-16.
-    """
-    replaced = first = 0
-    try:
-        for number, line in enumerate(lines, start=1):
-            if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise ValueError(f"{name}:1: this is UTF-16; save it as UTF-8")
-            text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
-            if not text.isascii():
-                text, count = _UNDECODED.subn("\ufffd", text)
-                replaced += count
-                first = first or (number if count else 0)
-            yield text if number > 1 else text.removeprefix("\ufeff")
-    finally:
-        if replaced and tell:
-            print(
-                f"{name}: {replaced} bytes that are not UTF-8 were replaced by U+FFFD "
-                f"(the first in line {first})",
-                file=sys.stderr,
-            )
-
-
-def parse_labels(labels: str) -> list[str] | dict[str, str]:
-    """`"person,ship"` or `"GPE=country or city,person"` as `predict` takes labels.
-
-    Raises:
-        typer.BadParameter: A name without a type, or `O`, which is no type.
-    """
-    pairs = [item.partition("=") for item in labels.split(",") if item.strip()]
-    for label, equals, name in pairs:
-        if not label.strip():
-            raise typer.BadParameter(
-                f"'{equals}{name}' has no type before '='; write TYPE=NAME, or the name alone",
-                param_hint="--labels",
-            )
-        if label.strip() == "O":
-            raise typer.BadParameter(
-                "'O' stands for what is no entity; name entity types alone", param_hint="--labels"
-            )
-    if not any(equals for _, equals, _ in pairs):
-        return [label.strip() for label, _, _ in pairs]
-    from ..prompts import natural_label_name
-
-    return {label.strip(): name.strip() or natural_label_name(label.strip()) for label, _, name in pairs}
+    written = output or svg
+    if written is not None and rank == 0:
+        saved(written)
 
 
 def predict_texts(

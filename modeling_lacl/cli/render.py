@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import app
-from .predict import Result, read_texts
+from .app import app, saved
+from .predict import Result
+from .texts import read_texts
 
 
 @app.command(no_args_is_help=True)
@@ -37,6 +38,7 @@ def render(
         raise typer.BadParameter(f"--output is the file that is read: {output}")
     with open(file, "rb") as stream:
         save_html(output, read_results(read_texts(stream, str(file)), str(file)))
+    saved(output)
 
 
 def read_results(lines: Iterable[str], name: str) -> Iterator[Result]:

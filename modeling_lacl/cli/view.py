@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .app import Checkpoint, app, entity_types, no_short_bars
+from .app import Checkpoint, app, entity_types, no_short_bars, saved
+from .labels import Labels, parse_labels
+from .texts import read_texts
 
 
 @app.command(no_args_is_help=True)
@@ -21,10 +23,7 @@ def view(
     text: Annotated[
         list[str] | None, typer.Option("--text", "-t", help="A text instead of FILE; can be repeated.")
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="Look for these types instead of the model's, by name alone."),
-    ] = None,
+    labels: Labels = None,
     threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
     ] = 0.0,
@@ -41,8 +40,7 @@ def view(
     """
     if (text is None) == (file is None):
         raise typer.BadParameter("give FILE or --text, one of them")
-    from .predict import parse_labels, read_texts
-
+    wanted = None if labels is None else parse_labels(labels)
     if file is not None:
         with open(file, "rb") as stream:
             text = list(read_texts(stream, str(file)))
@@ -53,7 +51,6 @@ def view(
 
     no_short_bars()
     model = load_predictor(checkpoint)
-    wanted = None if labels is None else parse_labels(labels)
     texts = text or []
     found = model.predict(texts, labels=wanted, threshold=threshold)
     # Examples belong to the model's own types; an exported model cannot compare with them.
@@ -63,3 +60,4 @@ def view(
                 entity["nearest_example"] = example
     shown = list(wanted) if wanted else entity_types(model)
     save_html(output, zip(texts, found, strict=True), labels=shown)
+    saved(output)

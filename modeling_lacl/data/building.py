@@ -13,7 +13,7 @@ from datasets.table import InMemoryTable
 from numpy.typing import NDArray
 
 from .errors import LaclDataError
-from .schemes import NormalizedTags, bio_tags, normalize, sentence_starts, split_tag
+from .schemes import NormalizedTags, bio_tags, normalize, sentence_starts, spelt_like_scheme
 from .sentences import Origin, Sentence
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,21 @@ def build(
         "BIO" if from_spans else scheme,
         table.place,
     )
+    if normalized.respelt:
+        first = normalized.respelt[0]
+        logger.warning(
+            "%s: the tags have a scheme's prefix in another spelling and were read as it: %r as %r",
+            table.place(first),
+            first,
+            spelt_like_scheme([first], normalized.scheme)[0],
+        )
+    for tag in normalized.doubtful:
+        logger.warning(
+            "%s: the tag %r was taken for the name of a type; write %s, or give the scheme IO if it is right",
+            table.place(tag),
+            tag,
+            "a capital O if it means outside" if tag in "o0" else f"{tag[0].upper()}-TYPE if it has a prefix",
+        )
     if len(normalized.repaired):
         sentence_index = int(np.searchsorted(np.cumsum(sizes), normalized.repaired[0], side="right"))
         logger.warning(
@@ -132,7 +147,7 @@ def _ordered(
     order = {label: index for index, label in enumerate(labels)}
     for index, name in enumerate(normalized.types):
         if name not in order and index in present:
-            tag = next(tag for tag in table.first_numbers if name in (tag, split_tag(tag)[1]))
+            tag = next(tag for tag in table.first_numbers if name in (tag, tag[2:]))
             raise LaclDataError(
                 f"{table.place(tag)}: the tag {tag!r} is not in the label set ({', '.join(labels)}); "
                 "correct the tag or add its type to labels"

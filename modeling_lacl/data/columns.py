@@ -6,7 +6,9 @@ first lines of the file: their number and separator by majority, the tag column 
 
 from __future__ import annotations
 
+import csv
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from .errors import LaclDataError
 from .lines import read_lines
-from .schemes import looks_like_tag
+from .schemes import looks_like_tag, may_be_tag
 from .sentences import Sentence
 
 _SAMPLE_LINES = 2000
@@ -110,16 +112,14 @@ def detect_layout(
     rows = [cut(line) for line in (with_tab if by_tab else content)]
     columns = Counter(map(len, rows)).most_common(1)[0][0] if rows else 2
     if columns < 2:
-        separated = looks_like_csv(content[:20])
-        if separated:
-            raise LaclDataError(f"{name}: {separated}")
+        problem = looks_like_csv(content[:20]) or _looks_oddly_spaced(content)
+        if problem:
+            raise LaclDataError(f"{name}: {problem}")
         raise LaclDataError(
             f"{name}: lines have a single column; a token and its tag are needed in each, separated by a tab"
         )
     rows = [row for row in rows if len(row) == columns]
-    shares = [
-        sum(looks_like_tag(row[column]) for row in rows) / max(len(rows), 1) for column in range(columns)
-    ]
+    shares = [sum(may_be_tag(row[column]) for row in rows) / max(len(rows), 1) for column in range(columns)]
 
     if tag_column is not None:
         tag = _checked_column(tag_column, columns, "tag_column", name)
@@ -143,13 +143,37 @@ def detect_layout(
 def looks_like_csv(lines: Sequence[str]) -> str | None:
     """What to do about lines that are cut by commas or semicolons, if these are such."""
     for sign, meaning in ((",", "CSV"), (";", "CSV with semicolons")):
-        counts = {line.count(sign) for line in lines}
-        if lines and counts == {max(counts)} and counts != {0}:
+        try:  # by the csv module, since signs inside of quotes do not cut
+            counts = {len(row) for row in csv.reader(lines, delimiter=sign)}
+        except csv.Error:
+            continue
+        if len(counts) == 1 and max(counts) > 1:
             return (
                 f"looks like {meaning}, which is not read: write a token and its tag a line with a tab "
                 "between them and a blank line between sentences, or JSON Lines"
             )
     return None
+
+
+def _looks_oddly_spaced(lines: Sequence[str]) -> str | None:
+    """What to do about columns with a space between them that is not the usual one."""
+    spaces = Counter(space for line in lines for space in re.findall(r"(?<=\S)[^\S \t](?=\S)", line))
+    if not spaces or 2 * max(spaces.values()) < len(lines):
+        return None
+    space = max(spaces, key=lambda one: spaces[one])
+    return (
+        f"columns are parted by {unicodedata.name(space, 'a control character').lower()} "
+        f"(U+{ord(space):04X}), which is part of a word here; put tabs or plain spaces there"
+    )
+
+
+def looks_like_columns(lines: Sequence[str]) -> bool:
+    """Whether the first lines of a file are words and tags in columns, and no running text."""
+    content = [line for line in lines if line.strip() and not line.startswith("#")]
+    rows = [_cut_tabs(line) if "\t" in line else _cut_blanks(line) for line in content]
+    if len(rows) < 3 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
+        return False
+    return any(2 * sum(map(looks_like_tag, column)) >= len(rows) for column in zip(*rows, strict=True))
 
 
 def column_of(given: str | None) -> int | str | None:

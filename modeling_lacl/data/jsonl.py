@@ -1,4 +1,4 @@
-"""JSON Lines: an example a line, as words with tags or as a text with character spans."""
+"""JSON Lines, an example a line, and JSON arrays: words with tags, or a text with character spans."""
 
 from __future__ import annotations
 
@@ -34,6 +34,39 @@ def read_jsonl(
         except (ValueError, RecursionError) as error:
             raise LaclDataError(f"{place}: not a JSON object ({error}); write one object a line") from error
         yield read_record(record, number, place, token_column, tag_column, id2label)
+
+
+def read_json(
+    path: Path,
+    encoding: str = "utf-8",
+    token_column: str | None = None,
+    tag_column: str | None = None,
+    id2label: Mapping[int, str] | None = None,
+) -> Iterator[Sentence]:
+    """Yield the sentences of a file that is one JSON array of examples. It is in memory as a whole.
+
+    Raises:
+        LaclDataError: no JSON array, with file and line, or an element that is no example, with its number.
+    """
+    text = "\n".join(line for _, line in read_lines(path, encoding))
+    try:
+        records = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else str(path)
+        raise LaclDataError(
+            f"{place}: begins like a JSON array, but is not JSON ({error}); correct it, or write one object "
+            "a line"
+        ) from error
+    if not isinstance(records, list):
+        raise LaclDataError(f"{path}: no JSON array, but {type(records).__name__}; put the examples into one")
+    for number, record in enumerate(records):
+        yield read_record(record, number, f"{path}[{number}]", token_column, tag_column, id2label)
+
+
+def is_json_array(line: str, suffix: str) -> bool:
+    """Whether the first line of a file shows it to be a JSON array; "[" is a word of column files, too."""
+    start = line.lstrip()
+    return start.startswith("[") and (suffix == ".json" or start[1:].lstrip()[:1] in ("", "{"))
 
 
 def is_jsonl(line: str) -> bool:

@@ -16,6 +16,31 @@ logger = logging.getLogger(__name__)
 # errors="replace", it cannot be mistaken for a character of the file, so the count is true.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
+# How files that are no text begin, and what to do about them.
+_PACKED = "unpack it first"
+_NO_TEXT = {
+    b"\x1f\x8b": ("a gzip file", _PACKED),
+    b"BZh91AY&SY": ("a bzip2 file", _PACKED),
+    b"\xfd7zXZ\x00": ("an xz file", _PACKED),
+    b"\x28\xb5\x2f\xfd": ("a zstd file", _PACKED),
+    b"PK\x03\x04": (
+        "a zip archive, as Excel's and Word's files are",
+        "unpack it first, or save the sheet as text with tabs between the columns",
+    ),
+    b"\xd0\xcf\x11\xe0": ("an old Office file", "save it as text, with tabs between the columns"),
+    b"PAR1\x15": ("a Parquet file", "read it in Python by datasets.Dataset.from_parquet"),
+    b"ARROW1\x00\x00": ("an Arrow file", "read it in Python by datasets.Dataset.from_file"),
+    b"%PDF-": ("a PDF file", "save its text"),
+}
+
+
+def what_is_no_text(head: bytes) -> str | None:
+    """What a file is that begins with these bytes, and what to do about it; None if it may be text."""
+    for start, (kind, remedy) in _NO_TEXT.items():
+        if head.startswith(start):
+            return f"this is {kind}: {remedy}"
+    return None
+
 
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     r"""Yield (line number from 1, line without its line end), reading as it goes.
@@ -24,7 +49,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     encoding does not allow become U+FFFD; one warning at the end of the file tells how many there were.
 
     Raises:
-        LaclDataError: the encoding is unknown or does not fit the file at all.
+        LaclDataError: the encoding is unknown or does not fit the file at all, or the file is no text.
         OSError: the file cannot be opened.
     """
     try:
@@ -35,11 +60,13 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
             f"{path}: unknown encoding {encoding!r}; name one that Python knows, as 'utf-8'"
         ) from None
     replaced = first_line = number = 0
-    with open(path, "rb") as head:
-        if codec == "utf-8" and head.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise LaclDataError(
-                f"{path}:1: the file is UTF-16; give the encoding utf-16, or save it as UTF-8"
-            )
+    with open(path, "rb") as file_of_bytes:
+        head = file_of_bytes.read(16)
+    problem = what_is_no_text(head)
+    if problem:
+        raise LaclDataError(f"{path}: {problem}")
+    if codec == "utf-8" and head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise LaclDataError(f"{path}:1: the file is UTF-16; give the encoding utf-16, or save it as UTF-8")
     try:
         # newline="\n" switches universal newlines off.
         with open(path, encoding=codec, errors="surrogateescape", newline="\n") as file:

@@ -31,9 +31,15 @@ def load_label_names(source: str | Path | Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         LaclDataError: neither a shipped map nor a file, not a mapping, or a name that is not text.
+        TypeError: neither a name, a path nor a mapping.
     """
     if isinstance(source, Mapping):
         return _checked(source, "label_names")
+    if not isinstance(source, str | Path):
+        raise TypeError(
+            f"label_names is {source!r}: give a mapping such as {{'GPE': 'country or city'}}, a YAML file, "
+            f"or one of {', '.join(shipped_label_names())}"
+        )
     if str(source) in shipped_label_names():
         text = (resources.files(__package__) / _FOLDER / f"{source}.yaml").read_text(encoding="utf-8")
     else:

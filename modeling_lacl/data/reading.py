@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ from datasets import ClassLabel, Dataset, DatasetDict
 from .building import build
 from .columns import looks_like_csv, read_columns
 from .errors import LaclDataError
-from .jsonl import is_jsonl, read_jsonl
+from .jsonl import is_json_array, is_jsonl, read_json, read_jsonl
 from .lines import read_lines
 from .records import DOCUMENT_COLUMNS, SPAN_COLUMNS, TAG_COLUMNS, TOKEN_COLUMNS, read_record
 from .schemes import split_tag
-from .sentences import Origin, Sentence
+from .sentences import Origin
 
-FORMATS = ("columns", "jsonl")
+FORMATS = ("columns", "jsonl", "json")
 
 
 def read_dataset(
@@ -34,10 +34,10 @@ def read_dataset(
     """Read labelled sentences from a file, a Dataset or a list of examples.
 
     Args:
-        source: path of a column file (CoNLL, FEW-NERD) or a JSON Lines file; a `datasets.Dataset`; or
-            examples ``{"tokens": […], "ner_tags": […]}`` or ``{"text": "…", "entities": [{"start", "end",
-            "label"}]}``.
-        format: "columns" or "jsonl"; None goes by the suffix and the first line.
+        source: path of a column file (CoNLL, FEW-NERD), of JSON Lines or of a JSON array; a
+            `datasets.Dataset`; or examples ``{"tokens": […], "ner_tags": […]}`` or ``{"text": "…",
+            "entities": [{"start", "end", "label"}]}``, where a prediction's `entity_group` is a `label`, too.
+        format: "columns", "jsonl" or "json" (an array); None goes by the suffix and the first line.
         token_column, tag_column: for column files the number of the column from 0 (negative from the right),
             else the key; None finds them out.
         labels: the entity types allowed, which also sets their order; None takes those in the source, in
@@ -53,12 +53,18 @@ def read_dataset(
     Raises:
         LaclDataError: data that cannot be read, with its place (``file:line``) and the remedy.
         FileNotFoundError: no such file.
+        TypeError: a source that is none of these.
     """
     names = _as_mapping(id2label)
     labels = None if labels is None else _as_types(labels)
+    check_source(source, "source")
     if isinstance(source, str | Path):
-        origin = Origin(str(source))
-        sentences = _file_sentences(Path(source), format, token_column, tag_column, names, encoding)
+        path = Path(source)
+        format = _format_of(path, format, encoding)
+        origin = Origin(str(source), has_lines=format != "json")
+        read: Any = {"columns": read_columns, "jsonl": read_jsonl, "json": read_json}[format]
+        given = () if format == "columns" else (names,)
+        sentences = read(path, encoding, token_column, tag_column, *given)
     else:
         if format is not None:
             raise ValueError("format is for files; leave it out for a Dataset or a list of examples")
@@ -72,23 +78,35 @@ def read_dataset(
             None if tag_column is None else str(tag_column),
         )
         if isinstance(source, Dataset):
-            origin = Origin("dataset", is_file=False)
+            origin = Origin("dataset", has_lines=False)
             return _from_dataset(source, origin, *keys, labels, scheme, names)
-        if isinstance(source, DatasetDict):
-            raise ValueError(
-                f"source is a DatasetDict; pass one of its splits: {', '.join(map(str, source))}"
-            )
-        if isinstance(source, Mapping) or not isinstance(source, Iterable):
-            raise ValueError(
-                "source must be a path, a datasets.Dataset or a list of examples, "
-                f"got {type(source).__name__}"
-            )
-        origin = Origin("examples", is_file=False)
+        origin = Origin("examples", has_lines=False)
         sentences = (
             read_record(record, number, origin.at(number), *keys, names)
             for number, record in enumerate(source)
         )
     return build(sentences, origin, labels, scheme)
+
+
+def check_source(source: Any, argument: str) -> None:
+    """Checks that `source`, given as `argument`, is of a kind that `read_dataset` reads.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if isinstance(source, DatasetDict):
+        raise TypeError(f"{argument} is a DatasetDict; pass one of its splits: {', '.join(map(str, source))}")
+    if not isinstance(source, Iterable | Path) or isinstance(source, Mapping | bytes | bytearray):
+        hint = ""
+        if isinstance(source, Mapping):
+            hint = (
+                "; put an example into a list, as [{…}], and make a Dataset of whole columns, by "
+                "Dataset.from_dict"
+            )
+        raise TypeError(
+            f"{argument} must be a path, a datasets.Dataset or a list of examples, got "
+            f"{type(source).__name__}{hint}"
+        )
 
 
 def _as_mapping(id2label: Mapping[int, str] | Sequence[str] | None) -> Mapping[int, str] | None:
@@ -106,33 +124,20 @@ def _as_types(labels: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(labels))
 
 
-def _file_sentences(
-    path: Path,
-    format: str | None,
-    token_column: int | str | None,
-    tag_column: int | str | None,
-    id2label: Mapping[int, str] | None,
-    encoding: str,
-) -> Iterator[Sentence]:
+def _format_of(path: Path, format: str | None, encoding: str) -> str:
+    """The format of a file: the one given, or what its first line and its suffix say."""
     if format is not None and format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+        raise ValueError(f"the format must be one of {', '.join(FORMATS)}, got {format!r}")
     if path.is_dir():
         raise LaclDataError(f"{path}: is a folder; name one of the files in it")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    if (format or _detect_format(path, encoding)) == "jsonl":
-        return read_jsonl(path, encoding, token_column, tag_column, id2label)  # type: ignore[arg-type]
-    return read_columns(path, encoding, token_column, tag_column)  # type: ignore[arg-type]
-
-
-def _detect_format(path: Path, encoding: str) -> str:
+    if format is not None:
+        return format
     suffix = path.suffix.lower()
     first = next((line.lstrip() for _, line in read_lines(path, encoding) if line.strip()), "")
-    if first.startswith("[") and (suffix == ".json" or first[1:].lstrip()[:1] in ("", "{")):
-        raise LaclDataError(
-            f"{path}: looks like a JSON array, which is not read: write one object a line (JSON Lines), as "
-            f"`jq -c '.[]' {path.name}` does"
-        )
+    if is_json_array(first, suffix):
+        return "json"
     if suffix == ".csv" and "\t" not in first:
         problem = looks_like_csv([first]) or "is called .csv: write tabs in place of the separators"
         raise LaclDataError(f"{path}: {problem}")

@@ -14,6 +14,8 @@ from .sentences import Sentence, without_surrogates
 TOKEN_COLUMNS = ("tokens", "words")
 TAG_COLUMNS = ("ner_tags", "tags", "labels")
 SPAN_COLUMNS = ("entities", "spans")
+# The second is what predictions have: corrected, they are examples.
+LABEL_KEYS = ("label", "entity_group")
 DOCUMENT_COLUMNS = ("document_id", "doc_id")
 _SHAPES = (
     '{"tokens": ["Ana", …], "ner_tags": ["B-person", …]} '
@@ -151,11 +153,15 @@ def _checked_spans(text: str, spans: Any, place: str) -> list[tuple[int, int, st
     for span in spans:
         if not isinstance(span, Mapping):
             raise LaclDataError(f"{place}: a span must be {{'start', 'end', 'label'}}, got {span!r}")
-        start, end, label = span.get("start"), span.get("end"), span.get("label")
+        start, end = span.get("start"), span.get("end")
         if not (_is_offset(start) and _is_offset(end)):
             raise LaclDataError(
                 f"{place}: the span {dict(span)!r} needs 'start' and 'end' as whole numbers of characters"
             )
+        label_key = _first_key(span, LABEL_KEYS)
+        if label_key is None:
+            raise LaclDataError(f"{place}: the span {start}–{end} has no 'label'; {_label_hint(span)}")
+        label = span[label_key]
         if not isinstance(label, str) or not label.strip() or label == "O":
             raise LaclDataError(
                 f"{place}: the span {start}–{end} has the label {label!r}; name an entity type"
@@ -176,6 +182,12 @@ def _checked_spans(text: str, spans: Any, place: str) -> list[tuple[int, int, st
                 "overlap; keep one of them"
             )
     return entities
+
+
+def _label_hint(span: Mapping[str, Any]) -> str:
+    """What to do about a span without a label: other programs have it under another key."""
+    names = [key for key, value in span.items() if isinstance(value, str) and key not in ("word", "text")]
+    return f"rename its {' or '.join(map(repr, names))}" if names else "name an entity type there"
 
 
 def _is_offset(value: object) -> TypeGuard[int]:

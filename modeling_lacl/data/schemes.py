@@ -19,6 +19,10 @@ from .errors import LaclDataError
 OUTSIDE = "O"
 SCHEMES = ("IO", "IOB1", "BIO", "BIOES", "BILOU")
 _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
+# The prefix as some write it: b-person, B_person.
+_ODDLY_PREFIXED = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL | re.IGNORECASE)
+# What is more often a slip in a scheme than the name of a type.
+_DOUBTFUL = re.compile(r"[BI]([-_].*)?|[O0]", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class NormalizedTags:
         starts: (N,) bool, the token begins an entity.
         repaired: positions of the tokens that continue an entity which was never begun (an I- without its
             B-).
+        respelt: tags that were read as those of a scheme though they are not written like them (b-person).
+        doubtful: tags that were taken for types, as they stand, though each looks like a slip (b-person with
+            no i-person beside it, a lower-case o).
     """
 
     scheme: str
@@ -39,6 +46,8 @@ class NormalizedTags:
     type_ids: NDArray[np.int64]
     starts: NDArray[np.bool_]
     repaired: NDArray[np.int64]
+    respelt: list[str]
+    doubtful: list[str]
 
     def bio_ids(self) -> NDArray[np.int64]:
         """(N,) ids into `bio_tags(self.types)`."""
@@ -54,6 +63,34 @@ def split_tag(tag: str) -> tuple[str, str]:
 def looks_like_tag(tag: str) -> bool:
     """Whether a tag can be told by its form alone: ``O``, or a scheme's prefix and a type."""
     return tag == OUTSIDE or _PREFIXED.fullmatch(tag) is not None
+
+
+def may_be_tag(tag: str) -> bool:
+    """Whether `looks_like_tag` holds but for the spelling: ``o``, ``b-person``, ``B_person``."""
+    return tag.upper() == OUTSIDE or _ODDLY_PREFIXED.fullmatch(tag) is not None
+
+
+def spelt_like_scheme(tags: Sequence[str], scheme: str | None = None) -> list[str]:
+    """The distinct tags of a source, ``b-person`` and ``B_person`` as ``B-person`` where that is meant.
+
+    It is where a scheme is given; else, if no tag is written as schemes are, where some type has a B and a
+    further prefix, or where there are several types and all have a B: ``e-mail`` and ``i-phone`` are types.
+    """
+    if scheme == "IO" or any(split_tag(tag)[0] in ("B", "I") for tag in tags):
+        return list(tags)
+    matches = [_ODDLY_PREFIXED.fullmatch(tag) for tag in tags]
+    prefixes: dict[str, set[str]] = {}
+    for match in filter(None, matches):
+        prefixes.setdefault(match[2], set()).add(match[1].upper())
+    paired = any("B" in found and len(found) > 1 for found in prefixes.values())
+    entities = sum(tag.upper() != OUTSIDE for tag in tags)
+    all_begin = len(prefixes) == entities > 1 and all(found == {"B"} for found in prefixes.values())
+    if scheme is None and not paired and not all_begin:
+        return list(tags)
+    return [
+        f"{match[1].upper()}-{match[2]}" if match else OUTSIDE if tag == OUTSIDE.lower() else tag
+        for tag, match in zip(tags, matches, strict=True)
+    ]
 
 
 def bio_tags(types: Iterable[str]) -> list[str]:
@@ -85,7 +122,8 @@ def normalize(
     """
     if scheme is not None and scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
-    prefixes, names = _parse(tags, scheme, place)
+    spelt = spelt_like_scheme(tags, scheme)
+    prefixes, names = _parse(tags, spelt, scheme, place)
     types = list(dict.fromkeys(name for name in names if name != OUTSIDE))
     type_index = {name: index for index, name in enumerate(types)} | {OUTSIDE: -1}
     type_ids = np.array([type_index[name] for name in names], dtype=np.int64)[tag_ids]
@@ -99,12 +137,21 @@ def normalize(
     continues = follows & ~np.isin(previous_prefix, ("E", "S", "L", "U"))
     never_begun = inside & ~begins & ~continues
 
+    doubtful = _doubtful(tags) if scheme is None and not any(prefixes) else []
     if scheme is None:
         scheme = _detect(set(prefixes), never_begun, begins, follows)
     repaired = (
         np.flatnonzero(never_begun) if scheme in ("BIO", "BIOES", "BILOU") else np.empty(0, dtype=np.int64)
     )
-    return NormalizedTags(scheme, types, type_ids, begins | never_begun, repaired)
+    respelt = [tag for tag, other in zip(tags, spelt, strict=True) if tag != other]
+    return NormalizedTags(scheme, types, type_ids, begins | never_begun, repaired, respelt, doubtful)
+
+
+def _doubtful(tags: Sequence[str]) -> list[str]:
+    """Of tags that are taken for types those that look like slips, unless they stand beside plain types."""
+    found = [tag for tag in tags if tag != OUTSIDE and _DOUBTFUL.fullmatch(tag)]
+    plain = len(found) < sum(tag != OUTSIDE for tag in tags)
+    return [tag for tag in found if tag in "o0" or not plain]
 
 
 def _detect(
@@ -123,11 +170,11 @@ def _detect(
 
 
 def _parse(
-    tags: Sequence[str], scheme: str | None, place: Callable[[str], str]
+    tags: Sequence[str], spelt: Sequence[str], scheme: str | None, place: Callable[[str], str]
 ) -> tuple[list[str], list[str]]:
-    """The prefix ("" without) and the type ("O" outside) of each distinct tag."""
-    entity = [index for index, tag in enumerate(tags) if tag != OUTSIDE]
-    pairs = [("", OUTSIDE) if tag == OUTSIDE else split_tag(tag) for tag in tags]
+    """The prefix ("" without) and the type ("O" outside) of each distinct tag, from `spelt_like_scheme`."""
+    entity = [index for index, tag in enumerate(spelt) if tag != OUTSIDE]
+    pairs = [("", OUTSIDE) if tag == OUTSIDE else split_tag(tag) for tag in spelt]
     prefixes = {pairs[index][0] for index in entity}
     bare = _are_bare_types(prefixes, scheme)
     if bare:

@@ -11,13 +11,13 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Origin:
-    """Names a place in a source: ``train.txt:12`` for a file, ``examples[12]`` for things in memory."""
+    """Names a place in a source: ``train.txt:12`` for lines of a file, ``examples[12]`` elsewhere."""
 
     name: str
-    is_file: bool = True
+    has_lines: bool = True
 
     def at(self, number: int) -> str:
-        return f"{self.name}:{number}" if self.is_file else f"{self.name}[{number}]"
+        return f"{self.name}:{number}" if self.has_lines else f"{self.name}[{number}]"
 
 
 @dataclass(frozen=True)

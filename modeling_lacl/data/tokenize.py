@@ -10,6 +10,7 @@ from datasets import Dataset, Features, List, Value
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from ..checks import fast_tokenizer
 from ..words import align_words
 from .labels import UnknownTypes, io_lookup
 
@@ -54,11 +55,7 @@ def tokenize_dataset(
     Raises:
         ValueError: a tokenizer without offsets, a type not in `types`, no room for a word in `max_length`.
     """
-    if not tokenizer.is_fast:
-        raise ValueError(
-            f"{type(tokenizer).__name__} gives no character offsets; "
-            "load a fast tokenizer (AutoTokenizer does by default)"
-        )
+    fast_tokenizer(tokenizer)
     if text_column not in dataset.column_names:
         raise ValueError(f"the dataset has no column {text_column!r}, only {', '.join(dataset.column_names)}")
     budget = max_length - tokenizer.num_special_tokens_to_add()

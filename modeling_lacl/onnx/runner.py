@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..checkpoint import CONFIG_FILE
+from ..checks import whole_number
 from ..configuration_lacl import LaclConfig
 from ..optional import require
 from ..outputs_lacl import LaclOutput
@@ -52,8 +53,8 @@ class LaclOnnxModel:
             ModuleNotFoundError: ONNX Runtime is not installed.
             ValueError: The folder is not whole, or `num_threads` is below 1.
         """
-        if num_threads is not None and num_threads < 1:
-            raise ValueError(f"num_threads is {num_threads}: give at least 1")
+        if num_threads is not None:
+            num_threads = whole_number("num_threads", num_threads, 1)
         runtime = require("onnxruntime", "onnx")
         for name in (GRAPH_FILE, CONFIG_FILE):
             if not (Path(folder) / name).is_file():

@@ -1,6 +1,7 @@
 """Column files as people leave them."""
 
 import logging
+import re
 
 import pytest
 
@@ -43,9 +44,12 @@ ANA = [[("Ana", "B-person"), ("Ruiz", "I-person"), ("flew", "O")], [("Quito", "B
         "Ana\tI-person\nRuiz\tI-person\nflew\tO\n\nQuito\tI-place\n",
         "Ana\tB-person\nRuiz\tE-person\nflew\tO\n\nQuito\tS-place\n",
         "Ana\tB-person\nRuiz\tL-person\nflew\tO\n\nQuito\tU-place\n",
+        "Ana\tb-person\nRuiz\ti-person\nflew\to\n\nQuito\tb-place\n",
+        "B_person\tAna\nI_person\tRuiz\nO\tflew\n\nB_place\tQuito\n",
     ],
     ids=["tab", "space", "crlf", "bom-blank-no-end", "tabs-for-spaces", "spaces-for-tabs", "tag-first",
-         "tag-first-crlf", "conll03", "numbered", "comments", "io", "prefixed-io", "bioes", "bilou"],
+         "tag-first-crlf", "conll03", "numbered", "comments", "io", "prefixed-io", "bioes", "bilou",
+         "lower-case", "underscore"],
 )  # fmt: skip
 def test_all_these_are_the_same(write, content):
     dataset = read_dataset(write(content))
@@ -183,6 +187,33 @@ def test_inside_without_begin_is_told_once(write, caplog):
 
 
 @pytest.mark.parametrize(
+    ("content", "messages"),
+    [
+        (
+            "a\tO\nb\tb-x\nc\ti-x\n",
+            ["2: the tags have a scheme's prefix in another spelling .* 'b-x' as 'B-x'"],
+        ),
+        ("a\tO\nb\ti-x\nc\ti-y\n", ["2: the tag 'i-x' was taken for .*I-TYPE", "3: the tag 'i-y'"]),
+        ("a\to\nb\tperson\n", ["1: the tag 'o' was taken for .* write a capital O"]),
+        ("a\t0\nb\t1\n", ["1: the tag '0' was taken for"]),
+        ("a\tO\nb\te-mail\nc\ti-phone\n", []),
+        ("a\tO\nb\tb-cell\nc\tperson\n", []),
+        ("a\tO\nb\tB-o\nc\tI-o\n", []),
+    ],
+)
+def test_tags_that_look_like_slips_are_told(write, caplog, content, messages):
+    path = write(content)
+    read_dataset(path)
+    found = [record.getMessage() for record in caplog.records]
+    assert len(found) == len(messages)
+    for one, message in zip(found, messages, strict=True):
+        assert re.match(re.escape(str(path)) + ":" + message, one)
+    caplog.clear()
+    read_dataset(path, scheme="IO")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("a\tO\nb\tO\tO\n", r":2: 3 columns where the other lines have 2"),
@@ -213,6 +244,8 @@ def test_label_set(write):
     assert (
         read_dataset(path, labels=["O", "B-x", "I-x", "B-y", "I-y"]).features == read_dataset(path).features
     )
+    with pytest.raises(LaclDataError, match=r"odd\.conll:2: the tag 'b_y' is not in the label set \(x\)"):
+        read_dataset(write("a\tO\nb\tb_y\nc\ti_y\n", "odd.conll"), labels=["x"])
     with pytest.raises(LaclDataError, match=r"data\.conll:4: the tag 'B-y' is not in the label set \(x, z\)"):
         read_dataset(path, labels=["x", "z"])
 

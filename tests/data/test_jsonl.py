@@ -1,6 +1,11 @@
 """JSON Lines, lists of examples and Datasets."""
 
+import bz2
+import gzip
 import json
+import lzma
+import re
+import zipfile
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
@@ -34,6 +39,7 @@ EXPECTED = [[("Ana", "B-person"), ("Ruiz", "I-person"), ("flew", "O")]]
         {"tokens": TAGGED["tokens"], "tags": ["person", "person", "O"]},
         TEXT,
         {"text": TEXT["text"], "spans": [span(0, 8)]},
+        {"text": TEXT["text"], "entities": [{"entity_group": "person", "score": 0.9, "start": 0, "end": 8}]},
     ],
 )
 def test_every_shape_in_every_source(tmp_path, example):
@@ -116,11 +122,19 @@ def test_words_that_spans_cut_are_counted_and_told(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json", '[{"tokens": ["a"], "tags": ["O"]}]', "a JSON array.*jq -c '.\\[\\]' a.json"),
-        ("a.txt", '[\n  {"tokens": ["a"]}\n]', "a JSON array"),
+        (
+            "a.json",
+            '[{"tokens": ["a"],\n "tags": }]',
+            r"a\.json:2: begins like a JSON array, but is not JSON",
+        ),
+        ("a.json", '[{"tokens": ["a"], "tags": ["O"]}, {"tokens": ["a"]}]', r"a\.json\[1\]: no 'ner_tags'"),
+        ("a.json", '["a"]', r"a\.json\[0\]: expected an example"),
         ("a.csv", "token,tag\nAna,B-person\n", "CSV, which"),
         ("a.txt", "Ana,B-person\nran,O\n", "CSV, which"),
         ("a.txt", "Ana;B-person\nran;O\n", "CSV with semicolons"),
+        ("a.txt", 'Ana,B-person\n",",O\n', "CSV, which"),
+        ("a.txt", "Ana\u00a0B-person\nran\u00a0O\n", r"by no-break space \(U\+00A0\).*put tabs"),
+        ("a.txt", "安娜\u3000B-person\n跑\u3000O\n", r"by ideographic space \(U\+3000\)"),
         ("a.csv", "Ana B-person\nran O\n", "called .csv"),
     ],
 )
@@ -128,6 +142,34 @@ def test_formats_that_are_not_read_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(LaclDataError, match=message):
         read_dataset(tmp_path / name)
+
+
+def test_files_that_are_no_text_are_named(tmp_path):
+    lines = b"Ana\tB-person\n"
+    for name, content, message in (
+        ("a.txt.gz", gzip.compress(lines), "this is a gzip file: unpack it first"),
+        ("a.bz2", bz2.compress(lines), "a bzip2 file"),
+        ("a.xz", lzma.compress(lines), "an xz file"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(LaclDataError, match=f"{re.escape(name)}: .*{message}"):
+            read_dataset(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(LaclDataError, match="a zip archive, as Excel's .* save the sheet as text with tabs"):
+        read_dataset(tmp_path / "a.xlsx")
+    Dataset.from_list([TAGGED]).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(LaclDataError, match="a Parquet file: read it in Python by .*from_parquet"):
+        read_dataset(tmp_path / "a.parquet")
+    assert sentences(read_dataset(Dataset.from_parquet(str(tmp_path / "a.parquet")))) == EXPECTED
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.txt", "a.jsonl"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_read(tmp_path, name, indent):
+    (tmp_path / name).write_text(json.dumps([TAGGED, TAGGED], indent=indent), encoding="utf-8-sig")
+    assert sentences(read_dataset(tmp_path / name)) == EXPECTED * 2
+    assert sentences(read_dataset(tmp_path / name, format="json")) == EXPECTED * 2
 
 
 def test_columns_that_look_like_other_formats(tmp_path):
@@ -187,7 +229,9 @@ def test_spans_come_back_to_the_character(annotated):
         ('{"text": "abc", "entities": ["x"]}', "a span must be"),
         ('{"text": "abc", "entities": [{"start": 0, "label": "x"}]}', "needs 'start' and 'end'"),
         ('{"text": "abc", "entities": [{"start": 0.0, "end": 1, "label": "x"}]}', "needs 'start' and 'end'"),
-        ('{"text": "abc", "entities": [{"start": 0, "end": 1}]}', "name an entity type"),
+        ('{"text": "abc", "entities": [{"start": 0, "end": 1}]}', "has no 'label'; name an entity type"),
+        ('{"text": "abc", "entities": [{"start": 0, "end": 1, "text": "a", "type": "x"}]}', "its 'type'"),
+        ('{"text": "abc", "entities": [{"start": 0, "end": 1, "entity_group": 1}]}', "name an entity type"),
         ('{"text": "abc", "entities": [{"start": 0, "end": 1, "label": "O"}]}', "name an entity type"),
         ('{"text": "abc", "entities": [{"start": 1, "end": 4, "label": "x"}]}', "1–4 .* not inside the text"),
         ('{"text": "abc", "entities": [{"start": -1, "end": 2, "label": "x"}]}', "not inside the text"),
@@ -233,11 +277,11 @@ def test_sources_that_cannot_be(tmp_path):
         read_dataset(tmp_path)
     with pytest.raises(LaclDataError, match="no sentence"):
         read_dataset([])
-    with pytest.raises(ValueError, match="pass one of its splits: train"):
+    with pytest.raises(TypeError, match="pass one of its splits: train"):
         read_dataset(DatasetDict({"train": Dataset.from_list([TAGGED])}))
-    with pytest.raises(ValueError, match="list of examples, got dict"):
+    with pytest.raises(TypeError, match=r"source must be .*got dict; put an example into a list"):
         read_dataset(TAGGED)
-    with pytest.raises(ValueError, match="list of examples, got int"):
+    with pytest.raises(TypeError, match="list of examples, got int"):
         read_dataset(3)
     with pytest.raises(LaclDataError, match=r"examples\[0\]: expected an example"):
         read_dataset(["Ana"])
@@ -254,5 +298,5 @@ def test_format_told(tmp_path):
     path.write_text("{\tO\n", encoding="utf-8")
     assert sentences(read_dataset(path, format="columns")) == [[("{", "O")]]
     assert sentences(read_dataset(path.rename(tmp_path / "data.txt"))) == [[("{", "O")]]
-    with pytest.raises(ValueError, match="format must be one of columns, jsonl"):
+    with pytest.raises(ValueError, match="format must be one of columns, jsonl, json"):
         read_dataset(tmp_path / "data.txt", format="conll")

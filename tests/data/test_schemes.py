@@ -123,8 +123,33 @@ def test_types_that_look_prefixed():
 
 
 @pytest.mark.parametrize(
+    ("tags", "scheme", "expected"),
+    [
+        ("b-x i-x o b-y", None, "B-x I-x O B-y"),
+        ("B_x I_x O B_y", None, "B-x I-x O B-y"),
+        ("b_x e_x s_y O", None, "B-x I-x B-y O"),
+        ("b-x O b-y", None, "B-x O B-y"),
+        ("b-x O b-x", "BIO", "B-x O B-x"),
+        ("b-x O b-x", "IO", "B-b-x O B-b-x"),
+        # Types with a hyphen, which only look like prefixed ones.
+        ("e-mail i-phone i-phone O", None, "B-e-mail B-i-phone I-i-phone O"),
+        ("b-cell i-phone person O", None, "B-b-cell B-i-phone B-person O"),
+        ("i-phone O i-phone", None, "B-i-phone O B-i-phone"),
+        ("b-cell O b-cell", None, "B-b-cell O B-b-cell"),
+        ("B_cell T_cell", None, "B-B_cell B-T_cell"),
+        ("B-i-phone I-i-phone", None, "B-i-phone I-i-phone"),
+    ],
+)
+def test_prefixes_in_another_spelling(tags, scheme, expected):
+    assert to_bio([tags.split()], scheme) == [expected.split()]
+
+
+@pytest.mark.parametrize(
     ("tags", "scheme", "message"),
     [
+        (["b-x", "i-x", "person"], None, "'person' has no scheme prefix"),
+        (["B-x", "i-x"], None, "'i-x' has no scheme prefix"),
+        (["B_x", "I_x", "L_x", "S_x"], None, "'L_x' does not belong"),
         (["B-x", "person"], None, "'person' has no scheme prefix.*scheme IO"),
         (["B", "I", "O"], None, "'B' names no entity type"),
         (["B-x", "I-"], None, "'I-' names no entity type"),

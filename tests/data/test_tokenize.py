@@ -166,7 +166,7 @@ def test_special_tokens_in_the_text_are_words(tokenizer):
 def test_what_is_refused(tokenizer):
     slow: Any = SimpleNamespace(is_fast=False)
     dataset = read_dataset([example(["Ana"], ["B-x"])])
-    with pytest.raises(ValueError, match="no character offsets; load a fast tokenizer"):
+    with pytest.raises(ValueError, match="no character offsets: load the fast one"):
         tokenize_dataset(dataset, slow, ["x"])
     with pytest.raises(ValueError, match="not among the given ones: x"):
         tokenize_dataset(dataset, tokenizer, ["y"])

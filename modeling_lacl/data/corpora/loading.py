@@ -75,7 +75,7 @@ def load_corpus(
         return IterableDatasetDict({split: _stream(name, files, types) for split, files in chosen.items()})
     datasets = {}
     for split, files in chosen.items():
-        origin = Origin(str(files[0])) if len(files) == 1 else Origin(str(folder), is_file=False)
+        origin = Origin(str(files[0])) if len(files) == 1 else Origin(str(folder), has_lines=False)
         labels = None if corpus.own_types else types
         datasets[split] = build(corpus_sentences(corpus, files, types), origin, labels, corpus.scheme)
     return DatasetDict(datasets)
