@@ -186,6 +186,11 @@ class LaclTrainer(HubTrainer):
         samples: tuple[list[Any], Any] = super().get_batch_samples(*args, **kwargs)
         return samples
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The state of the trainer, which makes a checkpoint whole, comes after those of all processes.
+        self.accelerator.wait_for_everyone()
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""
         is_new = self.optimizer is None

@@ -89,3 +89,9 @@ def test_a_resumed_run_of_two_processes_goes_on_as_if_unbroken(results):
     for one in results:
         assert one["resumed"]["seen"] == one["unbroken"]["seen"][SAVED_AT:]
         assert one["resumed"]["log"] == one["unbroken"]["log"]
+
+
+def test_a_checkpoint_is_whole_when_all_processes_have_saved(results):
+    """Its `trainer_state.json`, by which resuming tells whole ones, comes after the last of these files."""
+    for one in results:
+        assert one["unbroken"]["saved_by"] == [["rng_state_0.pth", "rng_state_1.pth"]] * 2

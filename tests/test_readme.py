@@ -66,7 +66,7 @@ def test_the_commands_run(workplace, monkeypatch, capfdbinary):
     assert len(Path("entities.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
-@pytest.mark.parametrize("line", blocks("sh")[4].splitlines())
+@pytest.mark.parametrize("line", blocks("sh")[5].splitlines())
 def test_the_recipes_are_there(line):
     assert (ROOT / shlex.split(line)[2]).is_file()
 

@@ -6,6 +6,7 @@
 """
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,11 @@ def gradients(model):
 
 
 class Recorder(LaclTrainer):
-    """Keeps the rows and the labels that each step has seen, and the gradients of the last."""
+    """Keeps the rows and the labels that each step has seen, and whose random state each checkpoint has."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.seen, self.prompts, self.last = [], [], {}
+        self.seen, self.prompts, self.saved_by = [], [], []
 
     def training_step(self, model, inputs, *args, **kwargs):
         self.seen.append([row[row != 0].tolist() for row in inputs["input_ids"]])
@@ -84,6 +85,12 @@ class Recorder(LaclTrainer):
     def compute_loss(self, model, inputs, *args, **kwargs):
         self.prompts.append(inputs["prompt_ids"][0].tolist())
         return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def _save_rng_state(self, output_dir):
+        if self.args.process_index == 1:
+            time.sleep(0.5)  # the other process does not overtake it
+        super()._save_rng_state(output_dir)
+        self.saved_by.append(sorted(path.name for path in Path(output_dir).glob("rng_state*")))
 
 
 def train(folder, name, *, batch_size, resume=None, **options):
@@ -113,6 +120,7 @@ def train(folder, name, *, batch_size, resume=None, **options):
         "log": [[entry[key] for key in keys] for entry in trainer.state.log_history if "loss" in entry],
         "seen": trainer.seen,
         "prompts": trainer.prompts,
+        "saved_by": trainer.saved_by,
         "weights": {key: value.clone() for key, value in trainer.model.state_dict().items()},
     }
 
