@@ -38,7 +38,7 @@ def curves(
     ],
     output: Output,
 ) -> None:
-    """Losses and scores over the steps of a training.
+    """Losses, the norm of the gradient, and scores over the steps of a training.
 
     \b
     [bold]Example[/bold]
