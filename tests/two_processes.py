@@ -140,14 +140,16 @@ def main(folder):
         results["steps"][name] = [None if part is None else part.item() for part in parts], gradients(model)
     for name, options in TRAININGS.items():
         results["trainings"][name] = train(folder, name, batch_size=4, **options)
-    grouped: dict[str, Any] = {
-        "num_train_epochs": 3,
-        "train_sampling_strategy": "group_by_length",
-        "batch_size": 4,
-    }
-    results["unbroken"] = train(folder, "unbroken", save_strategy="steps", save_steps=SAVED_AT, **grouped)
-    checkpoint = str(folder / "unbroken" / f"checkpoint-{SAVED_AT}")
-    results["resumed"] = train(folder, "resumed", resume=checkpoint, **grouped)
+    for name, strategy in (("at random", "random"), ("by length", "group_by_length")):
+        ordered: dict[str, Any] = {
+            "num_train_epochs": 3,
+            "train_sampling_strategy": strategy,
+            "batch_size": 4,
+        }
+        unbroken = train(folder, f"{name}/unbroken", save_strategy="steps", save_steps=SAVED_AT, **ordered)
+        checkpoint = str(folder / name / "unbroken" / f"checkpoint-{SAVED_AT}")
+        resumed = train(folder, f"{name}/resumed", resume=checkpoint, **ordered)
+        results[name] = {"unbroken": unbroken, "resumed": resumed}
     torch.save(results, folder / f"results-{rank}.pt")
     dist.destroy_process_group()
 
