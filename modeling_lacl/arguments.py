@@ -230,25 +230,62 @@ class _Parser(HfArgumentParser):
         raise ValueError(message)
 
 
+def _shorthands() -> _Parser:
+    """What is no argument of a recipe."""
+    parser = _Parser([], add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--config",
+        metavar="RECIPE.yaml",
+        action="append",
+        default=[],
+        help="The recipe, as if it stood first.",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="Go on from the last whole checkpoint in output_dir, or begin where there is none: short for "
+        "--resume_from_checkpoint last.",
+    )
+    return parser
+
+
+def argument_parser(program: str) -> HfArgumentParser:
+    """All arguments of training; raises `ValueError` where argparse would end the process."""
+    return _Parser(
+        list(ARGUMENT_CLASSES),
+        allow_abbrev=False,
+        prog=program,
+        usage="%(prog)s [RECIPE.yaml] [--KEY VALUE …]",
+        parents=[_shorthands()],
+    )
+
+
 def parse_arguments(arguments: Sequence[str]) -> tuple[ModelArguments, DataArguments, LaclTrainingArguments]:
     """Reads `[recipe.yaml] [--key value …]`; the command line goes before the recipe.
 
     A recipe is a flat YAML mapping of argument names. Its values pass through the same parser as the command
     line, which reads `5e-5` as a number, where YAML alone reads a string. An empty value leaves the default.
+    `--config recipe.yaml` names the recipe, too, and `--resume` is `--resume_from_checkpoint last`.
 
     Raises:
-        ValueError: an unknown argument, a value of the wrong kind or out of its range, or a recipe that is
-            not a flat mapping.
+        ValueError: an unknown argument, a value of the wrong kind or out of its range, two recipes, or a
+            recipe that is not a flat mapping.
         FileNotFoundError: the recipe is not there.
     """
-    given = list(arguments)
+    short, given = _shorthands().parse_known_args(list(arguments))
+    recipes = list(short.config)
     if given and not given[0].startswith("-"):
-        given = [*_recipe_arguments(Path(given[0])), *given[1:]]
-    parser = _Parser(list(ARGUMENT_CLASSES), allow_abbrev=False, prog="train")
-    parsed: tuple[Any, ...] = parser.parse_args_into_dataclasses(
+        recipes.append(given.pop(0))
+    if len(recipes) > 1:
+        raise ValueError(f"{' and '.join(recipes)} are {len(recipes)} recipes; give one")
+    if short.resume:
+        given = ["--resume_from_checkpoint=last", *given]
+    for recipe in recipes:
+        given = [*_recipe_arguments(Path(recipe)), *given]
+    parsed: tuple[Any, ...] = argument_parser("train").parse_args_into_dataclasses(
         given, return_remaining_strings=True, look_for_args_file=False
     )
-    model_args, data_args, training_args, remaining = parsed
+    model_args, data_args, training_args, *_, remaining = parsed
     if remaining:
         raise ValueError(_unknown(remaining[0].lstrip("-").split("=")[0], "the command line"))
     return model_args, data_args, training_args

@@ -64,12 +64,14 @@ def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
 
 
 def plot_learning_curves(trainer_state: str | Path | Mapping[str, Any], file: str | Path) -> None:
-    """Draws losses in one panel, and F1, precision and recall on evaluation data, if any, in another."""
+    """Draws losses, gradient norm, and F1, precision and recall on evaluation data, in a panel each."""
     _check_ending(file)
     curves = learning_curves(trainer_state)
     losses = [name for name in curves if name.endswith("loss") and name != "train_loss"]
     scores = [name for name in curves if name in ("eval_f1", "eval_precision", "eval_recall")]
-    panels = [(title, names) for title, names in (("loss", losses), ("score", scores)) if names]
+    norms = [name for name in curves if name == "grad_norm"]
+    every = (("loss", losses), ("gradient norm", norms), ("score", scores))
+    panels = [(title, names) for title, names in every if names]
     if not panels:
         raise ValueError(f"trainer_state has neither losses nor scores, only {', '.join(curves)}")
     figure, axes = _figure(len(panels))

@@ -26,26 +26,38 @@ ATTENTION = "lacl_shared_prompt"
 """Name of the attention function among those of transformers."""
 
 
+class PromptRecorder:
+    """Keeps the keys and values of prompts that go through the encoder, `(R, heads, P, size)` each."""
+
+    def __init__(self) -> None:
+        self.kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self.complete = False
+
+    def extend(
+        self, module: nn.Module, key: Tensor, value: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keys, values and mask as they are."""
+        if not self.complete:  # or else gradient checkpointing computes a layer again
+            if module in self.kept:
+                raise ValueError("shared_prompt does not go with layers that share their weights")
+            self.kept[module] = (key, value)
+        return key, value, mask
+
+
 class PromptStates:
     """Keys and values of encoded prompts in every attention layer.
 
     Kept as `(R, heads, P, size)` each, with R the number of prompts: one for all rows, or one for each row.
     """
 
-    def __init__(self, is_prompt: Tensor | None) -> None:
+    def __init__(self, kept: dict[nn.Module, tuple[Tensor, Tensor]], is_prompt: Tensor | None) -> None:
+        self.kept = kept
         self.is_prompt = is_prompt  # (R, P) bool, False at padding; None without padding
-        self.kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-        self.complete = False
 
-    def behind(
+    def extend(
         self, module: nn.Module, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys, values and mask of texts with those of the prompt behind them; keeps the prompt's own."""
-        if not self.complete:
-            if module in self.kept:
-                raise ValueError("shared_prompt does not go with layers that share their weights")
-            self.kept[module] = (key, value)
-            return key, value, mask
+        """Keys, values and mask of texts with those of the prompt behind them."""
         kept = [part.expand(key.shape[0], -1, -1, -1) for part in self.kept[module]]
         if mask is not None or self.is_prompt is not None:
             shape = (key.shape[0], 1, key.shape[2] if mask is None else mask.shape[-2])
@@ -62,12 +74,12 @@ def attend(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    prompt_states: PromptStates | None = None,
+    prompt_states: PromptRecorder | PromptStates | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The attention function: scaled dot products, with the prompt in view if there is one."""
     if prompt_states is not None:
-        key, value, attention_mask = prompt_states.behind(module, key, value, attention_mask)
+        key, value, attention_mask = prompt_states.extend(module, key, value, attention_mask)
     result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     return result
 
@@ -104,24 +116,37 @@ def encode_prompt(
     Returns:
         The states for a call of the encoder with text, as its argument `prompt_states`; and hidden states
         `(R, P, H)`, R either 1 or B.
+
+    Raises:
+        ValueError: The encoder shares weights between its layers, has another attention function, or is
+            under reentrant gradient checkpointing.
     """
+    is_prompt = None
     if prompt_ids.stride(0) == 0 or bool((prompt_ids == prompt_ids[:1]).all()):
         prompt_ids, prompt_labels = prompt_ids[:1], prompt_labels[:1]
-        states = PromptStates(None)
     else:
-        states = PromptStates(prompt_labels != PADDING_LABEL)
+        is_prompt = prompt_labels != PADDING_LABEL
+    recorder = PromptRecorder()
     positions = torch.arange(first_position, first_position + prompt_ids.shape[1], device=prompt_ids.device)
     encoded = encoder(
         input_ids=prompt_ids,
-        attention_mask=None if states.is_prompt is None else states.is_prompt.long(),
+        attention_mask=None if is_prompt is None else is_prompt.long(),
         position_ids=positions.unsqueeze(0).expand_as(prompt_ids),
-        prompt_states=states,
+        prompt_states=recorder,
         return_dict=True,
     )
-    if not states.kept:
+    recorder.complete = True
+    kept = recorder.kept
+    if not kept:
         raise ValueError(
             f"the encoder's attention function was changed, but shared_prompt needs {ATTENTION!r}: "
             "leave out attn_implementation"
         )
-    states.complete = True
-    return states, encoded.last_hidden_state
+    hidden: Tensor = encoded.last_hidden_state
+    lost = hidden.requires_grad and not any(key.requires_grad for key, _ in kept.values())
+    if lost and getattr(encoder, "is_gradient_checkpointing", False):
+        raise ValueError(
+            "shared_prompt does not go with reentrant gradient checkpointing, which would lose gradients: "
+            "set use_reentrant to false in gradient_checkpointing_kwargs"
+        )
+    return PromptStates(kept, is_prompt), hidden

@@ -194,7 +194,7 @@ def clear_output_dir(training_args: LaclTrainingArguments) -> None:
     if not training_args.overwrite_output_dir:
         raise ValueError(
             f"output_dir {folder} is not empty; give another folder, set overwrite_output_dir to replace "
-            "what it holds, or set resume_from_checkpoint to 'last' to go on with the run in it"
+            "what it holds, or go on with the run in it by --resume (resume_from_checkpoint: last)"
         )
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)

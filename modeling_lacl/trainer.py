@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import torch
+from accelerate.data_loader import SeedableRandomSampler  # type: ignore[import-untyped]
 from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
 from datasets import Dataset
 from torch import Tensor, nn
@@ -121,15 +122,21 @@ class LaclTrainer(HubTrainer):
         if self.args.sampling == "plain" or self.train_dataset is None:
             if isinstance(self.data_collator, LaclDataCollator):
                 self.data_collator.deferred = self._across_processes
-            return super().get_train_dataloader()
+            plain: Any = super().get_train_dataloader()
+            if isinstance(plain.get_sampler(), SeedableRandomSampler):
+                self._epoch_start.sampler = plain.get_sampler()
+            return cast(DataLoader, plain)
         dataset = self._remove_unused_columns(self.train_dataset, description="Training")
+        # As many for each process; accelerate 1.3 cannot fill up batches of different sizes.
+        self.accelerator.even_batches = False
+        each = -(-len(dataset) // (self._train_batch_size * self.args.world_size))
         sampler = EpisodeBatchSampler(
             dataset["labels"],
             len(self.model.config.id2label or {}),
             n_way=self.args.n_way,
             k_shot=self.args.k_shot,
             q_shot=self.args.q_shot,
-            episodes=-(-len(dataset) // self._train_batch_size),
+            episodes=each * self.args.world_size,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
         )
         self._epoch_start.sampler = sampler
@@ -185,6 +192,11 @@ class LaclTrainer(HubTrainer):
             return [], None
         samples: tuple[list[Any], Any] = super().get_batch_samples(*args, **kwargs)
         return samples
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The state of the trainer, which makes a checkpoint whole, comes after those of all processes.
+        self.accelerator.wait_for_everyone()
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from accelerate.data_loader import SeedableRandomSampler  # type: ignore[import-untyped]
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
@@ -75,18 +76,18 @@ class Stopwatch(TrainerCallback):
 class EpochStart(TrainerCallback):
     """Gives every epoch an order of its rows that depends on the seed and the epoch alone.
 
-    So a resumed run and all processes have one and the same. The Trainer sees to it for rows at random, not
-    for the samplers here.
+    So a resumed run and all processes have one and the same. The Trainer sees to it for rows at random alone,
+    and with accelerate 1.3 not in the epoch in which a run is resumed.
     """
 
     def __init__(self) -> None:
-        self.sampler: EpisodeBatchSampler | LengthGroupedSampler | None = None
+        self.sampler: EpisodeBatchSampler | SeedableRandomSampler | LengthGroupedSampler | None = None
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         epoch = int(state.epoch or 0)
-        if isinstance(self.sampler, EpisodeBatchSampler):
+        if isinstance(self.sampler, EpisodeBatchSampler | SeedableRandomSampler):
             self.sampler.set_epoch(epoch)
         # In the first epoch the state of PyTorch's own generator is the same however often a run is resumed,
         # and the order that a seed has always given is kept; but processes may have drawn from it unevenly.

@@ -170,7 +170,10 @@ class Handler(BaseHTTPRequestHandler):
         if repo_id in self.server.repositories:
             self._answer(409, {"error": "You already created this model repo", "url": url})
             return
-        self.server.repositories[repo_id] = Repository(private=asked.get("visibility") == "private")
+        self.server.repositories[repo_id] = Repository(
+            # The second is how older clients ask for it.
+            private=asked.get("visibility") == "private" or bool(asked.get("private"))
+        )
         first = Commit("initial commit", "", {".gitattributes": b"*.safetensors filter=lfs\n"}, [])
         self.server.repositories[repo_id].commits.append(first)
         self._answer(200, {"url": url, "name": repo_id})

@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 import yaml
@@ -32,7 +34,8 @@ def recipe(tmp_path_factory, tiny_encoder):
         "encoder": str(tiny_encoder),
         "projection_size": 8,
         "train_file": str(folder / "train.jsonl"),
-        "max_steps": 3,
+        "max_steps": 12,
+        "logging_steps": 1,
         "per_device_train_batch_size": 2,
         "learning_rate": 1e-3,
         "use_cpu": True,
@@ -43,13 +46,13 @@ def recipe(tmp_path_factory, tiny_encoder):
     return folder / "recipe.yaml"
 
 
-def launch(recipe, output, configuration, *options):
-    """A started `accelerate launch`, in a session of its own."""
+def launch(recipe, output, configuration, *options, training=()):
+    """A started `accelerate launch` with options of its own and of the training, in a session of its own."""
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "accelerate.commands.launch"),
             *("--config_file", str(configuration), *options),
-            *(str(ROOT / "training" / "train.py"), str(recipe), "--output_dir", str(output)),
+            *(str(ROOT / "training" / "train.py"), str(recipe), "--output_dir", str(output), *training),
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -76,21 +79,60 @@ def finish(*processes):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_two_processes_on_one_machine_and_on_two(recipe, tmp_path):
+@pytest.fixture(scope="module")
+def unbroken(recipe, tmp_path_factory):
+    """What two processes on one machine make."""
+    folder = tmp_path_factory.mktemp("unbroken") / "one"
+    finish(launch(recipe, folder, CONFIGURATIONS / "cpu_two_processes.yaml"))
+    return folder
+
+
+def test_two_processes_on_one_machine_and_on_two(recipe, unbroken, tmp_path):
     """Two machines, here two launches that meet on the loopback, make the model that one makes."""
-    finish(launch(recipe, tmp_path / "one", CONFIGURATIONS / "cpu_two_processes.yaml"))
     # As the file says, but for what this machine lacks.
     many = yaml.safe_load((CONFIGURATIONS / "many_machines.yaml").read_text())
     many |= {"use_cpu": True, "mixed_precision": "no", "num_processes": 2, "main_process_port": free_port()}
     (tmp_path / "many.yaml").write_text(yaml.safe_dump(many))
     options = ("--main_process_ip", "127.0.0.1", "--machine_rank")
     finish(*(launch(recipe, tmp_path / "two", tmp_path / "many.yaml", *options, rank) for rank in ("0", "1")))
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    one, two = (load_file(folder / "model.safetensors") for folder in (unbroken, tmp_path / "two"))
     assert one.keys() == two.keys()
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=1e-5, atol=1e-6, msg=name)
     model = LaclForTokenClassification.from_pretrained(tmp_path / "two")
     assert sorted(model.config.id2label.values()) == ["O", "location", "person"]
+
+
+def curve(folder):
+    """What was logged of each step."""
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    keys = ("loss", "grad_norm", "context_context_loss", "context_label_loss")
+    return {entry["step"]: [entry[key] for key in keys] for entry in history if "loss" in entry}
+
+
+def test_two_processes_killed_in_mid_training_go_on(recipe, unbroken, tmp_path):
+    """Dropout is on: each process goes on with random numbers of its own."""
+    folder = tmp_path / "killed"
+    training = ("--save_strategy", "steps", "--save_steps", "1", "--save_total_limit", "3", "--resume")
+    command = (recipe, folder, CONFIGURATIONS / "cpu_two_processes.yaml")
+    launched = launch(*command, training=training)
+    deadline = time.monotonic() + 200
+    while not (folder / "checkpoint-4" / "trainer_state.json").exists():
+        assert launched.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    launcher = psutil.Process(launched.pid)
+    for process in [launcher, *launcher.children(recursive=True)]:
+        process.kill()
+    launched.communicate()
+    assert not (folder / "model.safetensors").exists()
+    # As if the kill had come while the next checkpoint was being saved.
+    (folder / "checkpoint-99").mkdir()
+    finish(launch(*command, training=training))
+    resumed = curve(folder)
+    assert list(resumed) == list(range(1, 13)) and len({loss for loss, *_ in resumed.values()}) == 12
+    assert resumed == curve(unbroken)
+    one, two = (load_file(place / "model.safetensors") for place in (unbroken, folder))
+    assert all(torch.equal(two[name], weight) for name, weight in one.items())
 
 
 def test_the_configuration_for_many_gpus_differs_in_the_machines_alone():

@@ -63,6 +63,26 @@ def test_no_recipe_is_needed(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "options", [["--config", "{}"], ["--config={}"], ["--resume", "{}"], ["{}", "--resume"]]
+)
+def test_other_ways_to_name_a_recipe_and_to_resume(recipe, options):
+    path = recipe("max_steps: 100\nresume_from_checkpoint: elsewhere\n")
+    given = [*(option.format(path) for option in options), "--seed", "3"]
+    _, data_args, training_args = parse_arguments(given)
+    assert data_args.train_file == "train.txt" and (training_args.max_steps, training_args.seed) == (100, 3)
+    resumed = "last" if "--resume" in options else "elsewhere"
+    assert training_args.resume_from_checkpoint == resumed
+
+
+def test_one_recipe_alone(recipe):
+    path = recipe("")
+    with pytest.raises(ValueError, match=r"recipe.yaml and .*recipe.yaml are 2 recipes; give one"):
+        parse_arguments([path, "--config", path])
+    with pytest.raises(ValueError, match="--config: expected one argument"):
+        parse_arguments(["--config"])
+
+
+@pytest.mark.parametrize(
     ("text", "more", "message"),
     [
         ("alfa: 1\n", [], r"unknown argument 'alfa' in .*recipe.yaml; did you mean 'alpha'\?"),

@@ -72,20 +72,31 @@ def test_training_is_that_of_one_process(folder, results, name):
         assert together == alone["seen"]
 
 
-def test_every_epoch_has_every_row_once(results):
-    """Rows of like length together: all processes must shuffle alike in each epoch."""
+@pytest.mark.parametrize("order", ["at random", "by length"])
+def test_every_epoch_has_every_row_once(results, order):
+    """All processes must shuffle alike in each epoch."""
     rows = Counter(tuple(row) for row in make_rows()["input_ids"])
     steps = len(rows) // 8
     orders = []
     for epoch in range(3):
         part = slice(epoch * steps, (epoch + 1) * steps)
-        seen = [tuple(row) for one in results for batch in one["unbroken"]["seen"][part] for row in batch]
+        every = [one[order]["unbroken"]["seen"][part] for one in results]
+        seen = [tuple(row) for batches in every for batch in batches for row in batch]
         assert Counter(seen) == rows
         orders.append(seen)
     assert orders[0] != orders[1] != orders[2]
 
 
-def test_a_resumed_run_of_two_processes_goes_on_as_if_unbroken(results):
+@pytest.mark.parametrize("order", ["at random", "by length"])
+def test_a_resumed_run_of_two_processes_goes_on_as_if_unbroken(results, order):
+    """It was broken in its second epoch."""
     for one in results:
-        assert one["resumed"]["seen"] == one["unbroken"]["seen"][SAVED_AT:]
-        assert one["resumed"]["log"] == one["unbroken"]["log"]
+        unbroken, resumed = one[order]["unbroken"], one[order]["resumed"]
+        assert resumed["seen"] == unbroken["seen"][SAVED_AT:]
+        assert resumed["log"] == unbroken["log"]
+
+
+def test_a_checkpoint_is_whole_when_all_processes_have_saved(results):
+    """Its `trainer_state.json`, by which resuming tells whole ones, comes after the last of these files."""
+    for one in results:
+        assert one["by length"]["unbroken"]["saved_by"] == [["rng_state_0.pth", "rng_state_1.pth"]] * 2

@@ -67,8 +67,8 @@ def test_learning_curves(tmp_path):
 def test_nothing_to_draw(tmp_path):
     with pytest.raises(ValueError, match="no logged values"):
         learning_curves({"log_history": []})
-    with pytest.raises(ValueError, match="neither losses nor scores, only grad_norm"):
-        plot_learning_curves({"log_history": [{"grad_norm": 1.0, "step": 1}]}, tmp_path / "x.svg")
+    with pytest.raises(ValueError, match="neither losses nor scores, only learning_rate"):
+        plot_learning_curves({"log_history": [{"learning_rate": 1.0, "step": 1}]}, tmp_path / "x.svg")
 
 
 def test_principal_components_equal_scikit_learns():

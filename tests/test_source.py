@@ -139,7 +139,7 @@ def test_bad_held_out_types(train_file, held_out_types, message):
 def test_a_folder_with_something_in_it_is_refused(run, tmp_path):
     run()
     before = (tmp_path / "model" / "model.safetensors").read_bytes()
-    with pytest.raises(ValueError, match="is not empty; .*overwrite_output_dir.*resume_from_checkpoint"):
+    with pytest.raises(ValueError, match="is not empty; .*overwrite_output_dir.*--resume"):
         run()
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
     stale = tmp_path / "model" / "checkpoint-99"

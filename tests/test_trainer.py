@@ -1,19 +1,24 @@
 """Training: what is logged, accumulated, resumed, stopped early and refused."""
 
 import math
+import os
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from transformers import EarlyStoppingCallback, TrainerCallback
+from safetensors.torch import load_file
+from transformers import DataCollatorForTokenClassification, EarlyStoppingCallback, TrainerCallback
 
 import modeling_lacl.modeling_lacl as model_module
+from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.arguments import LaclTrainingArguments
 from modeling_lacl.data import read_dataset, tokenize_dataset
 from modeling_lacl.trainer import LaclTrainer
 from modeling_lacl.validation import FewShotValidation
 
 TYPES = ["person", "location", "creative-work"]
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 WORDS = {"person": ["ana", "ruiz"], "location": ["quito", "york"], "creative-work": ["work", "play"]}
 
 
@@ -46,6 +51,7 @@ def make_trainer(make_tiny_model, tiny_tokenizer, tmp_path):
         coarse_names=None,
         folder="out",
         config=None,
+        data_collator=None,
         **options,
     ):
         settings = {
@@ -70,6 +76,7 @@ def make_trainer(make_tiny_model, tiny_tokenizer, tmp_path):
             processing_class=tiny_tokenizer,
             coarse_names=coarse_names,
             callbacks=callbacks,
+            data_collator=data_collator,
         )
 
     return make
@@ -133,7 +140,7 @@ def test_accumulated_batches_are_averaged(make_trainer):
             max_steps=2 // accumulate,
             learning_rate=0.0,
             max_grad_norm=0.0,
-            config={"encoder": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}},
+            config={"encoder": NO_DROPOUT},
         )
         collected: list[torch.Tensor] = []
         trainer.add_callback(_CollectGradients(trainer.model, collected))
@@ -143,6 +150,125 @@ def test_accumulated_batches_are_averaged(make_trainer):
     (together,) = grads[2]
     assert first.norm() > 0 and not torch.allclose(first, second)
     torch.testing.assert_close(together, (first + second) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulated_batches_are_not_one_batch(make_trainer, tiny_tokenizer):
+    """Tokens of one batch are no candidates for those of the other; names of labels are there for all.
+
+    Each row has as many words, and each batch has the whole label set as its prompt.
+    """
+    logs = {}
+    for rows, accumulate in ((4, 1), (4, 2), (8, 1)):
+        trainer = make_trainer(
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=accumulate,
+            max_steps=8 // rows // accumulate,
+            learning_rate=0.0,
+            config={"encoder": NO_DROPOUT, "class_weight_power": 0.0},
+            data_collator=DataCollatorForTokenClassification(tiny_tokenizer),
+        )
+        trainer.train()
+        logs[rows, accumulate] = steps(trainer)
+    for key in ("loss", "context_context_loss", "context_label_loss"):
+        apart = np.mean([entry[key] for entry in logs[4, 1]])
+        (accumulated,), (whole,) = ([entry[key] for entry in logs[which]] for which in ((4, 2), (8, 1)))
+        assert accumulated == pytest.approx(apart, rel=1e-5)
+        if key == "context_label_loss":
+            assert accumulated == pytest.approx(whole, rel=1e-5)
+        else:
+            assert accumulated < 0.95 * whole
+
+
+def test_mixed_precision(make_trainer, tmp_path):
+    """The encoder in bf16; the projection, the losses and what is saved in fp32."""
+    dtypes, logs = {}, {}
+
+    def keep(name, index):
+        def hook(module, inputs, outputs):
+            dtypes[name] = [one.dtype for one in (inputs[0], outputs[0] if index else outputs)]
+
+        return hook
+
+    for bf16 in (False, True):
+        trainer = make_trainer(bf16=bf16, config={"encoder": {**NO_DROPOUT, "initializer_range": 0.1}})
+        trainer.model.lacl.projection.register_forward_hook(keep("projection", 1))
+        trainer.model.lacl.encoder.encoder.layer[0].intermediate.dense.register_forward_hook(keep("layer", 0))
+        trainer.train()
+        logs[bf16] = steps(trainer)
+        assert dtypes["projection"] == [torch.float32] * 2
+        assert dtypes["layer"][1] == (torch.bfloat16 if bf16 else torch.float32)
+    for key in ("loss", "context_context_loss", "context_label_loss"):
+        half, full = ([entry[key] for entry in logs[which]] for which in (True, False))
+        assert half != full and half == pytest.approx(full, rel=0.02)
+    trainer.save_model()
+    saved = load_file(tmp_path / "out" / "model.safetensors")
+    assert {weight.dtype for weight in saved.values() if weight.is_floating_point()} == {torch.float32}
+    assert LaclForTokenClassification.from_pretrained(tmp_path / "out").dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize("shared_prompt", [False, True])
+def test_gradient_checkpointing_changes_no_gradient(make_trainer, shared_prompt):
+    """Dropout is on: what is computed again draws the same."""
+    gradients, calls = {}, {}
+    for checkpointing in (False, True):
+        trainer = make_trainer(
+            gradient_checkpointing=checkpointing, max_steps=1, config={"shared_prompt": shared_prompt}
+        )
+        collected: list[torch.Tensor] = []
+        trainer.add_callback(_CollectGradients(trainer.model, collected))
+        called: list[str] = []
+        for module in trainer.model.lacl.encoder.encoder.layer:
+            module.output.dense.register_forward_hook(lambda *args, called=called: called.append("layer"))
+        trainer.train()
+        (gradients[checkpointing],) = collected
+        calls[checkpointing] = len(called)
+    assert calls[True] == 2 * calls[False]
+    assert gradients[False].norm() > 1e-2
+    torch.testing.assert_close(gradients[True], gradients[False], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing:FutureWarning")
+def test_reentrant_checkpointing_would_lose_gradients_of_a_shared_prompt(make_trainer):
+    trainer = make_trainer(
+        gradient_checkpointing=True,
+        gradient_checkpointing_kwargs={"use_reentrant": True},
+        config={"shared_prompt": True},
+    )
+    with pytest.raises(ValueError, match="use_reentrant to false in gradient_checkpointing_kwargs"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_training_and_prediction_are_those_of_eager(make_trainer, backend):
+    """`inductor`, the default, compiles C++ for minutes: with `LACL_INDUCTOR=1` alone."""
+    if backend == "inductor":
+        if not os.environ.get("LACL_INDUCTOR"):
+            pytest.skip("compiles for minutes; set LACL_INDUCTOR=1 to run it")
+        if not shutil.which(os.environ.get("CXX", "g++")):
+            pytest.skip("torch.compile needs a C++ compiler, such as g++")
+    encoder = {**NO_DROPOUT, "num_hidden_layers": 1}
+    logs, weights = [], []
+    for options in ({}, {"torch_compile": True, "torch_compile_backend": backend}):
+        # AdamW would make a whole step of what rounding leaves of a gradient that is zero.
+        trainer = make_trainer(max_steps=1, optim="sgd", config={"encoder": encoder}, **options)
+        trainer.train()
+        (entry,) = steps(trainer)
+        logs.append([entry[key] for key in ("loss", "grad_norm", "context_context_loss")])
+        weights.append(torch.cat([one.detach().flatten() for one in trainer.model.parameters()]))
+    assert isinstance(trainer.model_wrapped, torch._dynamo.eval_frame.OptimizedModule)
+    assert logs[1] == pytest.approx(logs[0], rel=1e-5)
+    torch.testing.assert_close(weights[1], weights[0], rtol=1e-4, atol=1e-5)
+    model, text = trainer.model.eval(), "ana ruiz flew to quito"
+    expected = model.predict(text)
+    torch._dynamo.utils.counters.clear()
+    model.compile(backend=backend)
+    found = model.predict(text)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    torch._dynamo.reset()
+    scores = [entity.pop("score") for entity in found]
+    assert scores == pytest.approx([entity.pop("score") for entity in expected], abs=1e-5)
+    assert found == expected and found
 
 
 class _CollectGradients(TrainerCallback):

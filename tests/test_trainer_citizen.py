@@ -18,6 +18,7 @@ from modeling_lacl.arguments import LaclTrainingArguments
 from modeling_lacl.card_facts import CardFacts
 from modeling_lacl.data import read_dataset, tokenize_dataset
 from modeling_lacl.hub import HubError
+from modeling_lacl.plots import learning_curves, plot_learning_curves
 from modeling_lacl.trainer import LaclTrainer
 
 TYPES = ["person", "location", "creative-work"]
@@ -44,6 +45,8 @@ HELD_OUT = [
 # What a service that Trainer reports to gets, and its key in the log.
 REPORTED = {
     "train/loss": "loss",
+    "train/grad_norm": "grad_norm",
+    "train/context_context_loss": "context_context_loss",
     "train/context_label_loss": "context_label_loss",
     "train/tokens_per_second": "tokens_per_second",
     "eval/f1": "eval_f1",
@@ -119,6 +122,22 @@ def test_wandb(make_trainer, tmp_path, monkeypatch):
     assert run.config["eval_k_shot"] == 1
     wandb.finish()
     assert len(list(tmp_path.rglob("*.wandb"))) == 1
+
+
+def test_the_curves_of_a_checkpoint(make_trainer, tmp_path):
+    """`lacl plot curves` has the parts of the loss and the norm of the gradient from `trainer_state.json`."""
+    pytest.importorskip("matplotlib")
+    make_trainer(save_strategy="steps", save_steps=4).train()
+    checkpoint = tmp_path / "out" / "checkpoint-4"
+    logged = ("loss", "context_context_loss", "context_label_loss", "grad_norm")
+    curves = learning_curves(checkpoint)
+    for name in logged:
+        taken_at, values = curves[name]
+        assert taken_at == [1, 2, 3, 4] and len(set(values)) == 4 and min(values) > 0
+    plot_learning_curves(checkpoint, tmp_path / "curves.svg")
+    picture = (tmp_path / "curves.svg").read_text()
+    # matplotlib writes a text as paths, and behind them in a comment.
+    assert all(f"<!-- {name} -->" in picture for name in (*logged, "eval_f1"))
 
 
 def test_early_stopping_leaves_the_best_model(make_trainer):

@@ -6,6 +6,7 @@
 """
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,11 @@ def gradients(model):
 
 
 class Recorder(LaclTrainer):
-    """Keeps the rows and the labels that each step has seen, and the gradients of the last."""
+    """Keeps the rows and the labels that each step has seen, and whose random state each checkpoint has."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.seen, self.prompts, self.last = [], [], {}
+        self.seen, self.prompts, self.saved_by = [], [], []
 
     def training_step(self, model, inputs, *args, **kwargs):
         self.seen.append([row[row != 0].tolist() for row in inputs["input_ids"]])
@@ -84,6 +85,12 @@ class Recorder(LaclTrainer):
     def compute_loss(self, model, inputs, *args, **kwargs):
         self.prompts.append(inputs["prompt_ids"][0].tolist())
         return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def _save_rng_state(self, output_dir):
+        if self.args.process_index == 1:
+            time.sleep(0.5)  # the other process does not overtake it
+        super()._save_rng_state(output_dir)
+        self.saved_by.append(sorted(path.name for path in Path(output_dir).glob("rng_state*")))
 
 
 def train(folder, name, *, batch_size, resume=None, **options):
@@ -113,6 +120,7 @@ def train(folder, name, *, batch_size, resume=None, **options):
         "log": [[entry[key] for key in keys] for entry in trainer.state.log_history if "loss" in entry],
         "seen": trainer.seen,
         "prompts": trainer.prompts,
+        "saved_by": trainer.saved_by,
         "weights": {key: value.clone() for key, value in trainer.model.state_dict().items()},
     }
 
@@ -132,14 +140,16 @@ def main(folder):
         results["steps"][name] = [None if part is None else part.item() for part in parts], gradients(model)
     for name, options in TRAININGS.items():
         results["trainings"][name] = train(folder, name, batch_size=4, **options)
-    grouped: dict[str, Any] = {
-        "num_train_epochs": 3,
-        "train_sampling_strategy": "group_by_length",
-        "batch_size": 4,
-    }
-    results["unbroken"] = train(folder, "unbroken", save_strategy="steps", save_steps=SAVED_AT, **grouped)
-    checkpoint = str(folder / "unbroken" / f"checkpoint-{SAVED_AT}")
-    results["resumed"] = train(folder, "resumed", resume=checkpoint, **grouped)
+    for name, strategy in (("at random", "random"), ("by length", "group_by_length")):
+        ordered: dict[str, Any] = {
+            "num_train_epochs": 3,
+            "train_sampling_strategy": strategy,
+            "batch_size": 4,
+        }
+        unbroken = train(folder, f"{name}/unbroken", save_strategy="steps", save_steps=SAVED_AT, **ordered)
+        checkpoint = str(folder / name / "unbroken" / f"checkpoint-{SAVED_AT}")
+        resumed = train(folder, f"{name}/resumed", resume=checkpoint, **ordered)
+        results[name] = {"unbroken": unbroken, "resumed": resumed}
     torch.save(results, folder / f"results-{rank}.pt")
     dist.destroy_process_group()
 

@@ -39,7 +39,7 @@ def curves(
     ],
     output: Output,
 ) -> None:
-    """Losses and scores over the steps of a training.
+    """Losses, the norm of the gradient, and scores over the steps of a training.
 
     \b
     [bold]Example[/bold]

@@ -82,7 +82,8 @@ def predict(
     --output has every text in order. The same command again goes on where a broken-off run ended.
 
     \b
-    accelerate launch --no_python lacl predict outputs/ner texts.txt --output entities.jsonl
+    accelerate launch --multi_gpu --num_processes 2 --no_python \\
+      lacl predict outputs/ner texts.txt --output entities.jsonl
     """
     if sum((output is not None, svg is not None, view is True)) > 1:
         raise typer.BadParameter("give one of --output, --svg and --view")

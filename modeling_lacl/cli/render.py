@@ -37,7 +37,7 @@ def render(
     if output.exists() and output.samefile(file):
         raise typer.BadParameter(f"--output is the file that is read: {output}")
     with open(file, "rb") as stream:
-        save_html(output, read_results(read_texts(stream, str(file)), str(file)))
+        save_html(output, read_results(read_texts(stream, str(file), tell=False), str(file)))
     saved(output)
 
 

@@ -21,6 +21,18 @@ def train(
             show_default=False,
         ),
     ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="RECIPE.yaml", help="The recipe, as if it stood first.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the last whole checkpoint in output_dir, or begin where there is none: short "
+            "for [b]--resume_from_checkpoint last[/b].",
+        ),
+    ] = False,
     list_arguments: Annotated[
         bool, typer.Option("--arguments", help="List every argument that a recipe can have, and stop.")
     ] = False,
@@ -34,16 +46,20 @@ def train(
     lacl train recipe.yaml
     lacl train recipe.yaml --train_file corpus.txt --output_dir outputs/source
     lacl train recipe.yaml --max_steps 500 --learning_rate 3e-5
+    lacl train recipe.yaml --resume
     """
-    from ..arguments import ARGUMENT_CLASSES, parse_arguments
+    from ..arguments import argument_parser, parse_arguments
 
     if list_arguments:
-        from transformers import HfArgumentParser
-
-        HfArgumentParser(ARGUMENT_CLASSES, prog="lacl train").print_help()
+        argument_parser("lacl train").print_help()
         return
     from ..source import train_source
 
-    model_arguments, data_arguments, training_arguments = parse_arguments(arguments or [])
+    given = list(arguments or [])
+    if config is not None:
+        given.append(f"--config={config}")
+    if resume:
+        given.append("--resume")
+    model_arguments, data_arguments, training_arguments = parse_arguments(given)
     train_source(model_arguments, data_arguments, training_arguments)
     next_step(f"lacl adapt {training_arguments.output_dir} SUPPORT --output DIR")

@@ -165,7 +165,7 @@ def test_train_goes_on_from_the_last_whole_checkpoint(nursery, checkpoint, tmp_p
     nursery.run(*arguments, "--output_dir", tmp_path / "unbroken")
     seconds = time.monotonic() - start
     folder = tmp_path / "broken"
-    again = [*arguments, "--output_dir", folder, "--resume_from_checkpoint", "last"]
+    again = [*arguments, "--output_dir", folder, "--resume"]
     for moment in moments(seconds, begin=seconds / 4):
         child = nursery.start(*again)
         killed_at(child, moment)
