@@ -5,6 +5,7 @@ the code. So transformers copies all of them together, keys its copy by the cont
 configuration, models and pipelines that belong together, also for checkpoints of two versions in one process.
 """
 
+from .aggregation import aggregate
 from .checkpoint import SelfContainedModel
 from .configuration_lacl import LaclConfig
 from .decoding import label_runs
@@ -34,6 +35,7 @@ __all__ = [
     "LaclTokenClassificationPipeline",
     "SelfContainedModel",
     "WholeBatch",
+    "aggregate",
     "build_prompt",
     "context_label_loss",
     "label_runs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from .configuration_lacl import OUTSIDE as OUTSIDE_LABEL
 from .decoding import OUTSIDE, decode_scores, entity_scores, label_runs, outside_scores
 from .divergences import OF_MEANS
 from .prompts import build_prompt, split_prompt
@@ -54,7 +56,8 @@ def predict(
         model: A model with a label set, or any with `labels`.
         tokenizer: Its tokenizer, a fast one.
         inputs: A string gives its entities; a list or tuple of strings a list of those; any other iterable (a
-            generator, an open file) a generator of those, which reads ahead no further than 32 batches.
+            generator, an open file, a column of a dataset, transformers' `KeyDataset`) a generator of those,
+            which reads ahead no further than 32 batches.
         is_split_into_words: The texts are given as lists of words: a list of strings is *one* sentence, a
             list of lists is many, any other iterable of lists streams. Offsets are into `" ".join(words)`.
         labels: Other entity types than the model's own, found by their names alone, without support: a list
@@ -75,26 +78,50 @@ def predict(
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold is {threshold}: give a number from 0 to 1")
     predictor = _Predictor.build(model, tokenizer, labels, batch_size, stride)
-    to_text = _text_from_words if is_split_into_words else _text_from_string
+    return answer(inputs, lambda texts: predictor.entities(texts, threshold), is_split_into_words)
+
+
+def answer(
+    inputs: Any,
+    entities: Callable[[Iterable[_Text]], Iterator[list[Entity]]],
+    is_split_into_words: bool = False,
+    delimiter: str = " ",
+) -> list[Entity] | list[list[Entity]] | Iterator[list[Entity]]:
+    """What `entities` finds in texts, in the form in which they were given; see `predict`.
+
+    Args:
+        inputs: As in `predict`.
+        entities: Takes texts and gives the entities of each.
+        is_split_into_words: As in `predict`.
+        delimiter: Stands between words that are given as a list.
+    """
     wanted = "a list of words (is_split_into_words=True)" if is_split_into_words else "a string"
 
-    def entities(items: Iterable[Any]) -> Iterator[list[Entity]]:
-        texts = (to_text(item, f"inputs[{index}]") for index, item in enumerate(items))
-        return predictor.entities(texts, threshold)
+    def of_words(words: Any, where: str) -> _Text:
+        return _text_from_words(words, where, delimiter)
+
+    to_text = of_words if is_split_into_words else _text_from_string
+
+    def stream(items: Iterable[Any]) -> Iterator[list[Entity]]:
+        return entities(to_text(item, f"inputs[{index}]") for index, item in enumerate(items))
 
     if isinstance(inputs, str):
         if is_split_into_words:
             raise TypeError("inputs is a string, but is_split_into_words=True: give a list of words")
-        return next(entities([inputs]))
+        return next(stream([inputs]))
+    if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):
+        # Of torch, as transformers' `KeyDataset`: it has rows by number alone.
+        rows: Any = inputs
+        return stream(rows[index] for index in range(len(rows)))
     if isinstance(inputs, bytes | bytearray | Mapping) or not isinstance(inputs, Iterable):
         raise TypeError(
             f"inputs is of type {type(inputs).__name__}: give {wanted}, or a list or generator of those"
         )
-    if not isinstance(inputs, Sequence):
-        return entities(inputs)
+    if not isinstance(inputs, list | tuple):
+        return stream(inputs)
     if is_split_into_words and len(inputs) and isinstance(inputs[0], str):
-        return next(predictor.entities([_text_from_words(inputs, "inputs")], threshold))
-    return list(entities(inputs))
+        return next(entities([of_words(inputs, "inputs")]))
+    return list(stream(inputs))
 
 
 def predict_words(
@@ -201,12 +228,14 @@ class _Window:
 
 
 def _text_from_string(text: Any, where: str) -> _Text:
+    if isinstance(text, Mapping):
+        raise TypeError(f"{where} has the keys {sorted(map(str, text))}: give one column, dataset['text']")
     if not isinstance(text, str):
         raise TypeError(f"{where} is of type {type(text).__name__}: give a string")
     return _Text(text, np.asarray(split_words(text), dtype=np.int64).reshape(-1, 2))
 
 
-def _text_from_words(words: Any, where: str) -> _Text:
+def _text_from_words(words: Any, where: str, delimiter: str = " ") -> _Text:
     if isinstance(words, str) or not isinstance(words, Sequence):
         raise TypeError(f"{where} is of type {type(words).__name__}: give a list of words")
     for index, word in enumerate(words):
@@ -215,8 +244,8 @@ def _text_from_words(words: Any, where: str) -> _Text:
                 f"{where}[{index}] is of type {type(word).__name__}: give a string for every word"
             )
     lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
-    starts = np.cumsum(lengths + 1) - lengths - 1
-    return _Text(" ".join(words), np.stack([starts, starts + lengths], axis=1))
+    starts = np.cumsum(lengths + len(delimiter)) - lengths - len(delimiter)
+    return _Text(delimiter.join(words), np.stack([starts, starts + lengths], axis=1))
 
 
 @dataclass(frozen=True)
@@ -273,14 +302,16 @@ class _Predictor:
             )
         return cls(model, tokenizer, names, prompts, groups, batch_size, max_length, min(stride, room // 2))
 
-    def entities(self, texts: Iterable[_Text], threshold: float) -> Iterator[list[Entity]]:
-        """The entities of each text, in the order of the texts."""
+    def entities(
+        self, texts: Iterable[_Text], threshold: float, ignored: Collection[str] = (OUTSIDE_LABEL,)
+    ) -> Iterator[list[Entity]]:
+        """The entities of each text but those of `ignored` labels, in the order of the texts."""
         for text, scores, ids in self.label_ids(texts):
-            runs = label_runs(ids)
+            runs = label_runs(ids, with_outside=OUTSIDE_LABEL not in ignored)
             yield [
                 self._entity(text, run, score)
                 for run, score in zip(runs, entity_scores(scores, runs), strict=True)
-                if score >= threshold
+                if score >= threshold and self.labels[run[2]] not in ignored
             ]
 
     def _entity(self, text: _Text, run: tuple[int, int, int], score: float) -> Entity:
@@ -298,9 +329,12 @@ class _Predictor:
         stream = iter(texts)
         while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
             scores = self.scores(buffer)
-            labels = decode_scores(self.model.config, scores)
-            for text, of_text, ids in zip(buffer, scores, labels, strict=True):
-                yield text, of_text, _without_edge_emoji(text, ids)
+            yield from zip(buffer, scores, self.decode(buffer, scores), strict=True)
+
+    def decode(self, texts: Sequence[_Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+        """(W,) label ids of the words of each text, from their scores (W, K)."""
+        labels = decode_scores(self.model.config, scores)
+        return [_without_edge_emoji(text, ids) for text, ids in zip(texts, labels, strict=True)]
 
     def scores(self, texts: Sequence[_Text]) -> list[Tensor]:
         """(W, K) log-scores of the words of each text."""
