@@ -19,7 +19,9 @@ from transformers import PreTrainedTokenizerBase
 
 from .configuration_lacl import OUTSIDE
 from .decoding import IMPOSSIBLE, outside_scores
-from .prediction import _LONE_SURROGATE, Entity, _Predictor, _Text, _tokenizer_lock, answer
+from .given_support import with_support
+from .label_set import tokenizer_lock
+from .prediction import _LONE_SURROGATE, Entity, _Predictor, _Text, answer
 
 if TYPE_CHECKING:
     from .modeling_lacl import LaclForTokenClassification
@@ -35,6 +37,7 @@ def aggregate(
     is_split_into_words: bool = False,
     delimiter: str = " ",
     labels: Sequence[str] | Mapping[str, str] | None = None,
+    support: Any = None,
     threshold: float = 0.0,
     batch_size: int = 32,
     stride: int = 32,
@@ -42,7 +45,7 @@ def aggregate(
     """Tokens or entities of one text, of many, or of a stream.
 
     Args:
-        model, tokenizer, inputs, is_split_into_words, labels, threshold, batch_size, stride: As in `predict`.
+        model, tokenizer, inputs, is_split_into_words, labels, support: As in `predict`.
         aggregation_strategy: `none` gives tokens, each with its own best label. `simple` makes an entity of
             neighbouring tokens of one label, wherever words begin. By the others no label changes inside of a
             word, whose scores are those of its `first` token, the `average` over its tokens, or those of the
@@ -50,6 +53,7 @@ def aggregate(
             `predict`.
         ignore_labels: Labels that are left out; without `O`, what is outside is given as well.
         delimiter: Stands between words that are given as a list.
+        threshold, batch_size, stride: As in `predict`.
 
     Returns:
         As `predict`. By `none` a dict has `entity` (label), `score`, `index` (of the token in the whole text,
@@ -65,6 +69,8 @@ def aggregate(
         raise ValueError(
             f"aggregation_strategy is {aggregation_strategy!r}: give one of {', '.join(STRATEGIES)}"
         )
+    if support is not None:
+        model, labels = with_support(model, tokenizer, support, labels, batch_size), None
     predictor = STRATEGIES[aggregation_strategy].build(model, tokenizer, labels, batch_size, stride)
     find = partial(_found_tokens, predictor) if aggregation_strategy == "none" else predictor.entities
     return answer(
@@ -172,7 +178,7 @@ def _found_tokens(
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, text: _Text) -> _Tokens:
-    with _tokenizer_lock:
+    with tokenizer_lock:
         encoded = tokenizer(
             _LONE_SURROGATE.sub("\ufffd", text.text),
             truncation=False,

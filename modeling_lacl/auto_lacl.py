@@ -12,6 +12,7 @@ from .decoding import label_runs
 from .divergences import pairwise_divergence
 from .encoder import resolve_encoder
 from .gathering import WholeBatch
+from .given_support import with_support
 from .label_set import LabelSetMixin
 from .length_groups import length_groups
 from .losses import context_label_loss
@@ -21,6 +22,7 @@ from .pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
 from .prediction import predict
 from .prompts import build_prompt
 from .released import RELEASED
+from .rows import make_rows
 from .shared_prompt import share_prompt
 from .words import split_words
 
@@ -40,9 +42,11 @@ __all__ = [
     "context_label_loss",
     "label_runs",
     "length_groups",
+    "make_rows",
     "pairwise_divergence",
     "predict",
     "resolve_encoder",
     "share_prompt",
     "split_words",
+    "with_support",
 ]

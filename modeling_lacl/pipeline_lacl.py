@@ -78,7 +78,7 @@ class LaclPipeline(_AllAtOnce):
         return self._answer(inputs, batch_size, **kwargs)
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        unknown = set(kwargs) - {"is_split_into_words", "labels", "threshold", "stride"}
+        unknown = set(kwargs) - {"is_split_into_words", "labels", "support", "threshold", "stride"}
         if unknown:
             raise TypeError(f"a LaclPipeline has no argument {', '.join(sorted(unknown))}")
         return {}, kwargs, {}
@@ -92,11 +92,11 @@ class LaclPipeline(_AllAtOnce):
 class LaclTokenClassificationPipeline(_AllAtOnce, TokenClassificationPipeline):  # type: ignore[misc]
     """`pipeline("token-classification")` for LACL: with `aggregation_strategy="first"` as [`LaclPipeline`].
 
-    Takes the arguments of the standard pipeline, and `labels` and `threshold`, for each strategy as
-    [`aggregation.aggregate`] has it. The standard pipeline takes what stands before the first hyphen of a
-    label for a tag's prefix, and so makes "work" of "creative-work", writes `word` as the tokenizer does, and
-    cuts a long text off; here a label stays whole, `text[start:end]` is the word, long text goes through
-    windows (of which `stride` only says how far they overlap), and a score is a float.
+    Takes the arguments of the standard pipeline, and `labels`, `support` and `threshold`; what each strategy
+    does stands at [`aggregation.aggregate`]. The standard pipeline takes what stands before the first hyphen
+    of a label for a tag's prefix, and so makes "work" of "creative-work", writes `word` as the tokenizer
+    does, and fails on a text longer than the encoder. Here a label stays whole, `text[start:end]` is the
+    word, long text goes through windows (`stride` only says how far they overlap), and a score is a float.
 
     Args:
         model: A [`LaclForTokenClassification`].
@@ -119,15 +119,15 @@ class LaclTokenClassificationPipeline(_AllAtOnce, TokenClassificationPipeline): 
             num_workers: Taken as the standard pipeline does; there is no work for them.
             batch_size: Windows of text that go through the encoder at once.
             **kwargs: `aggregation_strategy`, `ignore_labels`, `is_split_into_words`, `delimiter`, `stride`,
-                `labels` and `threshold`, as in [`aggregation.aggregate`].
+                `labels`, `support` and `threshold`, as in [`aggregation.aggregate`].
         """
         return self._answer(inputs, batch_size, **kwargs)
 
     def _sanitize_parameters(  # type: ignore[override]
         self, *, aggregation_strategy: Any = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        known = {"ignore_labels", "is_split_into_words", "delimiter", "stride", "labels", "threshold"}
-        unknown = set(kwargs) - known
+        known = {"ignore_labels", "is_split_into_words", "delimiter", "stride"}
+        unknown = set(kwargs) - known - {"labels", "support", "threshold"}
         if unknown:
             raise TypeError(f"a {type(self).__name__} has no argument {', '.join(sorted(unknown))}")
         options = {name: value for name, value in kwargs.items() if value is not None}

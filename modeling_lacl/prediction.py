@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from .configuration_lacl import OUTSIDE as OUTSIDE_LABEL
 from .decoding import OUTSIDE, decode_scores, entity_scores, label_runs, outside_scores
 from .divergences import OF_MEANS
+from .label_set import tokenizer_lock
 from .prompts import build_prompt, split_prompt
 from .words import align_words, has_emoji, is_emoji, share_words, split_words
 
@@ -35,9 +35,6 @@ _BATCHES_PER_BUFFER = 32
 # Half of a character, which UTF-8, and so the tokenizer, cannot hold.
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
-# The truncation setting of a fast tokenizer is state of its own: set and use it in one piece.
-_tokenizer_lock = threading.Lock()
-
 
 def predict(
     model: LaclForTokenClassification,
@@ -46,6 +43,7 @@ def predict(
     *,
     is_split_into_words: bool = False,
     labels: Sequence[str] | Mapping[str, str] | None = None,
+    support: Any = None,
     threshold: float = 0.0,
     batch_size: int = 32,
     stride: int = 32,
@@ -62,6 +60,9 @@ def predict(
             list of lists is many, any other iterable of lists streams. Offsets are into `" ".join(words)`.
         labels: Other entity types than the model's own, found by their names alone, without support: a list
             of labels, or a mapping from labels to natural-language names.
+        support: Labelled examples of other entity types, as `adapt` takes them, for this call only: as if
+            adapted to them with `steps=0`. A checkpoint's own code, where the package is not installed, reads
+            a list of examples alone. `labels` may then give the names of types, as a mapping.
         threshold: Entities with a lower score are left out; from 0 to 1.
         batch_size: Windows of text that go through the encoder at once.
         stride: Tokens that neighbouring windows of a long text share, at most half a window.
@@ -73,10 +74,15 @@ def predict(
 
     Raises:
         TypeError: `inputs`, or one of the texts, is of another type than told.
-        ValueError: An argument out of range, unusable labels, or a model that has nothing to compare with.
+        ValueError: An argument out of range, unusable labels or support, or a model that has nothing to
+            compare with.
     """
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold is {threshold}: give a number from 0 to 1")
+    if support is not None:
+        from .given_support import with_support
+
+        model, labels = with_support(model, tokenizer, support, labels, batch_size), None
     predictor = _Predictor.build(model, tokenizer, labels, batch_size, stride)
     return answer(inputs, lambda texts: predictor.entities(texts, threshold), is_split_into_words)
 
@@ -352,7 +358,7 @@ class _Predictor:
         result = missing.repeat(sum(counts), 1)
         # The longest first: little padding, memory known.
         windows = sorted(windows, key=lambda window: -len(window.input_ids))
-        with _evaluating(self.model), torch.inference_mode():
+        with evaluating(self.model), torch.inference_mode():
             for first in range(0, len(windows), self.batch_size):
                 batch = windows[first : first + self.batch_size]
                 rows = np.repeat(np.arange(len(batch)), [len(window.words) for window in batch])
@@ -406,7 +412,7 @@ class _Predictor:
         numbers = [number for number, text in enumerate(texts) if len(text.words)]
         if not numbers:
             return []
-        with _tokenizer_lock:
+        with tokenizer_lock:
             encoded = self.tokenizer(
                 [_LONE_SURROGATE.sub("\ufffd", texts[number].text) for number in numbers],
                 truncation=True,
@@ -480,7 +486,7 @@ def longest_text(
 
 
 @contextmanager
-def _evaluating(model: LaclForTokenClassification) -> Iterator[None]:
+def evaluating(model: LaclForTokenClassification) -> Iterator[None]:
     """Dropout off inside, the former mode again afterwards."""
     was_training = model.training
     if was_training:
