@@ -12,6 +12,7 @@ from transformers.utils import ModelOutput
 from .aggregation import STRATEGIES, aggregate
 from .configuration_lacl import LaclConfig
 from .prediction import predict
+from .released import RELEASED, released_folder
 
 TASK = "few-shot-ner"
 STANDARD_TASK = "token-classification"
@@ -157,12 +158,18 @@ class LaclTokenClassificationPipeline(_AllAtOnce, TokenClassificationPipeline): 
 def register() -> None:
     """Makes both pipelines known to `transformers.pipeline`.
 
-    `pipeline("few-shot-ner", model=…)` builds a [`LaclPipeline`]. `pipeline("token-classification", model=…)`
-    builds a [`LaclTokenClassificationPipeline`] for a LACL model, and for every other what it built before.
+    `pipeline("few-shot-ner", model=…)` builds a [`LaclPipeline`], of a released model if none is named.
+    `pipeline("token-classification", model=…)` builds a [`LaclTokenClassificationPipeline`] for a LACL model,
+    and for every other what it built before.
     """
     if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
         PIPELINE_REGISTRY.register_pipeline(
-            TASK, pipeline_class=LaclPipeline, pt_model=AutoModelForTokenClassification, type="text"
+            TASK,
+            pipeline_class=LaclPipeline,
+            pt_model=AutoModelForTokenClassification,
+            # transformers finds models by folders and on the Hub: this one's name would be asked for there.
+            default={"model": (str(released_folder(RELEASED[0])), "main")},
+            type="text",
         )
     _, standard, _ = PIPELINE_REGISTRY.check_task(STANDARD_TASK)
     if not hasattr(standard["impl"], "of_other_models"):

@@ -118,9 +118,18 @@ def merge_adapter(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> 
     return merged
 
 
+def released_name(place: str) -> str | None:
+    """The released model of that name, which no checkpoint of the same name hides, or of that folder."""
+    if place in RELEASED:
+        return None if (Path(place) / "config.json").is_file() else place
+    name = Path(place).name
+    return name if name in RELEASED and Path(place) == released_folder(name) else None
+
+
 def load_released(model_class: Any, name: str, **kwargs: Any) -> Any:
     """A released model as an instance of `model_class`; `kwargs` as for `from_pretrained`."""
-    config, weights, tokenizer = released_checkpoint(name)
+    own, weights, tokenizer = released_checkpoint(name)
+    config = kwargs.pop("config", None) or own  # the Auto classes have read it before
     size = config.projection_size
     weights |= {
         "support_mean": torch.zeros(0, size),

@@ -186,6 +186,7 @@ def test_labels_that_are_no_types(lacl, checkpoint, labels, message):
     [
         ("lacl-minilm-fewnrd", "lacl-minilm-fewnerd"),
         ("LACL-MiniLM-FewNERD", "lacl-minilm-fewnerd"),
+        ("lacl-minilm", "lacl-minilm-fewnerd"),
         ("{tmp}/chekpoint", "{tmp}/checkpoint"),
     ],
 )
