@@ -10,13 +10,16 @@ import pytest
 import torch
 import transformers
 from datasets import Dataset
-from transformers import BertConfig, BertForTokenClassification
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForTokenClassification, BertModel, PreTrainedTokenizerFast
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.pt_utils import KeyDataset
 from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
 
 import modeling_lacl
-from modeling_lacl import read_dataset
+from modeling_lacl import LaclForTokenClassification, read_dataset
 from modeling_lacl.aggregation import STRATEGIES
 from modeling_lacl.pipeline_lacl import TASK, LaclPipeline, LaclTokenClassificationPipeline, register
 
@@ -111,6 +114,34 @@ def model(make_tiny_model):
 
 @pytest.fixture(scope="module")
 def standard(model):
+    return LaclTokenClassificationPipeline(model, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def of_bytes():
+    """A pipeline with a tokenizer of the RoBERTa and GPT-2 kind."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<pad>", "<s>", "</s>"]
+    backend = Tokenizer(models.BPE({token: index for index, token in enumerate([*special, *alphabet])}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", cls_token="<s>", sep_token="</s>"
+    )
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    encoder = BertModel(config, add_pooling_layer=False)
+    model = LaclForTokenClassification.from_encoder(encoder, tokenizer, ["ship", "big-city"])
     return LaclTokenClassificationPipeline(model, device="cpu")
 
 
@@ -210,6 +241,21 @@ class TestTokenClassification:
         assert len(list(rest)) > 100
         with pytest.raises(TypeError, match=r"inputs\[0\] has the keys \['text'\]: give one column"):
             list(standard(dataset))
+
+    @pytest.mark.parametrize("strategy", STRATEGIES)
+    @settings(max_examples=40, deadline=None)
+    @given(text=st.text(max_size=60))
+    def test_any_text_with_a_tokenizer_of_bytes(self, of_bytes, strategy, text):
+        """Where a letter may have several tokens, and a space belongs to the next word's first."""
+        found = of_bytes(text, aggregation_strategy=strategy, ignore_labels=[])
+        places = [(one["start"], one["end"]) for one in found]
+        assert all(text[one["start"] : one["end"]] == one["word"] for one in found)
+        assert all(one["word"] == one["word"].strip(" \n\t\u00a0") for one in found)
+        assert all(start < end for start, end in places) and places == sorted(places)
+        covered = {place for start, end in places for place in range(start, end)}
+        assert covered >= {place for place, letter in enumerate(text) if not letter.isspace()}
+        if strategy == "none" and text.split() == [text]:
+            assert [one["index"] for one in found] == list(range(1, len(text.encode()) + 1))
 
     @pytest.mark.parametrize("strategy", STRATEGIES)
     def test_words_that_are_given_as_a_list(self, standard, strategy):
