@@ -34,9 +34,9 @@ from modeling_lacl.evaluation.episode_evaluation import EpisodeSentences, drawn_
 from modeling_lacl.evaluation.report import command_line, describe_machine, markdown_table
 from modeling_lacl.evaluation.scores import entity_counts
 from modeling_lacl.evaluation.tagging import EncodedOnceTagger
+from modeling_lacl.label_set import with_own_labels
 from modeling_lacl.prediction import word_gaussians
 from modeling_lacl.support import encode_support
-from modeling_lacl.validation import with_own_labels
 
 Tags = list[list[str]]
 

@@ -30,6 +30,7 @@ from .configuration_lacl import OUTSIDE
 from .data import LaclDataError, entity_types, load_label_names, read_dataset, shipped_label_names
 from .data.labels import to_io
 from .data.reading import check_source
+from .given_support import LabelledWords
 from .model_card import known_facts
 from .modeling_lacl import LaclForTokenClassification
 from .prompts import split_prompt
@@ -136,6 +137,19 @@ def support_dataset(support: str | Path | Dataset | Iterable[Mapping[str, Any]])
     dataset = read_dataset(support)
     check_support(dataset, str(support) if isinstance(support, str | Path) else "the support set")
     return dataset
+
+
+def labelled_words(
+    support: str | Path | Dataset | Iterable[Mapping[str, Any]],
+) -> tuple[list[str], list[LabelledWords]]:
+    """The types and the sentences of a support set, each word with its type; raises as `support_dataset`."""
+    dataset = support_dataset(support)
+    types = entity_types(dataset)
+    names = [OUTSIDE, *types]
+    return types, [
+        [(word, names[label]) for word, label in zip(words, labels, strict=True)]
+        for words, labels in zip(dataset["tokens"], to_io(dataset, types), strict=True)
+    ]
 
 
 def check_support(dataset: Dataset, place: str = "the support set") -> None:

@@ -5,6 +5,7 @@ the code. So transformers copies all of them together, keys its copy by the cont
 configuration, models and pipelines that belong together, also for checkpoints of two versions in one process.
 """
 
+from .aggregation import aggregate
 from .checkpoint import SelfContainedModel
 from .checks import whole_number
 from .configuration_lacl import LaclConfig
@@ -12,6 +13,7 @@ from .decoding import label_runs
 from .divergences import pairwise_divergence
 from .encoder import resolve_encoder
 from .gathering import WholeBatch
+from .given_support import with_support
 from .label_set import LabelSetMixin
 from .length_groups import length_groups
 from .losses import context_label_loss
@@ -21,6 +23,7 @@ from .pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
 from .prediction import predict
 from .prompts import build_prompt
 from .released import RELEASED
+from .rows import make_rows
 from .shared_prompt import share_prompt
 from .words import split_words
 
@@ -35,14 +38,17 @@ __all__ = [
     "LaclTokenClassificationPipeline",
     "SelfContainedModel",
     "WholeBatch",
+    "aggregate",
     "build_prompt",
     "context_label_loss",
     "label_runs",
     "length_groups",
+    "make_rows",
     "pairwise_divergence",
     "predict",
     "resolve_encoder",
     "share_prompt",
     "split_words",
     "whole_number",
+    "with_support",
 ]

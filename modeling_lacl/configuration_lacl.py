@@ -196,8 +196,8 @@ class LaclConfig(PreTrainedConfig):
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         pipelines = copy.deepcopy(kwargs.pop("custom_pipelines", CUSTOM_PIPELINES))
         if not __name__.startswith("transformers_modules."):
-            # The installed package registers this task: nobody need trust a checkpoint's own code for it.
-            pipelines.pop("few-shot-ner", None)
+            # The installed package registers these tasks: nobody need trust a checkpoint's own code for them.
+            pipelines = {task: impl for task, impl in pipelines.items() if task not in CUSTOM_PIPELINES}
         super().__init__(**{**kwargs, "custom_pipelines": pipelines})
         self.pad_token_id = encoder_config.pad_token_id if pad_token_id is None else pad_token_id
 

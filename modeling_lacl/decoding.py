@@ -256,11 +256,14 @@ def outside_scores(num_labels: int) -> Tensor:
     return scores
 
 
-def label_runs(label_ids: np.ndarray | Tensor | Sequence[int]) -> list[tuple[int, int, int]]:
+def label_runs(
+    label_ids: np.ndarray | Tensor | Sequence[int], with_outside: bool = False
+) -> list[tuple[int, int, int]]:
     """Entities of a text: the runs of one type. Neighbouring words of one type make one entity (IO tags).
 
     Args:
         label_ids: (W,) label ids; 0 (outside) and ids below 0 belong to no entity.
+        with_outside: give the runs of label 0 as well.
 
     Returns:
         (start_word, end_word, label) per run, in order; `end_word` is one past the last word.
@@ -272,7 +275,7 @@ def label_runs(label_ids: np.ndarray | Tensor | Sequence[int]) -> list[tuple[int
     starts = np.concatenate(([0], edges))
     ends = np.concatenate((edges, [len(ids)]))
     labels = ids[starts]
-    kept = labels > OUTSIDE
+    kept = labels >= OUTSIDE if with_outside else labels > OUTSIDE
     return list(zip(starts[kept].tolist(), ends[kept].tolist(), labels[kept].tolist(), strict=True))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +14,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from .checks import fast_tokenizer
 from .configuration_lacl import OUTSIDE
 from .prompts import natural_label_name, split_prompt
+
+Model = TypeVar("Model", bound="LabelSetMixin")
+
+tokenizer_lock = threading.Lock()
+"""The truncation setting of a fast tokenizer is state of its own: to be set and used in one piece."""
 
 
 class LabelSetMixin:
@@ -101,7 +108,8 @@ class LabelSetMixin:
         """
         # A leading space: byte-level tokenizers write a word inside a sentence with one.
         words = [f" {name.strip()}" for name in names]
-        token_ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
+        with tokenizer_lock:
+            token_ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
         owners: dict[tuple[int, ...], str] = {}
         for name, ids in zip(names, token_ids, strict=True):
             if not ids:
@@ -186,3 +194,13 @@ class LabelSetMixin:
     def tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         fast_tokenizer(tokenizer)
         self._tokenizer = tokenizer
+
+
+def with_own_labels(model: Model) -> Model:
+    """A model on the same weights whose label set and support can be changed without touching `model`'s."""
+    own: Any = copy.copy(model)
+    own.config = copy.deepcopy(model.config)
+    own._buffers = dict(own._buffers)
+    # Mixed precision puts a forward on the instance that is bound to the original, and so to its labels.
+    own.__dict__.pop("forward", None)
+    return cast(Model, own)

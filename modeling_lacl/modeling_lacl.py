@@ -25,7 +25,7 @@ from .length_groups import encode_in_groups, length_groups
 from .losses import context_context_loss, context_label_loss
 from .outputs_lacl import LaclModelOutput, LaclOutput
 from .prompts import build_prompt, label_means, pack, split_prompt
-from .released import RELEASED, check_name, load_released
+from .released import check_name, load_released, released_name
 from .shared_prompt import encode_prompt, share_prompt
 
 PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
@@ -333,12 +333,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
     ) -> LaclForTokenClassification:
         """Loads a checkpoint as every `from_pretrained` does, or one of the package's own by its name."""
         name = pretrained_model_name_or_path
-        if (
-            isinstance(name, str)
-            and name in RELEASED
-            and not os.path.isfile(os.path.join(name, "config.json"))
-        ):
-            return cast(LaclForTokenClassification, load_released(cls, name, **kwargs))
+        if name is not None and (released := released_name(os.fspath(name))) is not None:
+            return cast(LaclForTokenClassification, load_released(cls, released, **kwargs))
         if isinstance(name, str):
             check_name(name)
         loaded: Any = super().from_pretrained(name, *model_args, **kwargs)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -13,11 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from .checks import fast_tokenizer, real_number, whole_number
+from .configuration_lacl import OUTSIDE as OUTSIDE_LABEL
 from .decoding import OUTSIDE, decode_scores, entity_scores, label_runs, outside_scores
 from .divergences import OF_MEANS
+from .label_set import tokenizer_lock
 from .prompts import build_prompt, split_prompt
 from .words import align_words, has_emoji, is_emoji, share_words, split_words
 
@@ -28,15 +30,12 @@ __all__ = ["align_words", "predict", "predict_words", "split_words", "word_gauss
 
 Entity: TypeAlias = dict[str, Any]
 
-_BATCH_SIZE = 32
+BATCH_SIZE = 32
 # A buffer of texts is sorted by length into batches of little padding; one buffer at a time is in memory.
 _BATCHES_PER_BUFFER = 32
 
 # Half of a character, which UTF-8, and so the tokenizer, cannot hold.
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-# The truncation setting of a fast tokenizer is state of its own: set and use it in one piece.
-_tokenizer_lock = threading.Lock()
 
 
 def predict(
@@ -46,8 +45,9 @@ def predict(
     *,
     is_split_into_words: bool = False,
     labels: Sequence[str] | Mapping[str, str] | None = None,
+    support: Any = None,
     threshold: float = 0.0,
-    batch_size: int | None = _BATCH_SIZE,
+    batch_size: int | None = BATCH_SIZE,
     stride: int = 32,
 ) -> list[Entity] | list[list[Entity]] | Iterator[list[Entity]]:
     """Finds the entities of one text, of many, or of a stream.
@@ -56,11 +56,15 @@ def predict(
         model: A model with a label set, or any with `labels`.
         tokenizer: Its tokenizer, a fast one.
         inputs: A string gives its entities; a list or tuple of strings a list of those; any other iterable (a
-            generator, an open file) a generator of those, which reads ahead no further than 32 batches.
+            generator, an open file, a column of a dataset, transformers' `KeyDataset`) a generator of those,
+            which reads ahead no further than 32 batches.
         is_split_into_words: The texts are given as lists of words: a list of strings is *one* sentence, a
             list of lists is many, any other iterable of lists streams. Offsets are into `" ".join(words)`.
         labels: Other entity types than the model's own, found by their names alone, without support: a list
             of labels, or a mapping from labels to natural-language names.
+        support: Labelled examples of other entity types, as `adapt` takes them, for this call only: as if
+            adapted to them with `steps=0`. A checkpoint's own code, where the package is not installed, reads
+            a list of examples alone. `labels` may then give the names of types, as a mapping.
         threshold: Entities with a lower score are left out; from 0 to 1.
         batch_size: Windows of text that go through the encoder at once; None, as in pipelines, means 32.
         stride: Tokens that neighbouring windows of a long text share, at most half a window.
@@ -72,30 +76,59 @@ def predict(
 
     Raises:
         TypeError: `inputs`, or one of the texts, or an argument is of another type than told.
-        ValueError: An argument out of range, unusable labels, or a model that has nothing to compare with.
+        ValueError: An argument out of range, unusable labels or support, or a model that has nothing to
+            compare with.
     """
     threshold = real_number("threshold", threshold, 0, 1)
+    if support is not None:
+        from .given_support import with_support
+
+        model, labels = with_support(model, tokenizer, support, labels, batch_size), None
     predictor = _Predictor.build(model, tokenizer, labels, batch_size, stride)
-    to_text = _text_from_words if is_split_into_words else _text_from_string
+    return answer(inputs, lambda texts: predictor.entities(texts, threshold), is_split_into_words)
+
+
+def answer(
+    inputs: Any,
+    entities: Callable[[Iterable[_Text]], Iterator[list[Entity]]],
+    is_split_into_words: bool = False,
+    delimiter: str = " ",
+) -> list[Entity] | list[list[Entity]] | Iterator[list[Entity]]:
+    """What `entities` finds in texts, in the form in which they were given; see `predict`.
+
+    Args:
+        inputs: As in `predict`.
+        entities: Takes texts and gives the entities of each.
+        is_split_into_words: As in `predict`.
+        delimiter: Stands between words that are given as a list.
+    """
     wanted = "a list of words (is_split_into_words=True)" if is_split_into_words else "a string"
 
-    def entities(items: Iterable[Any]) -> Iterator[list[Entity]]:
-        texts = (to_text(item, f"inputs[{index}]") for index, item in enumerate(items))
-        return predictor.entities(texts, threshold)
+    def of_words(words: Any, where: str) -> _Text:
+        return _text_from_words(words, where, delimiter)
+
+    to_text = of_words if is_split_into_words else _text_from_string
+
+    def stream(items: Iterable[Any]) -> Iterator[list[Entity]]:
+        return entities(to_text(item, f"inputs[{index}]") for index, item in enumerate(items))
 
     if isinstance(inputs, str):
         if is_split_into_words:
             raise TypeError("inputs is a string, but is_split_into_words=True: give a list of words")
-        return next(entities([inputs]))
+        return next(stream([inputs]))
+    if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):
+        # Of torch, as transformers' `KeyDataset`: it has rows by number alone.
+        rows: Any = inputs
+        return stream(rows[index] for index in range(len(rows)))
     if isinstance(inputs, bytes | bytearray | Mapping) or not isinstance(inputs, Iterable):
         raise TypeError(
             f"inputs is of type {type(inputs).__name__}: give {wanted}, or a list or generator of those"
         )
-    if not isinstance(inputs, Sequence):
-        return entities(inputs)
+    if not isinstance(inputs, list | tuple):
+        return stream(inputs)
     if is_split_into_words and len(inputs) and isinstance(inputs[0], str):
-        return next(predictor.entities([_text_from_words(inputs, "inputs")], threshold))
-    return list(entities(inputs))
+        return next(entities([of_words(inputs, "inputs")]))
+    return list(stream(inputs))
 
 
 def predict_words(
@@ -104,7 +137,7 @@ def predict_words(
     sentences: Iterable[Sequence[str]],
     *,
     labels: Sequence[str] | Mapping[str, str] | None = None,
-    batch_size: int | None = _BATCH_SIZE,
+    batch_size: int | None = BATCH_SIZE,
     stride: int = 32,
 ) -> list[list[int]]:
     """The label id of every word of every sentence, for evaluation.
@@ -127,7 +160,7 @@ def word_scores(
     sentences: Iterable[Sequence[str]],
     *,
     labels: Sequence[str] | Mapping[str, str] | None = None,
-    batch_size: int | None = _BATCH_SIZE,
+    batch_size: int | None = BATCH_SIZE,
     stride: int = 32,
 ) -> list[Tensor]:
     """Log-scores of every word of every sentence, windows merged; arguments as in `predict_words`.
@@ -158,7 +191,7 @@ def word_gaussians(
     tokenizer: PreTrainedTokenizerBase,
     sentences: Iterable[Sequence[str]],
     *,
-    batch_size: int | None = _BATCH_SIZE,
+    batch_size: int | None = BATCH_SIZE,
     stride: int = 32,
 ) -> list[EncodedWords]:
     """The Gaussian of every word of every sentence, for a model without label prompts.
@@ -202,12 +235,14 @@ class _Window:
 
 
 def _text_from_string(text: Any, where: str) -> _Text:
+    if isinstance(text, Mapping):
+        raise TypeError(f"{where} has the keys {sorted(map(str, text))}: give one column, dataset['text']")
     if not isinstance(text, str):
         raise TypeError(f"{where} is of type {type(text).__name__}: give a string")
     return _Text(text, np.asarray(split_words(text), dtype=np.int64).reshape(-1, 2))
 
 
-def _text_from_words(words: Any, where: str) -> _Text:
+def _text_from_words(words: Any, where: str, delimiter: str = " ") -> _Text:
     if isinstance(words, str) or not isinstance(words, Sequence):
         raise TypeError(f"{where} is of type {type(words).__name__}: give a list of words")
     for index, word in enumerate(words):
@@ -216,8 +251,8 @@ def _text_from_words(words: Any, where: str) -> _Text:
                 f"{where}[{index}] is of type {type(word).__name__}: give a string for every word"
             )
     lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
-    starts = np.cumsum(lengths + 1) - lengths - 1
-    return _Text(" ".join(words), np.stack([starts, starts + lengths], axis=1))
+    starts = np.cumsum(lengths + len(delimiter)) - lengths - len(delimiter)
+    return _Text(delimiter.join(words), np.stack([starts, starts + lengths], axis=1))
 
 
 @dataclass(frozen=True)
@@ -243,7 +278,7 @@ class _Predictor:
         stride: int,
         for_scores: bool = True,
     ) -> _Predictor:
-        batch_size = _BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, 1)
+        batch_size = BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, 1)
         stride = whole_number("stride", stride, 0)
         fast_tokenizer(tokenizer)
         config = model.config
@@ -269,14 +304,16 @@ class _Predictor:
             )
         return cls(model, tokenizer, names, prompts, groups, batch_size, max_length, min(stride, room // 2))
 
-    def entities(self, texts: Iterable[_Text], threshold: float) -> Iterator[list[Entity]]:
-        """The entities of each text, in the order of the texts."""
+    def entities(
+        self, texts: Iterable[_Text], threshold: float, ignored: Collection[str] = (OUTSIDE_LABEL,)
+    ) -> Iterator[list[Entity]]:
+        """The entities of each text but those of `ignored` labels, in the order of the texts."""
         for text, scores, ids in self.label_ids(texts):
-            runs = label_runs(ids)
+            runs = label_runs(ids, with_outside=OUTSIDE_LABEL not in ignored)
             yield [
                 self._entity(text, run, score)
                 for run, score in zip(runs, entity_scores(scores, runs), strict=True)
-                if score >= threshold
+                if score >= threshold and self.labels[run[2]] not in ignored
             ]
 
     def _entity(self, text: _Text, run: tuple[int, int, int], score: float) -> Entity:
@@ -294,9 +331,12 @@ class _Predictor:
         stream = iter(texts)
         while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
             scores = self.scores(buffer)
-            labels = decode_scores(self.model.config, scores)
-            for text, of_text, ids in zip(buffer, scores, labels, strict=True):
-                yield text, of_text, _without_edge_emoji(text, ids)
+            yield from zip(buffer, scores, self.decode(buffer, scores), strict=True)
+
+    def decode(self, texts: Sequence[_Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+        """(W,) label ids of the words of each text, from their scores (W, K)."""
+        labels = decode_scores(self.model.config, scores)
+        return [_without_edge_emoji(text, ids) for text, ids in zip(texts, labels, strict=True)]
 
     def scores(self, texts: Sequence[_Text]) -> list[Tensor]:
         """(W, K) log-scores of the words of each text."""
@@ -314,7 +354,7 @@ class _Predictor:
         result = missing.repeat(sum(counts), 1)
         # The longest first: little padding, memory known.
         windows = sorted(windows, key=lambda window: -len(window.input_ids))
-        with _evaluating(self.model), torch.inference_mode():
+        with evaluating(self.model), torch.inference_mode():
             for first in range(0, len(windows), self.batch_size):
                 batch = windows[first : first + self.batch_size]
                 rows = np.repeat(np.arange(len(batch)), [len(window.words) for window in batch])
@@ -368,7 +408,7 @@ class _Predictor:
         numbers = [number for number, text in enumerate(texts) if len(text.words)]
         if not numbers:
             return []
-        with _tokenizer_lock:
+        with tokenizer_lock:
             encoded = self.tokenizer(
                 [_LONE_SURROGATE.sub("\ufffd", texts[number].text) for number in numbers],
                 truncation=True,
@@ -439,7 +479,7 @@ def longest_text(
 
 
 @contextmanager
-def _evaluating(model: LaclForTokenClassification) -> Iterator[None]:
+def evaluating(model: LaclForTokenClassification) -> Iterator[None]:
     """Dropout off inside, the former mode again afterwards."""
     was_training = model.training
     if was_training:

@@ -22,6 +22,8 @@ from .encoder import embedded_encoder
 
 RELEASED = ("lacl-minilm-fewnerd",)
 """Names that `LaclForTokenClassification.from_pretrained` knows without a download."""
+_TELLING = 4
+"""Letters of a name from which on its beginning tells what is meant."""
 ADAPTER_FILE = "adapter.safetensors"
 ENCODER_PREFIX = "lacl.encoder."
 
@@ -31,7 +33,7 @@ def check_name(name: str) -> None:
 
     Raises:
         ValueError: There is no such path, but a released model, or a checkpoint in the same folder, is called
-            almost so.
+            almost so, or a released model's name begins so.
     """
     path = Path(name)
     if path.exists():
@@ -40,6 +42,8 @@ def check_name(name: str) -> None:
     if path.parent.is_dir():
         known |= {file.parent.name: str(file.parent) for file in path.parent.glob("*/config.json")}
     close = difflib.get_close_matches(path.name.lower(), known, n=1, cutoff=0.8)
+    if not close and path.name == name and len(name) >= _TELLING:
+        close = [released for released in RELEASED if released.startswith(name.lower())]
     if close:
         raise ValueError(f"there is no {name!r}: did you mean {known[close[0]]}?")
 
@@ -114,9 +118,18 @@ def merge_adapter(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> 
     return merged
 
 
+def released_name(place: str) -> str | None:
+    """The released model of that name, which no checkpoint of the same name hides, or of that folder."""
+    if place in RELEASED:
+        return None if (Path(place) / "config.json").is_file() else place
+    name = Path(place).name
+    return name if name in RELEASED and Path(place) == released_folder(name) else None
+
+
 def load_released(model_class: Any, name: str, **kwargs: Any) -> Any:
     """A released model as an instance of `model_class`; `kwargs` as for `from_pretrained`."""
-    config, weights, tokenizer = released_checkpoint(name)
+    own, weights, tokenizer = released_checkpoint(name)
+    config = kwargs.pop("config", None) or own  # the Auto classes have read it before
     size = config.projection_size
     weights |= {
         "support_mean": torch.zeros(0, size),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import DataCollatorForTokenClassification, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from .configuration_lacl import OUTSIDE
 from .data import tokenize_dataset
 from .data.labels import tag_names
-from .data.tokenize import word_offsets
+from .given_support import encode_rows, longest_row
 from .modeling_lacl import LaclForTokenClassification
-from .prediction import longest_text
-from .prompts import split_prompt
+from .rows import word_offsets
 from .words import align_words
 
 
@@ -23,14 +23,9 @@ def tokenize_support(
 ) -> Dataset:
     """Support sentences as model input, labelled by the model's own label ids; types it lacks are outside."""
     types = [label for label in model.config.id2label.values() if label != OUTSIDE]
-    token_ids = model.config.label_token_ids or []
-    with_prompts = model.config.use_prompts and token_ids
-    groups = split_prompt(token_ids, model.config.max_prompt_length) if with_prompts else []
-    longest = longest_text(model, token_ids, groups)
-    return tokenize_dataset(support, tokenizer, types, longest, unknown_types="outside")
+    return tokenize_dataset(support, tokenizer, types, longest_row(model), unknown_types="outside")
 
 
-@torch.inference_mode()
 def encode_support(
     model: LaclForTokenClassification,
     tokenizer: PreTrainedTokenizerBase,
@@ -48,24 +43,8 @@ def encode_support(
     Returns:
         Mean and variance, each `(S, d)` fp32, and label ids `(S,)` long, of the first piece of every word.
     """
-    rows = tokenize_support(model, tokenizer, support)
-    collate = DataCollatorForTokenClassification(tokenizer)
-    training = model.training
-    model.eval()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    try:
-        for start in range(0, len(rows), batch_size):
-            batch = collate([rows[i] for i in range(start, min(start + batch_size, len(rows)))]).to(
-                model.device
-            )
-            valid = batch["labels"] >= 0
-            output = model(batch["input_ids"], batch["attention_mask"], return_dict=True)
-            parts.append((output.mean[valid], output.variance[valid], batch["labels"][valid]))
-    finally:
-        model.train(training)
-    mean, variance, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-    # Clones, since tensors made in inference mode cannot take part in training later.
-    return mean.clone(), variance.clone(), labels.clone()
+    rows: Any = tokenize_support(model, tokenizer, support)
+    return encode_rows(model, tokenizer, rows, batch_size)
 
 
 def support_words(tokenizer: PreTrainedTokenizerBase, support: Dataset) -> list[str]:

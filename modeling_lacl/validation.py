@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +12,7 @@ from .data import entity_types, io_to_bio, to_io
 from .data.labels import tag_names
 from .episodes import count_entities, draw_support
 from .evaluation.scores import entity_scores
+from .label_set import with_own_labels
 from .modeling_lacl import LaclForTokenClassification
 from .prediction import predict_words
 from .support import encode_support
@@ -107,13 +107,3 @@ class FewShotValidation:
             for key in ("f1", "precision", "recall"):
                 found[f"{key}_{name}"] = of_type[key] if of_type else 0.0
         return found
-
-
-def with_own_labels(model: LaclForTokenClassification) -> LaclForTokenClassification:
-    """A model on the same weights whose label set and support can be changed without touching `model`'s."""
-    own = copy.copy(model)
-    own.config = copy.deepcopy(model.config)
-    own._buffers = dict(model._buffers)
-    # Mixed precision puts a forward on the instance that is bound to the original, and so to its labels.
-    own.__dict__.pop("forward", None)
-    return own

@@ -218,6 +218,8 @@ def test_other_labels_are_refused(found):
     for labels in (["ship"], ["person"], {"person": "human"}):
         with pytest.raises(ValueError, match=r"\(person, location, creative-work\) and takes no others"):
             found.predict("ana", labels=labels)
+    with pytest.raises(ValueError, match="takes no others"):
+        found.predict("ana", support=[{"tokens": ["Vasa"], "ner_tags": ["ship"]}])
 
 
 def test_mistakes(make_tiny_model, tiny_model, pair, tmp_path):

@@ -1,13 +1,17 @@
 """Models that come with the package: adapters that merge into the encoder's weights."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
-from transformers import BertModel
+import transformers
+from transformers import AutoModelForTokenClassification, BertModel
 
 from modeling_lacl import LaclForTokenClassification, encoder, released
 from modeling_lacl.released import RELEASED, extract_adapter, merge_adapter, released_folder
+
+pipeline: Any = transformers.pipeline  # its type knows the built-in tasks alone
 
 
 @pytest.fixture
@@ -57,12 +61,31 @@ class TestReleased:
             ("airplane", "Cessna 172"),
         ]
 
+    def test_is_what_the_pipeline_takes_where_none_is_named(self, name):
+        """And its folder is one for transformers, which would ask the Hub for its name."""
+        model = LaclForTokenClassification.from_pretrained(name)
+        text = "Ana Ruiz flew to Quito on a Cessna 172."
+        expected = model.predict(text, labels=["person", "city"])
+        for given in ({}, {"model": str(released_folder(name))}, {"model": model}):
+            tagger = pipeline("few-shot-ner", **given, device="cpu")
+            assert tagger(text, labels=["person", "city"]) == expected
+        built = pipeline(
+            "ner", model=model, tokenizer=model.tokenizer, device="cpu", aggregation_strategy="first"
+        )
+        assert built(text, labels=["person", "city"]) == expected
+        loaded: Any = AutoModelForTokenClassification.from_pretrained(released_folder(name))
+        assert loaded.predict(text, labels=["person", "city"]) == expected
+
     def test_survives_saving(self, name, tmp_path):
         model = LaclForTokenClassification.from_pretrained(name)
         model.save_pretrained(tmp_path)
         loaded = LaclForTokenClassification.from_pretrained(tmp_path)
         text = "Ana Ruiz flew to Quito."
         assert loaded.predict(text) == model.predict(text)
+
+    def test_is_meant_by_the_beginning_of_its_name(self, name):
+        with pytest.raises(ValueError, match=f"did you mean {name}"):
+            LaclForTokenClassification.from_pretrained(name.rpartition("-")[0])
 
     def test_says_how_to_install_its_encoder(self, name, monkeypatch):
         encoder.embedded_encoder.cache_clear()

@@ -2,37 +2,42 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
+import modeling_lacl
 from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.aggregation import STRATEGIES, aggregate
 
 TEXTS = ["ana ruiz flew to quito on a cessna 172.", "a creative play of york"]
 
-# What an environment without the package is like: importing it fails, and that is checked.
+# Of a process whose import path holds what is installed here, save this package.
 EMPTY = """
-import importlib, json, os, sys
+import importlib.metadata, json, os, sys
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("modeling_lacl", "lacl"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
 try:
-    importlib.import_module("modeling_lacl")
-    raise SystemExit("modeling_lacl can be imported")
-except ModuleNotFoundError:
-    pass
+    import modeling_lacl
+    raise SystemExit(f"modeling_lacl is imported from {modeling_lacl.__file__}")
+except ModuleNotFoundError as error:
+    assert error.name == "modeling_lacl", error
+assert "lacl" not in {one.metadata["Name"] for one in importlib.metadata.distributions()}
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, AutoTokenizer, pipeline
 """
+
+# Where the package is, as an installation would put it at the front.
+WITH_PACKAGE = f"import sys; sys.path.insert(0, {str(Path(modeling_lacl.__file__).parents[1])!r})\n"
 
 
 # Children that need torch begin as forks of one process that has loaded it, and nothing else.
 NURSERY = """
 import json, os, sys, traceback
+sys.path.append(sys.argv[1])
 import numpy, regex, safetensors, tokenizers, torch
 
 for line in sys.stdin:
@@ -59,12 +64,30 @@ os._exit(0)
 """
 
 
+def packages_but_this_one(folder):
+    """Fills a folder with links to everything that is installed, save this package in any of its forms."""
+    for place in map(Path, sys.path):
+        if place.name not in ("site-packages", "dist-packages") or not place.is_dir():
+            continue
+        for entry in place.iterdir():
+            is_ours = re.match(r"modeling_lacl|lacl[-.]|__editable__.*lacl", entry.name)
+            # Lines of .pth files are not read: they may lead to a checkout of the package.
+            if not (is_ours or entry.suffix == ".pth" or (folder / entry.name).exists()):
+                (folder / entry.name).symlink_to(entry)
+
+
 @pytest.fixture(scope="module")
 def in_a_process(tmp_path_factory):
-    """Runs programs that print JSON, with empty caches, in another working directory, with no network."""
+    """Runs programs that print JSON where this package is not installed.
+
+    With empty caches, in another working directory, with no network. Python reads neither the environment
+    nor what is installed beside it (`-I -S`): the folder of links is all that it can import from.
+    """
     if not hasattr(os, "fork"):
         pytest.skip("needs os.fork")
-    command = [sys.executable, "-c", NURSERY]
+    installed = tmp_path_factory.mktemp("installed")
+    packages_but_this_one(installed)
+    command = [sys.executable, "-I", "-S", "-c", NURSERY, str(installed)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nursery:
 
         def run(program, *arguments):
@@ -108,6 +131,72 @@ def adapted(tiny_model):
     labels = tiny_model.support_labels.new_tensor([0, 1, 2, 3, 0, 1, 2, 3])
     tiny_model.set_support(mean, mean.abs() + 1, labels)
     return tiny_model
+
+
+SUPPORTS = [
+    [{"tokens": ["the", "vasa", "sank"], "ner_tags": ["O", "B-war-ship", "O"]}],
+    [{"text": "ana flew to lima.", "entities": [{"start": 12, "end": 16, "label": "war-ship"}]}],
+]
+NAMES = {"war-ship": "vessel of war"}
+
+
+def test_transformers_alone_gives_what_the_package_gives(in_a_process, adapted, tmp_path):
+    """Auto classes and pipelines, twice in a process, from a folder that was moved after saving."""
+    adapted.save_pretrained(tmp_path / "saved")
+    folder = tmp_path / "moved" / "elsewhere"
+    folder.parent.mkdir()
+    shutil.move(tmp_path / "saved", folder)
+    program = EMPTY + (
+        "folder, texts, supports, names, strategies = sys.argv[1], *map(json.loads, sys.argv[2:])\n"
+        "results = []\n"
+        "for time in range(2):\n"
+        "    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)\n"
+        "    bare = AutoModel.from_pretrained(folder, trust_remote_code=True)\n"
+        "    model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=True)\n"
+        "    encoded = AutoTokenizer.from_pretrained(folder)(texts[0], return_tensors='pt')\n"
+        "    few = pipeline('few-shot-ner', model=folder, trust_remote_code=True, device='cpu')\n"
+        "    tagger = lambda task: pipeline(task, model=folder, trust_remote_code=True, device='cpu')\n"
+        "    standard = tagger('token-classification')\n"
+        "    objects = (config, bare, model, few, standard, tagger('ner'))\n"
+        "    try:\n"
+        "        few(texts, support='support.txt')\n"
+        "        raise SystemExit('a file was read')\n"
+        "    except ValueError as error:\n"
+        "        message = str(error)\n"
+        "    results.append({\n"
+        "        'classes': [type(one).__name__ for one in objects],\n"
+        "        'modules': sorted({type(one).__module__.split('.')[0] for one in objects}),\n"
+        "        'mean': bare(**encoded).mean.tolist(),\n"
+        "        'logits': model(**encoded).logits.tolist(),\n"
+        "        'predict': model.predict(texts),\n"
+        "        'few-shot-ner': few(texts),\n"
+        "        'supports': [few(texts, support=one, labels=names) for one in supports],\n"
+        "        'refused': message,\n"
+        "        'strategies': {one: standard(texts, aggregation_strategy=one) for one in strategies},\n"
+        "    })\n"
+        "print('\\n' + json.dumps(results))\n"
+    )
+    found = in_a_process(program, folder, *map(json.dumps, (TEXTS, SUPPORTS, NAMES, [*STRATEGIES])))
+    assert found[0] == found[1]
+    found = found[0]
+    assert found["classes"] == [
+        *("LaclConfig", "LaclModel", "LaclForTokenClassification", "LaclPipeline"),
+        *["LaclTokenClassificationPipeline"] * 2,
+    ]
+    assert found["modules"] == ["transformers_modules"]
+    assert "pip install lacl" in found["refused"]
+    encoded = adapted.tokenizer(TEXTS[0], return_tensors="pt")
+    torch.testing.assert_close(torch.tensor(found["mean"]), adapted.lacl(**encoded).mean, rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.tensor(found["logits"]), adapted(**encoded).logits, rtol=0, atol=1e-6)
+    expected = adapted.predict(TEXTS)
+    assert any(expected)
+    for entities in (found["predict"], found["few-shot-ner"]):
+        assert_same_entities(entities, expected)
+    for strategy, entities in found["strategies"].items():
+        here = aggregate(adapted, adapted.tokenizer, TEXTS, aggregation_strategy=strategy)
+        assert_same_entities(entities, here)
+    for support, entities in zip(SUPPORTS, found["supports"], strict=True):
+        assert_same_entities(entities, adapted.predict(TEXTS, support=support, labels=NAMES))
 
 
 def test_two_versions_side_by_side_without_the_package(in_a_process, adapted, tmp_path):
@@ -163,8 +252,9 @@ def test_two_versions_side_by_side_without_the_package(in_a_process, adapted, tm
 
 
 LOADED_FIRST = {
-    "the package": "import modeling_lacl, transformers\n",
-    "transformers": "from transformers import AutoModel, pipeline\nimport modeling_lacl, transformers\n",
+    "the package": WITH_PACKAGE + "import modeling_lacl, transformers\n",
+    "transformers": WITH_PACKAGE
+    + "from transformers import AutoModel, pipeline\nimport modeling_lacl, transformers\n",
 }
 
 
@@ -178,13 +268,15 @@ def test_with_the_package_the_auto_classes_need_no_trust(in_a_process, first, ti
         "bare = transformers.AutoModel.from_pretrained(sys.argv[1])\n"
         "model = transformers.AutoModelForTokenClassification.from_pretrained(sys.argv[1])\n"
         "tagger = transformers.pipeline('few-shot-ner', model=sys.argv[1])\n"
-        "modules = [type(one).__module__ for one in (config, bare, model, tagger)]\n"
-        "print(json.dumps([modules, tagger(sys.argv[2])]))\n"
+        "first = {'model': sys.argv[1], 'aggregation_strategy': 'first'}\n"
+        "standard = [transformers.pipeline(task, **first) for task in ('token-classification', 'ner')]\n"
+        "modules = [type(one).__module__ for one in (config, bare, model, tagger, *standard)]\n"
+        "print(json.dumps([modules, [one(sys.argv[2]) for one in (tagger, *standard)]]))\n"
     )
     modules, entities = in_a_process(program, tmp_path / "model", TEXTS[0])
-    names = ("configuration_lacl", "modeling_lacl", "modeling_lacl", "pipeline_lacl")
+    names = ("configuration_lacl", "modeling_lacl", "modeling_lacl", *["pipeline_lacl"] * 3)
     assert modules == [f"modeling_lacl.{name}" for name in names]
-    assert_same_entities([entities], [tiny_model.predict(TEXTS[0])])
+    assert_same_entities(entities, [tiny_model.predict(TEXTS[0])] * 3)
 
 
 def test_a_bare_import_loads_nothing():

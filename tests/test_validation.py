@@ -8,7 +8,8 @@ import torch
 
 import modeling_lacl.validation as validation_module
 from modeling_lacl.data import read_dataset, to_io
-from modeling_lacl.validation import FewShotValidation, with_own_labels
+from modeling_lacl.label_set import with_own_labels
+from modeling_lacl.validation import FewShotValidation
 
 CITIES = ["quito", "lima", "york"]
 

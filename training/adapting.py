@@ -35,10 +35,11 @@ from modeling_lacl.data.labels import tag_names
 from modeling_lacl.decoding import combine_scores, expand_transitions, viterbi
 from modeling_lacl.evaluation import entity_scores
 from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.label_set import with_own_labels
 from modeling_lacl.prediction import word_scores
 from modeling_lacl.source import read_source
 from modeling_lacl.support import encode_support
-from modeling_lacl.validation import FewShotValidation, with_own_labels
+from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ from ..adaptation import check_support, names_of
 from ..baselines import TokenClassifier
 from ..data import entity_types, io_to_bio, to_io
 from ..decoding import decode_scores, outside_scores
+from ..label_set import with_own_labels
 from ..modeling_lacl import LaclForTokenClassification
 from ..prediction import EncodedWords, predict_words, word_gaussians
 from ..support import encode_support
-from ..validation import with_own_labels
 
 Stage = Callable[..., LaclForTokenClassification]
 

@@ -94,7 +94,9 @@ class LaclOnnxModel:
         return LaclOutput(logits=torch.from_numpy(self.session.run(["logits"], feed)[0]))
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
-        """Entities in text; arguments and results as in [`prediction.predict`], without `labels`."""
+        """Entities in text; as in [`prediction.predict`], without `labels` and `support`."""
+        if kwargs.get("support") is not None:
+            self.resolve_names()
         return predict(cast(Any, self), self.tokenizer, inputs, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:

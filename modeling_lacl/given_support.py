@@ -1,0 +1,194 @@
+"""A support set that is given with a call: the model takes on its types for this call, without training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import DataCollatorForTokenClassification, PreTrainedTokenizerBase
+
+from .checkpoint import of_the_package
+from .checks import whole_number
+from .configuration_lacl import OUTSIDE
+from .label_set import with_own_labels
+from .prediction import BATCH_SIZE, evaluating, longest_text
+from .prompts import split_prompt
+from .rows import make_rows
+from .words import split_words
+
+if TYPE_CHECKING:
+    from .modeling_lacl import LaclForTokenClassification
+
+_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
+_SHAPES = (
+    '{"text": "…", "entities": [{"start": …, "end": …, "label": "…"}]} or '
+    '{"tokens": ["Ana", …], "ner_tags": ["B-person", …]}'
+)
+_INSTALL = "install the package (`pip install lacl`) to have files and datasets read"
+
+LabelledWords = list[tuple[str, str]]
+"""A sentence: each word with its type, or `O`."""
+
+
+def with_support(
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    support: Any,
+    label_names: Any = None,
+    batch_size: int | None = None,
+) -> LaclForTokenClassification:
+    """A model on the same weights that holds another support set, as `adapt(..., steps=0)` makes it.
+
+    Nothing is kept: `model` is left as it was, and threads can share it.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        support: A list of examples, `{"text", "entities"}` or `{"tokens", "ner_tags"}`; where the package is
+            installed, whatever `read_dataset` reads.
+        label_names: Natural-language names of types; by rule where a type has none.
+        batch_size: Sentences that go through the encoder at once; None means 32.
+
+    Raises:
+        ValueError: No sentence, no entity, a type without an example, an example that cannot be read, or a
+            name for a type that has no example.
+        TypeError: `label_names` is no mapping.
+    """
+    if label_names is not None and not isinstance(label_names, Mapping):
+        raise TypeError(
+            f"labels is {label_names!r}: with support, which has the types, give a mapping to their names, "
+            "or leave it out"
+        )
+    batch_size = BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, 1)
+    package = of_the_package("adaptation")
+    read = read_examples if package is None else package.labelled_words
+    types, sentences = read(support)
+    own = with_own_labels(model)
+    own.tokenizer = tokenizer
+    own.set_labels(types, label_names)
+    number = {label: index for index, label in enumerate([OUTSIDE, *types])}
+    rows = make_rows(
+        [[word for word, _ in words] for words in sentences],
+        [[number[label] for _, label in words] for words in sentences],
+        tokenizer,
+        longest_row(own),
+    )
+    features = [{"input_ids": row.input_ids.tolist(), "labels": row.labels.tolist()} for row in rows]
+    own.set_support(*encode_rows(own, tokenizer, features, batch_size))
+    return own
+
+
+def longest_row(model: LaclForTokenClassification) -> int:
+    """Longest support sentence in tokens, special ones included, that goes through the encoder at once."""
+    token_ids = model.config.label_token_ids or []
+    with_prompts = model.config.use_prompts and token_ids
+    groups = split_prompt(token_ids, model.config.max_prompt_length) if with_prompts else []
+    return longest_text(model, token_ids, groups)
+
+
+@torch.inference_mode()
+def encode_rows(
+    model: LaclForTokenClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Mapping[str, Any]],
+    batch_size: int = 32,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Encodes labelled sentences under the model's own label prompt.
+
+    Args:
+        model: Its label set names the types; its mode (train or eval) is as before afterwards.
+        tokenizer: Its tokenizer.
+        rows: `input_ids` and `labels` of each, −100 where a token does not count.
+        batch_size: Rows that go through the encoder at once.
+
+    Returns:
+        Mean and variance, each `(S, d)` fp32, and label ids `(S,)` long, of every token that counts.
+    """
+    collate = DataCollatorForTokenClassification(tokenizer)
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    with evaluating(model):
+        for start in range(0, len(rows), batch_size):
+            batch = collate([dict(rows[i]) for i in range(start, min(start + batch_size, len(rows)))])
+            batch = batch.to(model.device)
+            valid = batch["labels"] >= 0
+            output = model(batch["input_ids"], batch["attention_mask"], return_dict=True)
+            parts.append((output.mean[valid], output.variance[valid], batch["labels"][valid]))
+    mean, variance, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    # Clones, since tensors made in inference mode cannot take part in training later.
+    return mean.clone(), variance.clone(), labels.clone()
+
+
+def read_examples(support: Any) -> tuple[list[str], list[LabelledWords]]:
+    """Reads a list of examples without the package, whose readers know more and explain errors better.
+
+    Returns:
+        The types in order of first appearance, and the sentences.
+
+    Raises:
+        ValueError: It is something else, has no entity, or an example is malformed; says which.
+    """
+    if isinstance(support, str | bytes | Mapping) or not isinstance(support, Iterable):
+        raise ValueError(f"support is of type {type(support).__name__}: give a list of {_SHAPES}; {_INSTALL}")
+    sentences: list[LabelledWords] = []
+    for number, example in enumerate(support):
+        place = f"support[{number}]"
+        if not isinstance(example, Mapping):
+            raise ValueError(f"{place} is of type {type(example).__name__}: give {_SHAPES}; {_INSTALL}")
+        if {"text", "entities"} <= example.keys():
+            sentences.append(_from_spans(example["text"], example["entities"], place))
+        elif {"tokens", "ner_tags"} <= example.keys():
+            sentences.append(_from_tags(example["tokens"], example["ner_tags"], place))
+        else:
+            raise ValueError(f"{place} has the keys {sorted(map(str, example))}: give {_SHAPES}; {_INSTALL}")
+    sentences = _without_prefixes(sentences)
+    types = list(dict.fromkeys(label for words in sentences for _, label in words if label != OUTSIDE))
+    if not types:
+        raise ValueError("the support has no entity; give at least one labelled example a type")
+    return types, sentences
+
+
+def _from_spans(text: str, entities: Sequence[Mapping[str, Any]], place: str) -> LabelledWords:
+    """Words of the text, split at the borders of spans too."""
+    try:
+        spans = sorted((entity["start"], entity["end"], str(entity["label"])) for entity in entities)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{place}: entities is {entities!r}: give them as in {_SHAPES}") from error
+    last = 0
+    for start, end, label in spans:
+        if not last <= start < end <= len(text):
+            raise ValueError(
+                f"{place}: the span {start}–{end} ({label!r}) is empty, overlaps another, or is not inside "
+                f"the text of {len(text)} characters"
+            )
+        last = end
+    borders = {border for start, end, _ in spans for border in (start, end)}
+    words: LabelledWords = []
+    for start, end in split_words(text):
+        cuts = [start, *sorted(border for border in borders if start < border < end), end]
+        for first, stop in zip(cuts, cuts[1:], strict=False):
+            label = next((f"B-{name}" for a, b, name in spans if a <= first < b), OUTSIDE)
+            words.append((text[first:stop], label))
+    return words
+
+
+def _from_tags(tokens: Sequence[str], tags: Sequence[str], place: str) -> LabelledWords:
+    if len(tokens) != len(tags):
+        raise ValueError(f"{place}: {len(tokens)} tokens but {len(tags)} tags; give one tag a token")
+    if not all(isinstance(value, str) and value for value in (*tokens, *tags)):
+        raise ValueError(f"{place}: tokens and tags must be words, as in {_SHAPES}; {_INSTALL}")
+    return list(zip(tokens, tags, strict=True))
+
+
+def _without_prefixes(sentences: list[LabelledWords]) -> list[LabelledWords]:
+    """Types in place of tags. E-, S-, L- and U- belong to a type beside tags that have no prefix at all."""
+    tags = {tag for words in sentences for _, tag in words if tag != OUTSIDE}
+    matches = {tag: _PREFIXED.fullmatch(tag) for tag in tags}
+    bare = sorted(tag for tag, match in matches.items() if match is None)
+    if bare and any(match and match[1] in "BI" for match in matches.values()):
+        raise ValueError(f"support: the tag {bare[0]!r} has no prefix (B-, I-, …) as the other tags have")
+    types = {OUTSIDE: OUTSIDE}
+    types |= {tag: tag if bare or match is None else match[2] for tag, match in matches.items()}
+    return [[(word, types[tag]) for word, tag in words] for words in sentences]
