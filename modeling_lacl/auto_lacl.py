@@ -21,6 +21,7 @@ from .modeling_lacl import LaclForTokenClassification, LaclModel
 from .outputs_lacl import LaclOutput
 from .pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
 from .prediction import predict
+from .projection import GaussianProjection
 from .prompts import build_prompt
 from .released import RELEASED
 from .rows import make_rows
@@ -29,6 +30,7 @@ from .words import split_words
 
 __all__ = [
     "RELEASED",
+    "GaussianProjection",
     "LabelSetMixin",
     "LaclConfig",
     "LaclForTokenClassification",
