@@ -1,4 +1,4 @@
-"""LACL as a component of a spaCy pipeline; needs the extra `spacy`: `pip install 'lacl[demo,spacy]'`."""
+"""LACL as a component of a spaCy pipeline; needs the extra `spacy`: `pip install '.[demo,spacy]'`."""
 
 import spacy
 

@@ -129,7 +129,7 @@ class LaclConfig(PreTrainedConfig):
         if format_version > FORMAT_VERSION:
             raise ValueError(
                 f"this checkpoint has LACL format version {format_version}, and the code reads up to "
-                f"{FORMAT_VERSION}: update it with `pip install --upgrade lacl`"
+                f"{FORMAT_VERSION}: update it, by `pip install .` in a newer clone of lacl"
             )
         _check_choice("projection", projection, PROJECTIONS)
         _check_choice("divergence", divergence, DIVERGENCES)

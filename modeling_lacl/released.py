@@ -62,7 +62,9 @@ def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTr
     """
     folder = released_folder(name)
     if not folder.is_dir():
-        raise ModuleNotFoundError(f"{name} comes with the package lacl: `pip install 'lacl[demo]'`")
+        raise ModuleNotFoundError(
+            f"{name} comes with the package lacl: `pip install '.[demo]'` in a clone of its repository"
+        )
     encoder = embedded_encoder()
     weights = merge_adapter(load_file(encoder / "model.safetensors"), load_file(folder / ADAPTER_FILE))
     return LaclConfig.from_pretrained(folder), weights, AutoTokenizer.from_pretrained(encoder)

@@ -71,7 +71,9 @@ def test_padding_is_the_encoders_unless_given():
 
 
 def test_newer_format():
-    with pytest.raises(ValueError, match=rf"format version {FORMAT_VERSION + 1}.*pip install --upgrade lacl"):
+    with pytest.raises(
+        ValueError, match=rf"format version {FORMAT_VERSION + 1}.*update it, by `pip install .`"
+    ):
         LaclConfig(format_version=FORMAT_VERSION + 1)
 
 

@@ -84,11 +84,13 @@ def test_the_snippets_run(kind, request, make_tiny_model, tmp_path, monkeypatch)
     if kind == "without prompts":
         assert isinstance(found[0]["entities"], list)
         return
+    # With transformers alone, twice, and then with the package.
+    assert ["modeling_lacl" in block for block in blocks] == [False, False, True]
     expected = model.predict(model_card.TEXT)
-    for names in found[:2]:
+    for names in (found[0], found[2]):
         assert [one["word"] for one in names["entities"]] == [one["word"] for one in expected]
     labels = set(model.config.id2label.values())
-    assert set(found[2]["types"]) <= labels and len(found[2]["types"]) == found[2]["logits"].shape[1]
+    assert set(found[1]["types"]) <= labels and len(found[1]["types"]) == found[1]["logits"].shape[1]
 
 
 MEASURED = Measured(

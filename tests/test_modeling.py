@@ -824,7 +824,7 @@ def test_checkpoint_of_a_newer_format(tmp_path):
     build().save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": FORMAT_VERSION + 1}))
-    with pytest.raises(ValueError, match="format version 2, and the code reads up to 1.*upgrade lacl"):
+    with pytest.raises(ValueError, match="format version 2, and the code reads up to 1.*update it"):
         LaclForTokenClassification.from_pretrained(tmp_path)
 
 

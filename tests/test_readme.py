@@ -206,6 +206,12 @@ def test_the_first_two_commands_stand_alone():
     assert test.splitlines()[2] == "pytest"
 
 
+def test_no_document_installs_from_an_index_where_this_package_is_not():
+    places = [*DOCUMENTS, ROOT / "modeling_lacl" / "model_card_template.md", *(ROOT / "docs").glob("*.md")]
+    for path in [*places, *(ROOT / "examples").glob("*.*")]:
+        assert not re.search(r"pip install [^`\n]*\blacl\b", path.read_text(encoding="utf-8")), path
+
+
 def test_what_is_run_is_found(tmp_path):
     (tmp_path / "x.md").write_text(
         "`lacl demo\nx` `lacl demo` `x`\n```sh\na\nb\n```\n`f(1)`\n```rust\nc\n```\n"
