@@ -27,7 +27,7 @@ _SHAPES = (
     '{"text": "…", "entities": [{"start": …, "end": …, "label": "…"}]} or '
     '{"tokens": ["Ana", …], "ner_tags": ["B-person", …]}'
 )
-_INSTALL = "install the package (`pip install lacl`) to have files and datasets read"
+_INSTALL = "install the package lacl to have files and datasets read"
 
 LabelledWords = list[tuple[str, str]]
 """A sentence: each word with its type, or `O`."""

@@ -164,7 +164,7 @@ class TestWithoutThePackage:
     @pytest.mark.parametrize(
         ("support", "message"),
         [
-            ("support.txt", "support is of type str: give a list of .*pip install lacl"),
+            ("support.txt", "support is of type str: give a list of .*install the package lacl"),
             ([["Ana"]], r"support\[0\] is of type list: give"),
             ([{"text": "Ana"}], r"support\[0\] has the keys \['text'\]: give"),
             ([{"text": "Ana", "entities": [{"start": 0, "end": 9, "label": "x"}]}], "not inside the text"),

@@ -184,7 +184,7 @@ def test_transformers_alone_gives_what_the_package_gives(in_a_process, adapted, 
         *["LaclTokenClassificationPipeline"] * 2,
     ]
     assert found["modules"] == ["transformers_modules"]
-    assert "pip install lacl" in found["refused"]
+    assert "install the package lacl" in found["refused"]
     encoded = adapted.tokenizer(TEXTS[0], return_tensors="pt")
     torch.testing.assert_close(torch.tensor(found["mean"]), adapted.lacl(**encoded).mean, rtol=0, atol=1e-6)
     torch.testing.assert_close(torch.tensor(found["logits"]), adapted(**encoded).logits, rtol=0, atol=1e-6)
