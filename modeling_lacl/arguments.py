@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
@@ -218,6 +219,13 @@ class LaclTrainingArguments(TrainingArguments):
         for name in ("present_share", "coarse_probability"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process."""
+        # accelerate 1.3 gives the CPU the number of the process, with which torch.load knows no CPU.
+        device: torch.device = super().device
+        return torch.device("cpu") if device.type == "cpu" else device
 
 
 ARGUMENT_CLASSES: tuple[Any, ...] = (ModelArguments, DataArguments, LaclTrainingArguments)
