@@ -21,6 +21,12 @@ CHARACTERS = [
 WORDS = "the a in of to on person location creative work none ana ruiz flew quito york cessna play".split()
 
 
+@pytest.fixture(autouse=True)
+def no_debug(monkeypatch):
+    """`lacl --debug` sets this in its process, which is that of the other tests as well."""
+    monkeypatch.setenv("LACL_DEBUG", "")  # what is set is put back; what is only deleted is not
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     """Lower-casing WordPiece tokenizer of the BERT kind over single characters and a few whole words.

@@ -39,7 +39,6 @@ def lacl(monkeypatch, capfdbinary):
     def run(*arguments, stdin=b""):
         monkeypatch.setattr(sys, "argv", ["lacl", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        monkeypatch.delenv("LACL_DEBUG", raising=False)
         code: int | str | None = 0
         try:
             cli.main()

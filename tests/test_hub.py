@@ -40,7 +40,6 @@ def card(repository):
 
 def lacl(monkeypatch, capfd, *arguments):
     monkeypatch.setattr(sys, "argv", ["lacl", *map(str, arguments)])
-    monkeypatch.delenv("LACL_DEBUG", raising=False)
     code: int | str | None = 0
     try:
         cli.main()

@@ -135,7 +135,6 @@ def test_a_missing_package_says_how_to_install_it(tmp_path, monkeypatch):
 
 
 def run(monkeypatch, *arguments):
-    monkeypatch.delenv("LACL_DEBUG", raising=False)
     monkeypatch.setattr(sys, "argv", ["lacl", "plot", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
