@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from transformers import (
@@ -98,8 +101,7 @@ def adapt(
     source = known_facts(model)
     facts = with_data(CardFacts() if source is None else source.inherited(), dataset, types)
     facts = replace(facts, stage="adapted", hyperparameters={"steps": 0})
-    # A caller's own random numbers go on as if nothing had happened.
-    with torch.random.fork_rng():
+    with _random_numbers_put_back():
         if steps != 0:
             trainer = _fine_tune(
                 adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks or ()
@@ -110,6 +112,18 @@ def adapt(
     facts.fingerprint = fingerprint(adapted)
     adapted.card_facts = facts
     return adapted.eval()
+
+
+@contextmanager
+def _random_numbers_put_back() -> Iterator[None]:
+    """Python's, NumPy's and torch's generators, all of which training seeds, go on as before afterwards."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
 
 
 def check_model(model: Any) -> None:

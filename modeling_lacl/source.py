@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback, 
 from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
 from .baselines import model_class
 from .card_facts import CardFacts, with_data
-from .checkpoint import publish
+from .checkpoint import CONFIG_FILE, publish
 from .data import (
     entity_types,
     label_names_for,
@@ -231,6 +231,11 @@ def _resume(training_args: LaclTrainingArguments) -> str | None:
         if is_whole(checkpoint):
             return str(checkpoint)
         logger.warning("%s was broken off while it was saved: it is passed over", checkpoint)
+    if (folder / CONFIG_FILE).is_file() and not training_args.overwrite_output_dir:
+        raise ValueError(
+            f"output_dir {folder} holds a model and no checkpoint to go on from: its training has ended; "
+            "give another folder, or set overwrite_output_dir to train anew and replace it"
+        )
     logger.warning("%s has no checkpoint to go on from yet: training begins at its beginning", folder)
     return None
 

@@ -397,7 +397,10 @@ def test_a_list_of_the_arguments_of_a_recipe(lacl):
         (["predict", "{checkpoint}", "--text", "x", "--labels", ","], "at least one"),
         (["predict", "{checkpoint}", "--text", "x", "--threshold", "2"], "--threshold"),
         (["predict", "{checkpoint}", "x.txt", "--text", "x"], "not both"),
-        (["predict", "{checkpoint}", "{support}", "-o", "{support}"], "is the file that is read"),
+        (["predict", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the file that is read"),
+        (["predict", "{checkpoint}", "{support}", "--svg", "{support}"], "--svg is the file that is read"),
+        (["view", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the file that is read"),
+        (["train", "--config", "{recipe}", "--config", "{recipe}"], "are 2 recipes"),
         (["predict", "{checkpoint}", "--text", "x", "-o", "y", "--view"], "one of --output"),
         (["adapt", "{checkpoint}", "{tmp}/none.txt", "-o", "{tmp}/ner"], "none.txt"),
         (["adapt", "{checkpoint}", "{bad}", "-o", "{tmp}/ner"], "bad.txt:2"),
@@ -431,6 +434,16 @@ def test_mistakes_get_a_short_answer(lacl, checkpoint, tiny_model, tmp_path, arg
     assert message.lower() in " ".join(err.replace("│", " ").split()).lower()
     assert "Traceback" not in err
     assert out == ""
+
+
+def test_results_stay_until_there_is_a_model(lacl, tmp_path):
+    (tmp_path / "texts.txt").write_text("Ana flew")
+    (tmp_path / "found.jsonl").write_text("as it was")
+    code, _, err = lacl(
+        "predict", "lacl-minilm-fewnrd", tmp_path / "texts.txt", "-o", tmp_path / "found.jsonl"
+    )
+    assert code == 2 and "did you mean" in err
+    assert (tmp_path / "found.jsonl").read_text() == "as it was"
 
 
 def test_debug_shows_the_traceback(lacl):

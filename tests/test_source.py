@@ -149,6 +149,14 @@ def test_a_folder_with_something_in_it_is_refused(run, tmp_path):
     assert (tmp_path / "model" / "model.safetensors").read_bytes() != before
 
 
+def test_a_finished_run_without_checkpoints_is_not_begun_again(run, tmp_path):
+    run(save_strategy="no")
+    before = (tmp_path / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="no checkpoint to go on from: its training has ended"):
+        run(save_strategy="no", seed=5, resume_from_checkpoint="last")
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
+
+
 def test_a_broken_run_is_resumed(run, tmp_path, monkeypatch):
     options = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2, "held_out_types": ()}
     unbroken = run(**options)

@@ -85,6 +85,16 @@ def no_short_bars() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
+def keep_input(file: str | Path, option: str, output: Path | None) -> None:
+    """Checks that what is written is not what is read.
+
+    Raises:
+        typer.BadParameter: `output`, which `option` named, is `file`.
+    """
+    if output is not None and output.exists() and os.path.exists(file) and output.samefile(file):
+        raise typer.BadParameter(f"{option} is the file that is read: {output}")
+
+
 def saved(file: Path) -> None:
     """Tells which file was written."""
     print(f"Saved to {file}", file=sys.stderr)

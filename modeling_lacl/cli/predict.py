@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from ..shards import Shard, job_key, processes, texts_left
-from .app import Checkpoint, app, entity_types, no_short_bars, saved
+from .app import Checkpoint, app, entity_types, keep_input, no_short_bars, saved
 from .labels import Labels, parse_labels
 from .texts import read_texts
 
@@ -104,8 +104,9 @@ def predict(
             texts = read_texts(sys.stdin.buffer, "standard input")
         else:
             texts = read_texts(stack.enter_context(open(file, "rb")), file, tell=rank == 0)
-        if output is not None and file != "-" and output.exists() and output.samefile(file):
-            raise typer.BadParameter(f"--output is the file that is read: {output}")
+        if file != "-":
+            keep_input(file, "--output", output)
+            keep_input(file, "--svg", svg)
         shard, place, again = None, output, resume
         if output is not None and world > 1:
             job = job_key(checkpoint, Path(file), labels=wanted, threshold=threshold, words=words)
@@ -113,11 +114,11 @@ def predict(
             if shard.finished(rank).exists():  # by a run that was broken off before it had all of them
                 return shard.finish()
             texts, place, again = shard.texts(texts), shard.part, True
-        target = None
         if place is not None:
             if again:
                 texts = texts_left(place, texts, lambda text: " ".join(text.split()) if words else text)
-            target = stack.enter_context(open(place, "ab" if again else "wb", buffering=0))
+            if not place.exists() or place.is_file():
+                open(place, "ab").close()  # or it fails now; what it holds stays until there is a model
 
         from ..loading import load_predictor
 
@@ -127,6 +128,9 @@ def predict(
         one_by_one = text is None and file == "-" and sys.stdin.isatty()
         if one_by_one:
             print("One text a line; Ctrl-D ends.", file=sys.stderr)
+        target = None
+        if place is not None:
+            target = stack.enter_context(open(place, "ab" if again else "wb", buffering=0))
         results = predict_texts(
             model,
             texts,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import app, saved
+from .app import app, keep_input, saved
 from .predict import Result
 from .texts import read_texts
 
@@ -34,8 +34,7 @@ def render(
     """
     from ..page import save_html
 
-    if output.exists() and output.samefile(file):
-        raise typer.BadParameter(f"--output is the file that is read: {output}")
+    keep_input(file, "--output", output)
     with open(file, "rb") as stream:
         save_html(output, read_results(read_texts(stream, str(file), tell=False), str(file)))
     saved(output)

@@ -22,7 +22,7 @@ def train(
         ),
     ] = None,
     config: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(metavar="RECIPE.yaml", help="The recipe, as if it stood first.", show_default=False),
     ] = None,
     resume: Annotated[
@@ -56,8 +56,7 @@ def train(
     from ..source import train_source
 
     given = list(arguments or [])
-    if config is not None:
-        given.append(f"--config={config}")
+    given += [f"--config={recipe}" for recipe in config or ()]
     if resume:
         given.append("--resume")
     model_arguments, data_arguments, training_arguments = parse_arguments(given)

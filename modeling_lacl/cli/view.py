@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import Checkpoint, app, entity_types, no_short_bars, saved
+from .app import Checkpoint, app, entity_types, keep_input, no_short_bars, saved
 from .labels import Labels, parse_labels
 from .texts import read_texts
 
@@ -42,6 +42,7 @@ def view(
         raise typer.BadParameter("give FILE or --text, one of them")
     wanted = None if labels is None else parse_labels(labels)
     if file is not None:
+        keep_input(file, "--output", output)
         with open(file, "rb") as stream:
             text = list(read_texts(stream, str(file)))
     from ..loading import load_predictor

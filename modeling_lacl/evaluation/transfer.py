@@ -153,7 +153,17 @@ def stage_arguments(stage: Callable[..., Any], given: Mapping[str, Any]) -> dict
     for key in given:
         if key not in defaults:
             raise ValueError(f"unknown key {key!r} under 'adapt'; known keys: {', '.join(defaults)}")
-    return {**defaults, **given}
+    return {**defaults, **{key: _as_number(key, value, defaults[key]) for key, value in given.items()}}
+
+
+def _as_number(key: str, value: Any, default: Any) -> Any:
+    """A number that YAML reads as a text, such as 1e-4, is one where the default is or may be one."""
+    if not isinstance(value, str) or isinstance(default, str):
+        return value
+    try:
+        return int(value) if value.isdecimal() else float(value)
+    except ValueError:
+        raise ValueError(f"{key!r} under 'adapt' is {value!r}: give a number") from None
 
 
 def _plan(

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from modeling_lacl import adapt
 from modeling_lacl.data import io_to_bio
 from modeling_lacl.evaluation import TransferRecipe, TransferTarget, evaluate_recipe, evaluate_transfer
 from modeling_lacl.evaluation import transfer as protocol
@@ -305,9 +306,19 @@ def test_a_results_file_that_is_none(recipe, model):
         evaluate_transfer(recipe, model)
 
 
+def test_numbers_that_yaml_reads_as_texts():
+    given = yaml.safe_load("{learning_rate: 1e-4, steps: '3'}")
+    assert given["learning_rate"] == "1e-4"
+    arguments = protocol.stage_arguments(adapt, given)
+    assert arguments["learning_rate"] == 1e-4 and arguments["steps"] == 3
+
+
 def test_what_is_refused(recipe, model, tmp_path):
     recipe.adapt = {"stepz": 3}
     with pytest.raises(ValueError, match="unknown key 'stepz' under 'adapt'; known keys: .*steps"):
+        evaluate_transfer(recipe, model)
+    recipe.adapt = {"learning_rate": "fast"}
+    with pytest.raises(ValueError, match="'learning_rate' under 'adapt' is 'fast': give a number"):
         evaluate_transfer(recipe, model)
     recipe.adapt = {}
     recipe.targets[0].test = "missing.conll"
