@@ -44,6 +44,13 @@ def test_same_as_predict_for_every_kind_of_input(tagger, tiny_model):
     assert tagger(words, is_split_into_words=True) == tiny_model.predict(words, is_split_into_words=True)
 
 
+def test_workers_are_taken_as_by_every_pipeline(tagger, standard):
+    for pipe in (tagger, standard):
+        assert pipe([TEXT, ""], num_workers=2, batch_size=1) == pipe([TEXT, ""], batch_size=1) != []
+        with pytest.raises(TypeError, match="positional"):
+            pipe(TEXT, TEXT)
+
+
 def test_a_generator_streams(tagger):
     texts = iter([TEXT] * 100)
     found = tagger((text for text in texts), batch_size=1)
@@ -64,8 +71,6 @@ def test_unknown_arguments_are_named(tagger, tiny_model):
         tagger(TEXT, aggregation_strategy="first")
     with pytest.raises(TypeError, match="aggregation_strategy"):
         LaclPipeline(tiny_model, aggregation_strategy="first")
-    with pytest.raises(TypeError, match="num_workers"):
-        tagger(TEXT, num_workers=2)
 
 
 def test_built_by_task_name_from_a_model_or_a_folder(tiny_model, tmp_path):
