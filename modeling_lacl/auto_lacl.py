@@ -12,6 +12,7 @@ from .configuration_lacl import LaclConfig
 from .decoding import label_runs
 from .divergences import pairwise_divergence
 from .encoder import resolve_encoder
+from .evaluating import evaluating
 from .gathering import WholeBatch
 from .given_support import with_support
 from .label_set import LabelSetMixin
@@ -43,6 +44,7 @@ __all__ = [
     "aggregate",
     "build_prompt",
     "context_label_loss",
+    "evaluating",
     "label_runs",
     "length_groups",
     "make_rows",

@@ -13,8 +13,9 @@ from transformers import DataCollatorForTokenClassification, PreTrainedTokenizer
 from .checkpoint import of_the_package
 from .checks import whole_number
 from .configuration_lacl import OUTSIDE
+from .evaluating import evaluating
 from .label_set import with_own_labels
-from .prediction import BATCH_SIZE, evaluating, longest_text
+from .prediction import BATCH_SIZE, longest_text
 from .prompts import split_prompt
 from .rows import make_rows
 from .words import split_words

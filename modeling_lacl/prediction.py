@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -19,6 +18,7 @@ from .checks import fast_tokenizer, real_number, whole_number
 from .configuration_lacl import OUTSIDE as OUTSIDE_LABEL
 from .decoding import OUTSIDE, decode_scores, entity_scores, label_runs, outside_scores
 from .divergences import OF_MEANS
+from .evaluating import evaluating
 from .label_set import tokenizer_lock
 from .prompts import build_prompt, split_prompt
 from .words import align_words, has_emoji, is_emoji, share_words, split_words
@@ -476,16 +476,3 @@ def longest_text(
     prompts = (sum(len(token_ids[label]) + 1 for label in group) for group in groups)
     longest: int = min(model.config.max_text_length, model.encoder_positions - max(prompts, default=0))
     return longest
-
-
-@contextmanager
-def evaluating(model: LaclForTokenClassification) -> Iterator[None]:
-    """Dropout off inside, the former mode again afterwards."""
-    was_training = model.training
-    if was_training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if was_training:
-            model.train()
