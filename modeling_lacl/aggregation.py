@@ -22,7 +22,8 @@ from .configuration_lacl import OUTSIDE
 from .decoding import IMPOSSIBLE, outside_scores
 from .given_support import with_support
 from .label_set import tokenizer_lock
-from .prediction import _LONE_SURROGATE, Entity, _Predictor, _Text, _Window, answer
+from .prediction import Entity, _Predictor, _Text, _Window, answer
+from .sentences import without_surrogates
 from .words import share_words
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _found_tokens(
 def _tokens(tokenizer: PreTrainedTokenizerBase, text: _Text) -> _Tokens:
     with tokenizer_lock:
         encoded = tokenizer(
-            _LONE_SURROGATE.sub("\ufffd", text.text),
+            without_surrogates(text.text),
             truncation=False,
             padding=False,
             return_offsets_mapping=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +20,7 @@ from .divergences import OF_MEANS
 from .evaluating import evaluating
 from .label_set import tokenizer_lock
 from .prompts import build_prompt, split_prompt
+from .sentences import without_surrogates
 from .words import align_words, has_emoji, is_emoji, share_words, split_words
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ Entity: TypeAlias = dict[str, Any]
 BATCH_SIZE = 32
 # A buffer of texts is sorted by length into batches of little padding; one buffer at a time is in memory.
 _BATCHES_PER_BUFFER = 32
-
-# Half of a character, which UTF-8, and so the tokenizer, cannot hold.
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def predict(
@@ -410,7 +407,7 @@ class _Predictor:
             return []
         with tokenizer_lock:
             encoded = self.tokenizer(
-                [_LONE_SURROGATE.sub("\ufffd", texts[number].text) for number in numbers],
+                [without_surrogates(texts[number].text) for number in numbers],
                 truncation=True,
                 max_length=self.max_length,
                 stride=self.stride,

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from .errors import LaclDataError
+from ..errors import LaclDataError
+from ..schemes import looks_like_tag, may_be_tag
+from ..sentences import Sentence
 from .lines import read_lines
-from .schemes import looks_like_tag, may_be_tag
-from .sentences import Sentence
 
 _SAMPLE_LINES = 2000
 _DOCUMENT_START = "-DOCSTART-"
