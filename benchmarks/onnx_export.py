@@ -21,10 +21,10 @@ import torch
 import modeling_lacl
 from modeling_lacl import LaclForTokenClassification, adapt, read_dataset
 from modeling_lacl.data.labels import tag_names
-from modeling_lacl.data.schemes import io_to_bio
 from modeling_lacl.evaluation import entity_scores
 from modeling_lacl.onnx import LaclOnnxModel, export_onnx
 from modeling_lacl.prediction import predict_words
+from modeling_lacl.schemes import io_to_bio
 
 SUPPORT = Path(modeling_lacl.__file__).parent / "samples" / "wnut17_support_5shot.txt"
 

@@ -22,7 +22,9 @@ from .configuration_lacl import OUTSIDE
 from .decoding import IMPOSSIBLE, outside_scores
 from .given_support import with_support
 from .label_set import tokenizer_lock
-from .prediction import _LONE_SURROGATE, Entity, _Predictor, _Text, answer
+from .prediction import Entity, _Predictor, _Text, _Window, answer
+from .sentences import without_surrogates
+from .words import share_words
 
 if TYPE_CHECKING:
     from .modeling_lacl import LaclForTokenClassification
@@ -86,9 +88,39 @@ class _Tokens(_Text):
     """A text whose words are its tokens, but for those that cover no visible character."""
 
     places: np.ndarray  # (W,) int64, which token of the text each is, special ones counted
+    input_ids: np.ndarray  # (T,) int64, of the whole text
+    before: int  # special tokens before the text
+    after: int  # and after it
 
 
-class _ByToken(_Predictor):
+class _OfTokens(_Predictor):
+    """Reads tokens by their number: those of one character, as bytes are, share their offsets."""
+
+    def windows(self, texts: Sequence[_Text]) -> list[_Window]:
+        windows = []
+        bases = np.cumsum([0, *(len(text.words) for text in texts)])  # numbers count on through the buffer
+        for text, base in zip(texts, bases[:-1], strict=True):
+            assert isinstance(text, _Tokens)
+            if not len(text.words):
+                continue
+            ids, before, end = text.input_ids, text.before, len(text.input_ids) - text.after
+            room = self.max_length - before - text.after
+            starts = range(before, max(end - self.stride, before + 1), room - self.stride)
+            parts = [np.arange(start, min(start + room, end)) for start in starts]
+            shares = share_words([_spans(part) for part in parts], _spans(text.places))
+            for part, (words, tokens) in zip(parts, shares, strict=True):
+                if len(words):
+                    input_ids = [*ids[:before].tolist(), *ids[part].tolist(), *ids[end:].tolist()]
+                    windows.append(_Window(input_ids, words + base, tokens + before))
+        return windows
+
+
+def _spans(places: np.ndarray) -> np.ndarray:
+    """(N, 2) of (N,): from each number to the next."""
+    return np.stack([places, places + 1], axis=1)
+
+
+class _ByToken(_OfTokens):
     """Takes every token for a word, and its best label for the label."""
 
     def label_ids(self, texts: Iterable[_Text]) -> Iterator[tuple[_Text, Tensor, np.ndarray]]:
@@ -98,7 +130,7 @@ class _ByToken(_Predictor):
         return [of_text.argmax(dim=1).numpy() for of_text in scores]
 
 
-class _ByWholeWord(_Predictor):
+class _ByWholeWord(_OfTokens):
     """Gives a word scores that go by all of its tokens."""
 
     def scores(self, texts: Sequence[_Text]) -> list[Tensor]:
@@ -180,7 +212,7 @@ def _found_tokens(
 def _tokens(tokenizer: PreTrainedTokenizerBase, text: _Text) -> _Tokens:
     with tokenizer_lock:
         encoded = tokenizer(
-            _LONE_SURROGATE.sub("\ufffd", text.text),
+            without_surrogates(text.text),
             truncation=False,
             padding=False,
             return_offsets_mapping=True,
@@ -190,13 +222,18 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, text: _Text) -> _Tokens:
             verbose=False,  # a long text is cut into windows later
         )
     words, places = [], []
-    offsets = zip(encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True)
-    for place, ((start, end), is_special) in enumerate(offsets):
+    special = encoded["special_tokens_mask"]
+    for place, ((start, end), is_special) in enumerate(zip(encoded["offset_mapping"], special, strict=True)):
         # Some tokenizers count the space before a word as part of its first token.
         start += len(text.text[start:end]) - len(text.text[start:end].lstrip())
         if start < end and not is_special:
             words.append((start, end))
             places.append(place)
     return _Tokens(
-        text.text, np.asarray(words, dtype=np.int64).reshape(-1, 2), np.asarray(places, dtype=np.int64)
+        text.text,
+        np.asarray(words, dtype=np.int64).reshape(-1, 2),
+        np.asarray(places, dtype=np.int64),
+        np.asarray(encoded["input_ids"], dtype=np.int64),
+        before=(special + [0]).index(0),
+        after=(special[::-1] + [0]).index(0),
     )

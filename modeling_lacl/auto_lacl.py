@@ -12,6 +12,8 @@ from .configuration_lacl import LaclConfig
 from .decoding import label_runs
 from .divergences import pairwise_divergence
 from .encoder import resolve_encoder
+from .errors import LaclDataError
+from .evaluating import evaluating
 from .gathering import WholeBatch
 from .given_support import with_support
 from .label_set import LabelSetMixin
@@ -23,9 +25,13 @@ from .pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
 from .prediction import predict
 from .projection import GaussianProjection
 from .prompts import build_prompt
+from .records import read_record
 from .released import RELEASED
 from .rows import make_rows
+from .schemes import normalize
+from .sentences import Sentence
 from .shared_prompt import share_prompt
+from .tag_table import TagTable
 from .words import split_words
 
 __all__ = [
@@ -33,21 +39,27 @@ __all__ = [
     "GaussianProjection",
     "LabelSetMixin",
     "LaclConfig",
+    "LaclDataError",
     "LaclForTokenClassification",
     "LaclModel",
     "LaclOutput",
     "LaclPipeline",
     "LaclTokenClassificationPipeline",
     "SelfContainedModel",
+    "Sentence",
+    "TagTable",
     "WholeBatch",
     "aggregate",
     "build_prompt",
     "context_label_loss",
+    "evaluating",
     "label_runs",
     "length_groups",
     "make_rows",
+    "normalize",
     "pairwise_divergence",
     "predict",
+    "read_record",
     "resolve_encoder",
     "share_prompt",
     "split_words",

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .configuration_lacl import LaclConfig
 from .data.labels import tag_names
-from .data.schemes import split_tag
+from .schemes import split_tag
 
 if TYPE_CHECKING:
     from .modeling_lacl import LaclForTokenClassification

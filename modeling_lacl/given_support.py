@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +12,17 @@ from transformers import DataCollatorForTokenClassification, PreTrainedTokenizer
 from .checkpoint import of_the_package
 from .checks import whole_number
 from .configuration_lacl import OUTSIDE
+from .evaluating import evaluating
 from .label_set import with_own_labels
-from .prediction import BATCH_SIZE, evaluating, longest_text
+from .prediction import BATCH_SIZE, longest_text
 from .prompts import split_prompt
+from .records import EXAMPLES, read_record
 from .rows import make_rows
-from .words import split_words
+from .sentences import Origin
+from .tag_table import TagTable
 
 if TYPE_CHECKING:
     from .modeling_lacl import LaclForTokenClassification
-
-_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
-_SHAPES = (
-    '{"text": "…", "entities": [{"start": …, "end": …, "label": "…"}]} or '
-    '{"tokens": ["Ana", …], "ner_tags": ["B-person", …]}'
-)
-_INSTALL = "install the package lacl to have files and datasets read"
 
 LabelledWords = list[tuple[str, str]]
 """A sentence: each word with its type, or `O`."""
@@ -94,7 +89,7 @@ def encode_rows(
     model: LaclForTokenClassification,
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Mapping[str, Any]],
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Encodes labelled sentences under the model's own label prompt.
 
@@ -117,12 +112,11 @@ def encode_rows(
             output = model(batch["input_ids"], batch["attention_mask"], return_dict=True)
             parts.append((output.mean[valid], output.variance[valid], batch["labels"][valid]))
     mean, variance, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-    # Clones, since tensors made in inference mode cannot take part in training later.
-    return mean.clone(), variance.clone(), labels.clone()
+    return mean, variance, labels
 
 
 def read_examples(support: Any) -> tuple[list[str], list[LabelledWords]]:
-    """Reads a list of examples without the package, whose readers know more and explain errors better.
+    """Reads a list of examples as the package does, without what the package needs for files and datasets.
 
     Returns:
         The types in order of first appearance, and the sentences.
@@ -130,65 +124,20 @@ def read_examples(support: Any) -> tuple[list[str], list[LabelledWords]]:
     Raises:
         ValueError: It is something else, has no entity, or an example is malformed; says which.
     """
-    if isinstance(support, str | bytes | Mapping) or not isinstance(support, Iterable):
-        raise ValueError(f"support is of type {type(support).__name__}: give a list of {_SHAPES}; {_INSTALL}")
-    sentences: list[LabelledWords] = []
+    if isinstance(support, str | bytes | bytearray | Mapping) or not isinstance(support, Iterable):
+        raise ValueError(
+            f"support is of type {type(support).__name__}: give a list of {EXAMPLES}; install the package "
+            "lacl to have files and datasets read"
+        )
+    table = TagTable(Origin("examples", has_lines=False))
+    words: list[Sequence[str]] = []
     for number, example in enumerate(support):
-        place = f"support[{number}]"
-        if not isinstance(example, Mapping):
-            raise ValueError(f"{place} is of type {type(example).__name__}: give {_SHAPES}; {_INSTALL}")
-        if {"text", "entities"} <= example.keys():
-            sentences.append(_from_spans(example["text"], example["entities"], place))
-        elif {"tokens", "ner_tags"} <= example.keys():
-            sentences.append(_from_tags(example["tokens"], example["ner_tags"], place))
-        else:
-            raise ValueError(f"{place} has the keys {sorted(map(str, example))}: give {_SHAPES}; {_INSTALL}")
-    sentences = _without_prefixes(sentences)
-    types = list(dict.fromkeys(label for words in sentences for _, label in words if label != OUTSIDE))
-    if not types:
-        raise ValueError("the support has no entity; give at least one labelled example a type")
-    return types, sentences
-
-
-def _from_spans(text: str, entities: Sequence[Mapping[str, Any]], place: str) -> LabelledWords:
-    """Words of the text, split at the borders of spans too."""
-    try:
-        spans = sorted((entity["start"], entity["end"], str(entity["label"])) for entity in entities)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{place}: entities is {entities!r}: give them as in {_SHAPES}") from error
-    last = 0
-    for start, end, label in spans:
-        if not last <= start < end <= len(text):
-            raise ValueError(
-                f"{place}: the span {start}–{end} ({label!r}) is empty, overlaps another, or is not inside "
-                f"the text of {len(text)} characters"
-            )
-        last = end
-    borders = {border for start, end, _ in spans for border in (start, end)}
-    words: LabelledWords = []
-    for start, end in split_words(text):
-        cuts = [start, *sorted(border for border in borders if start < border < end), end]
-        for first, stop in zip(cuts, cuts[1:], strict=False):
-            label = next((f"B-{name}" for a, b, name in spans if a <= first < b), OUTSIDE)
-            words.append((text[first:stop], label))
-    return words
-
-
-def _from_tags(tokens: Sequence[str], tags: Sequence[str], place: str) -> LabelledWords:
-    if len(tokens) != len(tags):
-        raise ValueError(f"{place}: {len(tokens)} tokens but {len(tags)} tags; give one tag a token")
-    if not all(isinstance(value, str) and value for value in (*tokens, *tags)):
-        raise ValueError(f"{place}: tokens and tags must be words, as in {_SHAPES}; {_INSTALL}")
-    return list(zip(tokens, tags, strict=True))
-
-
-def _without_prefixes(sentences: list[LabelledWords]) -> list[LabelledWords]:
-    """Types in place of tags. E-, S-, L- and U- belong to a type beside tags that have no prefix at all."""
-    tags = {tag for words in sentences for _, tag in words if tag != OUTSIDE}
-    matches = {tag: _PREFIXED.fullmatch(tag) for tag in tags}
-    bare = sorted(tag for tag, match in matches.items() if match is None)
-    if bare and any(match and match[1] in "BI" for match in matches.values()):
-        raise ValueError(f"support: the tag {bare[0]!r} has no prefix (B-, I-, …) as the other tags have")
-    types = {OUTSIDE: OUTSIDE}
-    types |= {tag: tag if bare or match is None else match[2] for tag, match in matches.items()}
-    return [[(word, types[tag]) for word, tag in words] for words in sentences]
+        sentence = read_record(example, number, table.origin.at(number))
+        table.add(sentence)
+        words.append(sentence.tokens)
+    normalized = table.normalized()
+    if not normalized.types:
+        raise ValueError("the support set: has no entity; give at least one labelled example a type")
+    names = [*normalized.types, OUTSIDE]  # the last is that of −1
+    labels = iter(normalized.type_ids.tolist())
+    return normalized.types, [[(word, names[next(labels)]) for word in sentence] for sentence in words]

@@ -37,8 +37,18 @@ class _AllAtOnce(Pipeline):
             model.tokenizer = tokenizer  # label names given in a call are written in the same tokens
         super().__init__(model=model, tokenizer=tokenizer, **kwargs)
 
-    def _answer(self, inputs: Any, batch_size: int | None, **kwargs: Any) -> Any:
-        """What the pipeline finds in `inputs`; arguments of the call go before those of the constructor."""
+    def __call__(  # type: ignore[override]  # one signature for all kinds of input
+        self, inputs: Any, *, num_workers: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
+        """What the pipeline finds in one text, a list, or a stream.
+
+        Args:
+            inputs: As in [`prediction.predict`].
+            num_workers: Taken as every pipeline does; there is no work for them.
+            batch_size: Windows of text that go through the encoder at once.
+            **kwargs: As in [`prediction.predict`] or, for `token-classification`, in
+                [`aggregation.aggregate`]; they go before those of the constructor.
+        """
         options = {**self._forward_params, **self._sanitize_parameters(**kwargs)[1]}
         batch_size = self._batch_size if batch_size is None else batch_size
         if batch_size is not None:
@@ -68,16 +78,6 @@ class LaclPipeline(_AllAtOnce):
     def __init__(self, model: Any, tokenizer: Any = None, *, task: str = TASK, **kwargs: Any) -> None:
         super().__init__(model, tokenizer, task=task, **kwargs)
 
-    def __call__(
-        self, inputs: Any, *args: Any, num_workers: Any = None, batch_size: int | None = None, **kwargs: Any
-    ) -> Any:
-        """Entities of one text, a list, or a stream; arguments and results as in [`prediction.predict`]."""
-        if args or num_workers is not None:
-            raise TypeError(
-                "a LaclPipeline takes the inputs and keyword arguments of predict, and no num_workers"
-            )
-        return self._answer(inputs, batch_size, **kwargs)
-
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         unknown = set(kwargs) - {"is_split_into_words", "labels", "support", "threshold", "stride"}
         if unknown:
@@ -102,27 +102,14 @@ class LaclTokenClassificationPipeline(_AllAtOnce, TokenClassificationPipeline): 
     Args:
         model: A [`LaclForTokenClassification`].
         tokenizer: Its fast tokenizer; by default the one that the model holds or was saved with.
-        **kwargs: `device`, and defaults for the arguments of a call.
+        **kwargs: `device`, and defaults for the arguments of a call: `aggregation_strategy`, `ignore_labels`,
+            `is_split_into_words`, `delimiter`, `stride`, `labels`, `support` and `threshold`.
     """
 
     def __init__(
         self, model: Any, tokenizer: Any = None, *, task: str = STANDARD_TASK, **kwargs: Any
     ) -> None:
         super().__init__(model, tokenizer, task=task, **kwargs)
-
-    def __call__(  # type: ignore[override]  # one signature for all kinds of input
-        self, inputs: Any, *, num_workers: Any = None, batch_size: int | None = None, **kwargs: Any
-    ) -> Any:
-        """Tokens or entities of one text, a list, or a stream, as the standard pipeline gives them.
-
-        Args:
-            inputs: As in [`prediction.predict`].
-            num_workers: Taken as the standard pipeline does; there is no work for them.
-            batch_size: Windows of text that go through the encoder at once.
-            **kwargs: `aggregation_strategy`, `ignore_labels`, `is_split_into_words`, `delimiter`, `stride`,
-                `labels`, `support` and `threshold`, as in [`aggregation.aggregate`].
-        """
-        return self._answer(inputs, batch_size, **kwargs)
 
     def _sanitize_parameters(  # type: ignore[override]
         self, *, aggregation_strategy: Any = None, **kwargs: Any

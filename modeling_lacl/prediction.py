@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -19,8 +17,10 @@ from .checks import fast_tokenizer, real_number, whole_number
 from .configuration_lacl import OUTSIDE as OUTSIDE_LABEL
 from .decoding import OUTSIDE, decode_scores, entity_scores, label_runs, outside_scores
 from .divergences import OF_MEANS
+from .evaluating import evaluating
 from .label_set import tokenizer_lock
 from .prompts import build_prompt, split_prompt
+from .sentences import without_surrogates
 from .words import align_words, has_emoji, is_emoji, share_words, split_words
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ Entity: TypeAlias = dict[str, Any]
 BATCH_SIZE = 32
 # A buffer of texts is sorted by length into batches of little padding; one buffer at a time is in memory.
 _BATCHES_PER_BUFFER = 32
-
-# Half of a character, which UTF-8, and so the tokenizer, cannot hold.
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def predict(
@@ -410,7 +407,7 @@ class _Predictor:
             return []
         with tokenizer_lock:
             encoded = self.tokenizer(
-                [_LONE_SURROGATE.sub("\ufffd", texts[number].text) for number in numbers],
+                [without_surrogates(texts[number].text) for number in numbers],
                 truncation=True,
                 max_length=self.max_length,
                 stride=self.stride,
@@ -476,16 +473,3 @@ def longest_text(
     prompts = (sum(len(token_ids[label]) + 1 for label in group) for group in groups)
     longest: int = min(model.config.max_text_length, model.encoder_positions - max(prompts, default=0))
     return longest
-
-
-@contextmanager
-def evaluating(model: LaclForTokenClassification) -> Iterator[None]:
-    """Dropout off inside, the former mode again afterwards."""
-    was_training = model.training
-    if was_training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if was_training:
-            model.train()

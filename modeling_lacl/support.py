@@ -14,6 +14,7 @@ from .data import tokenize_dataset
 from .data.labels import tag_names
 from .given_support import encode_rows, longest_row
 from .modeling_lacl import LaclForTokenClassification
+from .prediction import BATCH_SIZE
 from .rows import word_offsets
 from .words import align_words
 
@@ -30,7 +31,7 @@ def encode_support(
     model: LaclForTokenClassification,
     tokenizer: PreTrainedTokenizerBase,
     support: Dataset,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Encodes support sentences under the model's own label prompt.
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import modeling_lacl
 from modeling_lacl import LaclDataError, adapt, read_dataset
@@ -32,6 +34,62 @@ TAGS = [
     {"tokens": ["The", "Vasa", "sank"], "ner_tags": ["O", "ship", "O"]},
     {"tokens": ["Ana", "Ruiz", "flew", "home"], "ner_tags": ["big-person", "big-person", "O", "O"]},
 ]
+
+
+tags = st.one_of(
+    st.builds("{}{}{}".format, st.sampled_from("BIESLUbi"), st.sampled_from("-_"), st.sampled_from("xy")),
+    st.sampled_from(["O"] * 6 + ["o", "x", "y-z", "E-mail", "B", "B-", "B-O", "", "a\ud800"]),
+    st.sampled_from([None, 1]),
+)
+strict_tags = st.sampled_from(["O", "O", "B-x", "I-x", "B-y-z", "I-y-z", "S-x"])
+words = st.one_of(st.sampled_from(["Ana", "東京", "a-b", "é", "\ud800", " "]), st.sampled_from(["", None]))
+label = st.sampled_from(["x", "y z", "B-x", "\ud800", "O", "", None])
+offsets = st.one_of(st.integers(0, 9), st.integers(-1, 12), st.sampled_from(["0", 1.0, None, True]))
+good_spans = st.builds(
+    lambda start, size, label, key: {"start": start, "end": start + size, key: label},
+    st.integers(0, 6), st.integers(1, 4), st.sampled_from(["x", "y z", "B-x"]),
+    st.sampled_from(["label", "entity_group"]),
+)  # fmt: skip
+spans = st.one_of(
+    good_spans,
+    st.fixed_dictionaries({"start": offsets, "end": offsets}, optional={"label": label, "type": label}),
+)
+texts = st.one_of(
+    st.sampled_from(["Ana flew to Lima.", "東京タワー 12", "a-b \ud800 c"]), st.text(max_size=12)
+)
+
+
+def tagged(tags, words):
+    """Examples of as many words as tags."""
+    pairs = st.lists(st.tuples(words, tags), min_size=1, max_size=5)
+    keys = st.tuples(st.sampled_from(["tokens", "words"]), st.sampled_from(["ner_tags", "tags", "labels"]))
+    return st.builds(
+        lambda pairs, keys: dict(zip(keys, map(list, zip(*pairs, strict=True)), strict=True)), pairs, keys
+    )
+
+
+def marked(spans, most):
+    keys = st.sampled_from(["entities", "spans"])
+    return st.builds(
+        lambda text, key, spans: {"text": text, key: spans}, texts, keys, st.lists(spans, max_size=most)
+    )
+
+
+odd = st.sampled_from([None, "Ana", {}, {"text": None, "entities": []}, {"tokens": "Ana", "ner_tags": ["O"]}])
+supports = st.one_of(
+    st.lists(tagged(strict_tags, st.sampled_from(["Ana", "東京", "\ud800"])), max_size=4),
+    st.lists(tagged(tags, st.sampled_from(["Ana", "a b"])), max_size=4),
+    st.lists(marked(good_spans, 2), max_size=3),
+    st.lists(st.one_of(tagged(tags, words), marked(spans, 3), odd), max_size=3),
+)
+
+
+def outcome(read, support):
+    """What a reader makes of a support, or why it refuses."""
+    try:
+        return read(support)
+    except ValueError as error:
+        return str(error)
 
 
 @pytest.fixture(scope="module")
@@ -161,19 +219,46 @@ class TestWithoutThePackage:
         support = [{"tokens": ["a", "b"], "ner_tags": ["U-mail", "O"]}]
         assert read_examples(support) == labelled_words(support)
 
+    def test_any_support(self):
+        """Equal types and words, or both refuse, for the same reason."""
+        kinds = []
+
+        @settings(max_examples=200, deadline=None)
+        @given(support=supports)
+        def hold_against_each_other(support):
+            ours = outcome(read_examples, support)
+            assert ours == outcome(labelled_words, support)
+            kinds.append(type(ours))
+
+        hold_against_each_other()
+        assert kinds.count(tuple) > 20 and kinds.count(str) > 20
+
+    def test_what_is_read_otherwise_than_it_is_written_is_told(self, caplog):
+        support = [{"words": ["Ana", "Ruiz", "flew"], "tags": ["b-person", "i-person", "o"]}]
+        expected = [[("Ana", "person"), ("Ruiz", "person"), ("flew", "O")]]
+        assert read_examples(support) == (["person"], expected)
+        assert "examples[0]: the tags have a scheme's prefix in another spelling" in caplog.text
+        span = {"start": 0, "end": 3, "entity_group": "person", "score": 0.5}
+        assert read_examples([{"text": "Ana.", "entities": [span]}])[0] == ["person"]
+
     @pytest.mark.parametrize(
         ("support", "message"),
         [
             ("support.txt", "support is of type str: give a list of .*install the package lacl"),
-            ([["Ana"]], r"support\[0\] is of type list: give"),
-            ([{"text": "Ana"}], r"support\[0\] has the keys \['text'\]: give"),
+            (None, "support is of type NoneType"),
+            ([["Ana"]], r"examples\[0\]: expected an example like .*, got list"),
+            ([{"text": "Ana"}], r"examples\[0\]: no 'entities' or 'spans' among the keys \['text'\]"),
             ([{"text": "Ana", "entities": [{"start": 0, "end": 9, "label": "x"}]}], "not inside the text"),
-            ([{"text": "Ana", "entities": [{"start": 0, "label": "x"}]}], r"support\[0\]: entities is"),
+            ([{"text": "Ana", "entities": [{"start": "0", "end": 3, "label": "x"}]}], "as whole numbers"),
+            ([{"text": "Ana ", "entities": [{"start": 3, "end": 4, "label": "x"}]}], "covers no word"),
             ([{"text": "Ana", "entities": []}], "no entity"),
+            ([{"tokens": None, "ner_tags": ["B-x"]}], "tokens must be a list, got NoneType"),
             ([{"tokens": ["Ana"], "ner_tags": []}], "1 tokens but 0 tags"),
-            ([{"tokens": ["Ana"], "ner_tags": [1]}], "must be words"),
-            ([{"tokens": ["Ana", "x"], "ner_tags": ["B-x", "y"]}], "the tag 'y' has no prefix"),
-            ([], "no entity"),
+            ([{"tokens": ["Ana"], "ner_tags": [1]}], "write tags as names"),
+            ([{"tokens": ["Ana"], "ner_tags": ["B-"]}], "names no entity type"),
+            ([{"tokens": ["Ana", "x"], "ner_tags": ["B-x", "y"]}], "the tag 'y' has no scheme prefix"),
+            ([{"tokens": ["a", "b", "c"], "ner_tags": ["B-x", "L-x", "E-x"]}], "does not belong to"),
+            ([], "no sentence"),
         ],
     )
     def test_what_it_cannot_read_is_named(self, support, message):

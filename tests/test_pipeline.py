@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
 from transformers import BertConfig, BertForTokenClassification, BertModel, PreTrainedTokenizerFast
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.pt_utils import KeyDataset
@@ -22,6 +24,8 @@ import modeling_lacl
 from modeling_lacl import LaclForTokenClassification, read_dataset
 from modeling_lacl.aggregation import STRATEGIES
 from modeling_lacl.pipeline_lacl import TASK, LaclPipeline, LaclTokenClassificationPipeline, register
+from modeling_lacl.prediction import longest_text
+from modeling_lacl.words import split_words
 
 pipeline: Any = transformers.pipeline  # its type knows the built-in tasks alone
 TEXT = "Ana Ruiz flew to Quito on a Cessna 172."
@@ -44,6 +48,13 @@ def test_same_as_predict_for_every_kind_of_input(tagger, tiny_model):
     assert tagger(words, is_split_into_words=True) == tiny_model.predict(words, is_split_into_words=True)
 
 
+def test_workers_are_taken_as_by_every_pipeline(tagger, standard):
+    for pipe in (tagger, standard):
+        assert pipe([TEXT, ""], num_workers=2, batch_size=1) == pipe([TEXT, ""], batch_size=1) != []
+        with pytest.raises(TypeError, match="positional"):
+            pipe(TEXT, TEXT)
+
+
 def test_a_generator_streams(tagger):
     texts = iter([TEXT] * 100)
     found = tagger((text for text in texts), batch_size=1)
@@ -64,8 +75,6 @@ def test_unknown_arguments_are_named(tagger, tiny_model):
         tagger(TEXT, aggregation_strategy="first")
     with pytest.raises(TypeError, match="aggregation_strategy"):
         LaclPipeline(tiny_model, aggregation_strategy="first")
-    with pytest.raises(TypeError, match="num_workers"):
-        tagger(TEXT, num_workers=2)
 
 
 def test_built_by_task_name_from_a_model_or_a_folder(tiny_model, tmp_path):
@@ -143,6 +152,15 @@ def of_bytes():
     encoder = BertModel(config, add_pooling_layer=False)
     model = LaclForTokenClassification.from_encoder(encoder, tokenizer, ["ship", "big-city"])
     return LaclTokenClassificationPipeline(model, device="cpu")
+
+
+def logits_of(pipeline, text):
+    """(T, K) probabilities of a text's tokens, special ones too, and their offsets."""
+    encoded = pipeline.tokenizer(text, return_offsets_mapping=True, return_tensors="pt")
+    offsets = encoded.pop("offset_mapping")[0].tolist()
+    with torch.inference_mode():
+        logits = pipeline.model(encoded["input_ids"], encoded["attention_mask"]).logits[0]
+    return logits.softmax(dim=-1), offsets
 
 
 def without(entities, *keys):
@@ -256,6 +274,60 @@ class TestTokenClassification:
         assert covered >= {place for place, letter in enumerate(text) if not letter.isspace()}
         if strategy == "none" and text.split() == [text]:
             assert [one["index"] for one in found] == list(range(1, len(text.encode()) + 1))
+
+    @settings(max_examples=40, deadline=None)
+    @given(text=st.text(st.sampled_from("aé €東𝄞x."), min_size=1, max_size=12))
+    def test_each_byte_has_its_own_scores(self, of_bytes, text):
+        """By the model's logits; bytes of one character share their offsets."""
+        probabilities, offsets = logits_of(of_bytes, text)
+        names = of_bytes.model.config.id2label
+        tokens = [place for place, (start, end) in enumerate(offsets) if text[start:end].strip()]
+        by_token = of_bytes(text, ignore_labels=[])
+        assert [one["index"] for one in by_token] == tokens
+        assert [one["entity"] for one in by_token] == [
+            names[int(probabilities[at].argmax())] for at in tokens
+        ]
+        scores = [float(probabilities[at].max()) for at in tokens]
+        assert [one["score"] for one in by_token] == pytest.approx(scores, abs=1e-5)
+
+        of_words: dict[str, list[tuple[str, float]]] = {"max": [], "average": []}
+        for start, end in split_words(text):
+            own = probabilities[[at for at in tokens if offsets[at][0] < end and start < offsets[at][1]]]
+            best = own[int(own.max(dim=1).values.argmax())]
+            for strategy, row in (("max", best), ("average", own.mean(dim=0))):
+                of_words[strategy].append((names[int(row.argmax())], float(row.max())))
+        for strategy, words in of_words.items():
+            runs = [(label, list(group)) for label, group in groupby(words, key=lambda word: word[0])]
+            found = of_bytes(text, aggregation_strategy=strategy, ignore_labels=[])
+            assert [one["entity_group"] for one in found] == [label for label, _ in runs]
+            scores = [sum(score for _, score in group) / len(group) for _, group in runs]
+            assert [one["score"] for one in found] == pytest.approx(scores, abs=1e-5)
+
+    def test_each_byte_of_a_long_text_is_read_in_a_window_that_goes_well_beyond_it(self, of_bytes):
+        text = "é €東 👍x. " * 10
+        tokenizer, stride = of_bytes.tokenizer, 8
+        whole = tokenizer(text, return_offsets_mapping=True)
+        found = of_bytes(text, ignore_labels=[], stride=stride)
+        visible = [at for at, (start, end) in enumerate(whole["offset_mapping"]) if text[start:end].strip()]
+        assert [one["index"] for one in found] == visible
+        length = longest_text(of_bytes.model, of_bytes.model.config.label_token_ids, [[0, 1, 2]])
+        content, room = whole["input_ids"][1:-1], length - 2
+        assert len(content) > 3 * room
+        candidates: dict[int, list[tuple[int, Tensor]]] = {}
+        for start in range(0, len(content), room - stride):
+            part = content[start : start + room]
+            with torch.inference_mode():
+                logits = of_bytes.model(torch.tensor([[1, *part, 2]])).logits[0].softmax(dim=-1)
+            for place in range(len(part)):
+                before = place if start else len(content)
+                after = len(part) - 1 - place if start + room < len(content) else len(content)
+                candidates.setdefault(start + place + 1, []).append((min(before, after), logits[place + 1]))
+            if start + room >= len(content):
+                break
+        for one in found:
+            row = max(candidates[one["index"]], key=lambda candidate: candidate[0])[1]
+            assert one["entity"] == of_bytes.model.config.id2label[int(row.argmax())]
+            assert one["score"] == pytest.approx(float(row.max()), abs=1e-5)
 
     @pytest.mark.parametrize("strategy", STRATEGIES)
     def test_words_that_are_given_as_a_list(self, standard, strategy):

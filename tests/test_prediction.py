@@ -2,6 +2,7 @@
 
 import string
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -469,6 +470,29 @@ def test_training_mode_is_as_before(tiny_model):
     tiny_model.eval()
     tiny_model.predict(TEXT)
     assert not tiny_model.training
+    tiny_model.train()
+    tiny_model.lacl.encoder.eval()  # as where it is frozen
+    tiny_model.predict(TEXT)
+    assert tiny_model.training and not any(part.training for part in tiny_model.lacl.encoder.modules())
+
+
+def test_threads_can_share_a_model_in_training_mode(tiny_model):
+    """The first that is done puts dropout back on only when none of the others is still reading."""
+    long = [TEXT] * 12
+    support = [{"tokens": ["The", "Vasa", "sank"], "ner_tags": ["O", "ship", "O"]}]
+    calls: list[dict[str, Any]] = [{}, {"support": support}, {"labels": ["place"]}] * 4
+    expected = [tiny_model.predict(long, batch_size=2, **call) for call in calls[:3]] * 4
+    tiny_model.train()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda call: tiny_model.predict(long, batch_size=2, **call), calls))
+    for ours, theirs in zip(found, expected, strict=True):
+        scores = [[entity["score"] for text in texts for entity in text] for texts in (ours, theirs)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+        places = [
+            [[{**entity, "score": None} for entity in text] for text in texts] for texts in (ours, theirs)
+        ]
+        assert places[0] == places[1]
+    assert all(part.training for part in tiny_model.modules())
 
 
 def test_threads_can_share_a_model(tiny_model):

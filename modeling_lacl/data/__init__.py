@@ -1,11 +1,11 @@
 """Labelled data: readers for every format and tag scheme, label names, tokenisation."""
 
+from ..errors import LaclDataError
+from ..schemes import io_to_bio, to_bio
 from .corpora import load_corpus
-from .errors import LaclDataError
 from .labels import entity_types, to_io
 from .names import label_names_for, load_label_names, shipped_label_names
 from .reading import read_dataset
-from .schemes import io_to_bio, to_bio
 from .tokenize import tokenize_dataset
 
 __all__ = [

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from .errors import LaclDataError
+from ..errors import LaclDataError
+from ..schemes import looks_like_tag, may_be_tag
+from ..sentences import Sentence
 from .lines import read_lines
-from .schemes import looks_like_tag, may_be_tag
-from .sentences import Sentence
 
 _SAMPLE_LINES = 2000
 _DOCUMENT_START = "-DOCSTART-"
@@ -97,8 +97,8 @@ def detect_layout(
 ) -> Layout:
     """Find the number of columns, the separator, and the token and tag columns from a file's first lines.
 
-    The tag column is the last one, unless nothing in it looks like a tag (``O``, ``B-…``) and most of another
-    column does. The token column is the first one that is neither the tag's nor a running number.
+    The tag column is the last one, unless hardly anything in it looks like a tag (``O``, ``B-…``) and most of
+    another column does. The token column is the first one that is neither the tag's nor a running number.
 
     Raises:
         LaclDataError: fewer than two columns, or a column given that is not there.
@@ -119,14 +119,10 @@ def detect_layout(
             f"{name}: lines have a single column; a token and its tag are needed in each, separated by a tab"
         )
     rows = [row for row in rows if len(row) == columns]
-    shares = [sum(may_be_tag(row[column]) for row in rows) / max(len(rows), 1) for column in range(columns)]
-
     if tag_column is not None:
         tag = _checked_column(tag_column, columns, "tag_column", name)
     else:
-        tag = columns - 1
-        if shares[tag] < 0.1:
-            tag = next((column for column in reversed(range(columns)) if shares[column] >= 0.5), tag)
+        tag = _likely_tag_column(rows, columns)
     if token_column is not None:
         token = _checked_column(token_column, columns, "token_column", name)
         if token == tag:
@@ -138,6 +134,19 @@ def detect_layout(
         words = [column for column in others if not _are_running_numbers([row[column] for row in rows])]
         token = (words or others)[0]
     return Layout(columns, by_tab, token, tag)
+
+
+def _likely_tag_column(rows: Sequence[Sequence[str]], columns: int) -> int:
+    strict, loose = (
+        [sum(test(row[column]) for row in rows) / max(len(rows), 1) for column in range(columns)]
+        for test in (looks_like_tag, may_be_tag)
+    )
+    last = columns - 1
+    # "o" is a word as well, in Portuguese a frequent one: what only may be tags must be most of a column.
+    if strict[last] >= 0.1 or loose[last] >= 0.5:
+        return last
+    others = [(shares, column) for shares in (strict, loose) for column in reversed(range(last))]
+    return next((column for shares, column in others if shares[column] >= 0.5), last)
 
 
 def looks_like_csv(lines: Sequence[str]) -> str | None:

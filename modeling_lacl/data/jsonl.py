@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .errors import LaclDataError
+from ..errors import LaclDataError
+from ..records import read_record
+from ..sentences import Sentence
 from .lines import read_lines
-from .records import read_record
-from .sentences import Sentence
 
 
 def read_jsonl(

@@ -9,7 +9,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset, Features, List
 from numpy.typing import NDArray
 
-from .schemes import bio_tags, split_tag
+from ..schemes import bio_tags, split_tag
 
 UnknownTypes = Literal["error", "outside"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from ..errors import LaclDataError
 from ..prompts import natural_label_name
-from .errors import LaclDataError
 
 _FOLDER = "label_names"
 

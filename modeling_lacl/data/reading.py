@@ -8,14 +8,14 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict
 
+from ..errors import LaclDataError
+from ..records import DOCUMENT_COLUMNS, SPAN_COLUMNS, TAG_COLUMNS, TOKEN_COLUMNS, read_record
+from ..schemes import split_tag
+from ..sentences import Origin
 from .building import build
 from .columns import looks_like_csv, read_columns
-from .errors import LaclDataError
 from .jsonl import is_json_array, is_jsonl, read_json, read_jsonl
 from .lines import read_lines
-from .records import DOCUMENT_COLUMNS, SPAN_COLUMNS, TAG_COLUMNS, TOKEN_COLUMNS, read_record
-from .schemes import split_tag
-from .sentences import Origin
 
 FORMATS = ("columns", "jsonl", "json")
 

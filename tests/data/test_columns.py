@@ -46,10 +46,12 @@ ANA = [[("Ana", "B-person"), ("Ruiz", "I-person"), ("flew", "O")], [("Quito", "B
         "Ana\tB-person\nRuiz\tL-person\nflew\tO\n\nQuito\tU-place\n",
         "Ana\tb-person\nRuiz\ti-person\nflew\to\n\nQuito\tb-place\n",
         "B_person\tAna\nI_person\tRuiz\nO\tflew\n\nB_place\tQuito\n",
+        "Ana NNP B-NP b-person\nRuiz NNP I-NP i-person\nflew VBD B-VP o\n\nQuito NNP B-NP b-place\n",
+        "Ana\tB-person\tAna\nRuiz\tI-person\tRuiz\nflew\tO\to\n\nQuito\tB-place\tQuito\n",
     ],
     ids=["tab", "space", "crlf", "bom-blank-no-end", "tabs-for-spaces", "spaces-for-tabs", "tag-first",
          "tag-first-crlf", "conll03", "numbered", "comments", "io", "prefixed-io", "bioes", "bilou",
-         "lower-case", "underscore"],
+         "lower-case", "underscore", "lower-case-last", "lemma-o"],
 )  # fmt: skip
 def test_all_these_are_the_same(write, content):
     dataset = read_dataset(write(content))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from modeling_lacl.data import LaclDataError, io_to_bio, to_bio
-from modeling_lacl.data.schemes import bio_tags, normalize, sentence_starts
+from modeling_lacl.schemes import bio_tags, normalize, sentence_starts
 
 TYPES = ["person", "product-ship", "event-attack/battle/war/militaryconflict", "Ü b"]
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...errors import LaclDataError
+from ...sentences import Sentence
 from ..columns import read_columns
-from ..errors import LaclDataError
 from ..lines import read_lines
-from ..sentences import Sentence
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
-from ..errors import LaclDataError
-from ..records import words_from_spans
-from ..sentences import Sentence
+from ...errors import LaclDataError
+from ...records import words_from_spans
+from ...sentences import Sentence
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from typing import Any, Literal, overload
 
 from datasets import ClassLabel, DatasetDict, Features, IterableDataset, IterableDatasetDict, List, Value
 
+from ...errors import LaclDataError
+from ...schemes import OUTSIDE, bio_tags, split_tag, to_bio
+from ...sentences import Origin, Sentence
 from ..building import build
-from ..errors import LaclDataError
 from ..names import load_label_names
-from ..schemes import OUTSIDE, bio_tags, split_tag, to_bio
-from ..sentences import Origin, Sentence
 from .registry import CORPORA, Corpus
 
 SPLITS = {

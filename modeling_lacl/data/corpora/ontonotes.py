@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import LaclDataError
+from ...errors import LaclDataError
+from ...sentences import Sentence
 from ..lines import read_lines
-from ..sentences import Sentence
 
 _WORD, _ENTITY = 3, 10
 _BRACKETS = re.compile(r"(?:\(([^()*]+))?\*?(\))?")

@@ -7,9 +7,9 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from ..words import split_words
 from .errors import LaclDataError
 from .sentences import Sentence, without_surrogates
+from .words import split_words
 
 TOKEN_COLUMNS = ("tokens", "words")
 TAG_COLUMNS = ("ner_tags", "tags", "labels")
@@ -17,7 +17,7 @@ SPAN_COLUMNS = ("entities", "spans")
 # The second is what predictions have: corrected, they are examples.
 LABEL_KEYS = ("label", "entity_group")
 DOCUMENT_COLUMNS = ("document_id", "doc_id")
-_SHAPES = (
+EXAMPLES = (
     '{"tokens": ["Ana", …], "ner_tags": ["B-person", …]} '
     'or {"text": "…", "entities": [{"start", "end", "label"}]}'
 )
@@ -43,12 +43,12 @@ def read_record(
         LaclDataError: neither of the two shapes, lists of different length, an impossible span.
     """
     if not isinstance(record, Mapping):
-        raise LaclDataError(f"{place}: expected an example like {_SHAPES}, got {type(record).__name__}")
+        raise LaclDataError(f"{place}: expected an example like {EXAMPLES}, got {type(record).__name__}")
     token_key = token_column or _first_key(record, TOKEN_COLUMNS) or ("text" if "text" in record else None)
     if token_key not in record:
         wanted = repr(token_column) if token_column else "'tokens' or 'text'"
         raise LaclDataError(
-            f"{place}: no {wanted} among the keys {sorted(map(str, record))}; write {_SHAPES}"
+            f"{place}: no {wanted} among the keys {sorted(map(str, record))}; write {EXAMPLES}"
         )
     is_text = isinstance(record[token_key], str)
     tag_key = tag_column or _first_key(record, SPAN_COLUMNS if is_text else TAG_COLUMNS)
@@ -59,7 +59,7 @@ def read_record(
             else " or ".join(map(repr, SPAN_COLUMNS if is_text else TAG_COLUMNS))
         )
         raise LaclDataError(
-            f"{place}: no {wanted} among the keys {sorted(map(str, record))}; write {_SHAPES}"
+            f"{place}: no {wanted} among the keys {sorted(map(str, record))}; write {EXAMPLES}"
         )
     cut_words = 0
     if is_text:
@@ -94,7 +94,7 @@ def _from_tags(
     for name, values in (("tokens", tokens), ("tags", tags)):
         if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes):
             raise LaclDataError(
-                f"{place}: {name} must be a list, got {type(values).__name__}; write {_SHAPES}"
+                f"{place}: {name} must be a list, got {type(values).__name__}; write {EXAMPLES}"
             )
     if len(tokens) != len(tags):
         raise LaclDataError(f"{place}: {len(tokens)} tokens but {len(tags)} tags; give one tag a token")
@@ -148,7 +148,7 @@ def words_from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list
 
 def _checked_spans(text: str, spans: Any, place: str) -> list[tuple[int, int, str]]:
     if not isinstance(spans, Sequence) or isinstance(spans, str | bytes):
-        raise LaclDataError(f"{place}: entities must be a list, got {type(spans).__name__}; write {_SHAPES}")
+        raise LaclDataError(f"{place}: entities must be a list, got {type(spans).__name__}; write {EXAMPLES}")
     entities = []
     for span in spans:
         if not isinstance(span, Mapping):
