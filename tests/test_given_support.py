@@ -3,6 +3,7 @@
 import copy
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,9 @@ def marked(spans, most):
     )
 
 
-odd = st.sampled_from([None, "Ana", {}, {"text": None, "entities": []}, {"tokens": "Ana", "ner_tags": ["O"]}])
+odd: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "Ana", {}, {"text": None, "entities": []}, {"tokens": "Ana", "ner_tags": ["O"]}]
+)
 supports = st.one_of(
     st.lists(tagged(strict_tags, st.sampled_from(["Ana", "東京", "\ud800"])), max_size=4),
     st.lists(tagged(tags, st.sampled_from(["Ana", "a b"])), max_size=4),
