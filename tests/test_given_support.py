@@ -76,7 +76,7 @@ def marked(spans, most):
     )
 
 
-odd: Any = st.sampled_from(
+odd: st.SearchStrategy[Any] = st.sampled_from(
     [None, "Ana", {}, {"text": None, "entities": []}, {"tokens": "Ana", "ner_tags": ["O"]}]
 )
 supports = st.one_of(
