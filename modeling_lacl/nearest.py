@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .modeling_lacl import LaclForTokenClassification
 from .outputs_lacl import LaclOutput
@@ -56,16 +56,15 @@ def nearest_examples(
     return found
 
 
-class _SupportSimilarity:
+class _SupportSimilarity(nn.Module):
     """A model whose scores are the similarity of each token to each support token, `(B, L, S)`."""
 
-    training = False
-
     def __init__(self, model: LaclForTokenClassification) -> None:
+        super().__init__()
         self.model = model
         self.config, self.device = model.config, model.device
 
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor, **options: Any) -> LaclOutput:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **options: Any) -> LaclOutput:
         output = self.model(input_ids, attention_mask, **options)
         support = (self.model.support_mean, self.model.support_variance)
         tokens = (output.mean.flatten(0, 1), output.variance.flatten(0, 1))

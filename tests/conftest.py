@@ -1,5 +1,6 @@
 """What several tests share: a tokenizer and a model small enough to be made on the spot, with no download."""
 
+import socket
 import string
 
 import pytest
@@ -25,6 +26,14 @@ WORDS = "the a in of to on person location creative work none ana ruiz flew quit
 def no_debug(monkeypatch):
     """`lacl --debug` sets this in its process, which is that of the other tests as well."""
     monkeypatch.setenv("LACL_DEBUG", "")  # what is set is put back; what is only deleted is not
+
+
+@pytest.fixture
+def free_port():
+    """A port of this machine on which nothing listens, for processes that meet there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -62,12 +61,6 @@ def launch(recipe, output, configuration, *options, training=()):
     )
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def finish(*processes):
     try:
         for process in processes:
@@ -87,11 +80,11 @@ def unbroken(recipe, tmp_path_factory):
     return folder
 
 
-def test_two_processes_on_one_machine_and_on_two(recipe, unbroken, tmp_path):
+def test_two_processes_on_one_machine_and_on_two(recipe, unbroken, tmp_path, free_port):
     """Two machines, here two launches that meet on the loopback, make the model that one makes."""
     # As the file says, but for what this machine lacks.
     many = yaml.safe_load((CONFIGURATIONS / "many_machines.yaml").read_text())
-    many |= {"use_cpu": True, "mixed_precision": "no", "num_processes": 2, "main_process_port": free_port()}
+    many |= {"use_cpu": True, "mixed_precision": "no", "num_processes": 2, "main_process_port": free_port}
     (tmp_path / "many.yaml").write_text(yaml.safe_dump(many))
     options = ("--main_process_ip", "127.0.0.1", "--machine_rank")
     finish(*(launch(recipe, tmp_path / "two", tmp_path / "many.yaml", *options, rank) for rank in ("0", "1")))
