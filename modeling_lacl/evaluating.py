@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -15,13 +16,15 @@ _users: Counter[nn.Module] = Counter()
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """Dropout off inside; afterwards each part of the model is again in the mode in which it was.
 
     Threads can share the model: its parts go back to training mode with the last of those that are inside.
+    What is no PyTorch module, an exported model, has no modes, and is left alone.
     """
+    modules = model.modules() if isinstance(model, nn.Module) else ()
     with _lock:
-        parts = [part for part in model.modules() if part.training or part in _users]
+        parts = [part for part in modules if part.training or part in _users]
         for part in parts:
             part.training = False
         _users.update(parts)
