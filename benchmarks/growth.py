@@ -42,7 +42,7 @@ def main() -> None:
     options = arguments(
         __doc__,
         *(
-            (f"--{axis}", {"type": int, "nargs": "+", "help": f"default: {sizes}"})
+            (f"--{axis}", {"type": int, "nargs": "+", "default": sizes, "help": f"default: {sizes}"})
             for axis, (_, sizes) in AXES.items()
         ),
         ("--only", {"nargs": "+", "choices": list(AXES), "default": list(AXES), "help": "of the tables"}),
