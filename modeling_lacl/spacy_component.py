@@ -49,8 +49,9 @@ class LaclComponent:
         self._model: Any = None
 
     @property
-    def model(self) -> Any:
+    def predictor(self) -> Any:
         """The model, loaded when first used: a saved pipeline holds its own and needs no other."""
+        # Not `model`: spaCy asks every component whether it has one, and so would have it loaded.
         if self._model is None:
             from .loading import load_predictor
 
@@ -74,7 +75,7 @@ class LaclComponent:
         """Annotates a stream, `batch_size` texts at a time; these are sorted into the model's own batches."""
         for docs in minibatch(stream, size=batch_size):
             words = [[token for token in doc if not token.is_space] for doc in docs]
-            found = self.model.predict(
+            found = self.predictor.predict(
                 [[token.text for token in tokens] for tokens in words],
                 is_split_into_words=True,
                 labels=self.wanted,
@@ -115,7 +116,7 @@ class LaclComponent:
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
         """Saves the model with the pipeline, so that `spacy.load` needs no other folder."""
-        self.model.save_pretrained(path)
+        self.predictor.save_pretrained(path)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "LaclComponent":
         """Takes the model from a saved pipeline."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from spacy import ty
 from spacy.tokens import Doc, Span
 
 from modeling_lacl import LaclForTokenClassification
@@ -145,6 +146,17 @@ def test_mistakes(build, tmp_path):
         build(model=str(tmp_path / "none"))(TEXTS[0])
 
 
+@pytest.mark.parametrize(
+    "protocol", [ty.TrainableComponent, ty.ListenedToComponent, ty.InitializableComponent]
+)
+def test_no_question_of_spacy_loads_the_model(protocol):
+    """By a protocol spaCy asks for its attributes in any order."""
+    component = spacy.blank("en").add_pipe("lacl", config={"model": "no/such/model/at/all"})
+    for name in [*getattr(protocol, "__annotations__", ()), *vars(protocol)]:
+        hasattr(component, name)
+    assert not isinstance(component, protocol)
+
+
 def test_spacy_finds_it_by_its_entry_point(tmp_path):
     """In a process that imports spaCy alone, from the metadata that the build writes of setup.cfg."""
     root = Path(__file__).parents[1]
@@ -163,7 +175,6 @@ def test_spacy_finds_it_by_its_entry_point(tmp_path):
         "print(type(nlp.get_pipe('lacl')).__module__)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])}
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == make_lacl.__module__
