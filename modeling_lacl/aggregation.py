@@ -7,6 +7,7 @@ stands in the text, and a score is a probability.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -130,7 +131,7 @@ class _ByToken(_OfTokens):
         return [of_text.argmax(dim=1).numpy() for of_text in scores]
 
 
-class _ByWholeWord(_OfTokens):
+class _ByWholeWord(_OfTokens, ABC):
     """Gives a word scores that go by all of its tokens."""
 
     def scores(self, texts: Sequence[_Text]) -> list[Tensor]:
@@ -155,9 +156,9 @@ class _ByWholeWord(_OfTokens):
         result[torch.from_numpy(found)] = self.combine(scores[taken], torch.from_numpy(rows), len(found))
         return result
 
+    @abstractmethod
     def combine(self, scores: Tensor, words: Tensor, number: int) -> Tensor:
         """(number, K) log-scores of words from those (N, K) of their tokens, sorted by `words` (N,)."""
-        raise NotImplementedError
 
 
 class _ByAverage(_ByWholeWord):

@@ -21,7 +21,7 @@ from .evaluating import evaluating
 from .label_set import tokenizer_lock
 from .prompts import build_prompt, split_prompt
 from .sentences import without_surrogates
-from .words import align_words, has_emoji, is_emoji, share_words, split_words
+from .words import align_words, has_emoji, is_emoji, share_words, split_words, word_offsets
 
 if TYPE_CHECKING:
     from .modeling_lacl import LaclForTokenClassification
@@ -247,9 +247,7 @@ def _text_from_words(words: Any, where: str, delimiter: str = " ") -> _Text:
             raise TypeError(
                 f"{where}[{index}] is of type {type(word).__name__}: give a string for every word"
             )
-    lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
-    starts = np.cumsum(lengths + len(delimiter)) - lengths - len(delimiter)
-    return _Text(delimiter.join(words), np.stack([starts, starts + lengths], axis=1))
+    return _Text(delimiter.join(words), word_offsets(words, delimiter))
 
 
 @dataclass(frozen=True)

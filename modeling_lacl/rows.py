@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .checks import fast_tokenizer
 from .label_set import tokenizer_lock
-from .words import align_words
+from .words import align_words, word_offsets
 
 IGNORED = -100
 
@@ -92,13 +92,6 @@ def make_rows(
             rows.append((part, Row(np.array(ids, dtype=np.int64)[keep], of_tokens[keep])))
         pending = longer
     return [row for _, row in sorted(rows, key=lambda row: row[0])]
-
-
-def word_offsets(words: Sequence[str]) -> NDArray[np.int64]:
-    """(W, 2) character offsets of words in ``" ".join(words)``."""
-    lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
-    ends = np.cumsum(lengths + 1) - 1
-    return np.stack((ends - lengths, ends), axis=1)
 
 
 def _cut(part: _Part, positions: NDArray[np.int64], length: int, budget: int) -> list[_Part]:

@@ -15,8 +15,7 @@ from .data.labels import tag_names
 from .given_support import encode_rows, longest_row
 from .modeling_lacl import LaclForTokenClassification
 from .prediction import BATCH_SIZE
-from .rows import word_offsets
-from .words import align_words
+from .words import align_words, word_offsets
 
 
 def tokenize_support(

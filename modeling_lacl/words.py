@@ -39,6 +39,13 @@ def split_words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
+def word_offsets(words: Sequence[str], delimiter: str = " ") -> np.ndarray:
+    """(W, 2) int64 character offsets of words in `delimiter.join(words)`."""
+    lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
+    starts = np.cumsum(lengths + len(delimiter)) - lengths - len(delimiter)
+    return np.stack([starts, starts + lengths], axis=1)
+
+
 def is_emoji(word: str) -> bool:
     """Whether a word is an emoji, or a flag."""
     return _EMOJI.match(word) is not None
