@@ -205,6 +205,7 @@ def test_labels_can_be_repeated(lacl, checkpoint):
     [
         ("ana\tB-person\nflew\tO\n\nquito\tB-city\n", "look like words with tags in columns"),
         ("ana B-person\nflew O\n" * 40, "look like words with tags in columns"),
+        ("ana b-person\nflew o\nquito b-city\n", "look like words with tags in columns"),
         ('{"text": "ana", "entities": []}\n', "look like JSON"),
         ("ana flew\nto quito\nvitamin O\n", None),
         ("ana\tflew\nto\tquito\nthe\tplay\n", None),

@@ -182,7 +182,10 @@ def looks_like_columns(lines: Sequence[str]) -> bool:
     rows = [_cut_tabs(line) if "\t" in line else _cut_blanks(line) for line in content]
     if len(rows) < 3 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
         return False
-    return any(2 * sum(map(looks_like_tag, column)) >= len(rows) for column in zip(*rows, strict=True))
+    return any(
+        2 * sum(looks_like_tag(word) or may_be_tag(word) for word in column) >= len(rows)
+        for column in zip(*rows, strict=True)
+    )
 
 
 def column_of(given: str | None) -> int | str | None:
