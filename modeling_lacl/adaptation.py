@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import random
 import tempfile
@@ -34,6 +33,7 @@ from .data import LaclDataError, entity_types, load_label_names, read_dataset, s
 from .data.labels import to_io
 from .data.reading import check_source
 from .given_support import LabelledWords
+from .label_set import copy_with_tokenizer
 from .model_card import known_facts
 from .modeling_lacl import LaclForTokenClassification
 from .prompts import split_prompt
@@ -95,8 +95,7 @@ def adapt(
     dataset = support_dataset(support)
     types = entity_types(dataset)
     names = names_of(types, label_names)
-    adapted = copy.deepcopy(model)
-    adapted.tokenizer = tokenizer
+    adapted = copy_with_tokenizer(model, tokenizer)
     adapted.set_labels(types, names)
     source = known_facts(model)
     facts = with_data(CardFacts() if source is None else source.inherited(), dataset, types)

@@ -4,12 +4,14 @@ Label 0 is always "outside" (`O`). Scores are log-scores: larger is better. `K` 
 `S` the support tokens, `B` the texts of a batch, `W` the words of a text.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .divergences import Gaussians
 
 OUTSIDE = 0
 # A log-score that loses against every real one, and that can still be added up without overflow in float32.
@@ -18,6 +20,11 @@ IMPOSSIBLE = -1e30
 _RESCALE_EVERY = 16
 # Viterbi pads texts to a common number of words: at most this many (text, word) cells at a time.
 _VITERBI_CELLS = 2**16
+
+# Pairs of a token and a support token that are compared at once: 4 MiB of fp32, which a processor's cache
+# holds. Other devices, which do more at once, take 32 times as many.
+_PAIRS = 1 << 20
+_ROWS = 1 << 10
 
 # The abstract transitions of StructShot (Yang & Katiyar 2020): from each state, its successors.
 _SUCCESSORS = {"start": ("O", "I"), "O": ("O", "I"), "I": ("O", "same", "other")}
@@ -37,6 +44,40 @@ def nearest_neighbor_scores(similarity: Tensor, support_labels: Tensor, num_labe
     lowest = torch.finfo(similarity.dtype).min
     scores = similarity.new_full((similarity.shape[0], num_labels), lowest)
     return scores.scatter_reduce(1, support_labels.expand_as(similarity), similarity, reduce="amax")
+
+
+def nearest_in_blocks(
+    similarity: Callable[[Gaussians, Gaussians], Tensor],
+    tokens: Gaussians,
+    support: Gaussians,
+    support_labels: Tensor,
+    num_labels: int,
+) -> Tensor:
+    """As `nearest_neighbor_scores`, with no more than a block of the similarities in memory.
+
+    Args:
+        similarity: Of every token to every support token: of (n, d) and (s, d) Gaussians it gives (n, s).
+        tokens: Mean and variance, each (N, d).
+        support: Mean and variance, each (S, d).
+        support_labels: (S,) long, label ids in [0, num_labels).
+        num_labels: K.
+
+    Returns:
+        (N, K), dtype of the tokens.
+    """
+    pairs = _PAIRS * (1 if support_labels.device.type == "cpu" else 32)
+    rows = max(1, min(len(tokens[0]), _ROWS))
+    columns = max(1, pairs // rows)
+    labels = support_labels.split(columns)
+    blocks = list(zip(support[0].split(columns), support[1].split(columns), labels, strict=True))
+    parts = []
+    for part in zip(tokens[0].split(rows), tokens[1].split(rows), strict=True):
+        found = [
+            nearest_neighbor_scores(similarity(part, (mean, variance)), own, num_labels)
+            for mean, variance, own in blocks
+        ]
+        parts.append(torch.stack(found).amax(0) if len(found) > 1 else found[0])
+    return torch.cat(parts)
 
 
 def prototypes(

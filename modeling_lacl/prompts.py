@@ -171,3 +171,8 @@ def label_means(hidden_states: Tensor, prompt_labels: Tensor, num_labels: int) -
     number = belongs.sum(2)
     weights = belongs.to(hidden_states.dtype) / number.clamp_min(1).unsqueeze(2).to(hidden_states.dtype)
     return weights @ hidden_states, number > 0
+
+
+def gather_positions(hidden_states: Tensor, index: Tensor) -> Tensor:
+    """`(B, T, H)` at `(B, L)` positions -> `(B, L, H)`."""
+    return hidden_states.gather(1, index.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from .adaptation import check_model, names_of, support_dataset
 from .checks import whole_number
 from .configuration_lacl import OUTSIDE
 from .data import entity_types
+from .label_set import copy_with_tokenizer
 from .modeling_lacl import LaclForTokenClassification
 from .support import encode_support, support_words
 
@@ -51,8 +51,7 @@ def add_types(
     dataset = support_dataset(support)
     names = names_of(entity_types(dataset), label_names)
     old = _types(model)
-    changed = copy.deepcopy(model)
-    changed.tokenizer = tokenizer
+    changed = copy_with_tokenizer(model, tokenizer)
     config: Any = changed.config
     kept = (model.support_mean, model.support_variance, model.support_labels)
     everything = [*old, *(name for name in entity_types(dataset) if name not in old)]
@@ -90,7 +89,7 @@ def remove_types(model: LaclForTokenClassification, types: Sequence[str]) -> Lac
     left = [name for name in old if name not in types]
     if not left:
         raise ValueError(f"types is {types!r}: at least one of {old} must be left")
-    changed = copy.deepcopy(model)
+    changed = copy_with_tokenizer(model, model.tokenizer)
     config: Any = changed.config
     names = {name: words for name, words in config.label_names.items() if name not in types}
     new_id = torch.tensor([0, *(left.index(name) + 1 if name in left else 0 for name in old)])

@@ -44,6 +44,18 @@ def test_the_adapted_model_finds_its_own_types_and_the_source_stays(make_tiny_mo
     assert not ner.training
 
 
+def test_the_tokenizer_is_the_given_one_and_the_models_own_is_not_copied(make_tiny_model, tiny_tokenizer):
+    given = copy.deepcopy(tiny_tokenizer)
+    model = make_tiny_model()
+    assert adapt(model, given, SUPPORT, steps=0).tokenizer is given
+    assert model.tokenizer is not given
+    without = make_tiny_model()
+    without._tokenizer = None  # of a checkpoint that has none, or has not read it yet
+    adapted = adapt(without, given, SUPPORT, steps=0)
+    assert adapted.tokenizer is given and without._tokenizer is None
+    assert adapted.config.transitions is None, "what is None stays so"
+
+
 def test_no_steps_only_encode(tiny_model, tiny_tokenizer):
     ner = adapt(tiny_model, tiny_tokenizer, SUPPORT, steps=0)
     weights = {name: tensor for name, tensor in state(ner).items() if not name.startswith("support_")}

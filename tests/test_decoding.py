@@ -8,12 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modeling_lacl import decoding
 from modeling_lacl.decoding import (
     combine_scores,
     entity_scores,
     estimate_transitions,
     expand_transitions,
     label_runs,
+    nearest_in_blocks,
     nearest_neighbor_scores,
     prototypes,
     viterbi,
@@ -56,6 +58,38 @@ def test_nearest_neighbor_scores_match_a_loop(seed, tokens, support, labels):
     for token, label in product(range(tokens), range(labels)):
         own = [float(similarity[token, s]) for s in range(support) if support_labels[s] == label]
         assert float(scores[token, label]) == max(own, default=LOWEST)
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    tokens=st.integers(0, 7),
+    support=st.integers(1, 9),
+    labels=st.integers(1, 5),
+    pairs=st.integers(1, 20),
+    rows=st.integers(1, 4),
+)
+def test_neighbors_in_blocks_are_those_of_all_pairs(seed, tokens, support, labels, pairs, rows):
+    generator = torch.Generator().manual_seed(seed)
+    both = [
+        (torch.randn(number, 3, generator=generator), torch.rand(number, 3, generator=generator))
+        for number in (tokens, support)
+    ]
+    support_labels = torch.randint(0, labels, (support,), generator=generator)
+    sizes = []
+
+    def similarity(p, q):
+        # Of a mean and a variance, so that a block that pairs the wrong ones is seen.
+        sizes.append(len(p[0]) * len(q[0]))
+        return -(p[0].unsqueeze(1) - q[0]).square().sum(-1) - (p[1].unsqueeze(1) * q[1]).sum(-1)
+
+    expected = nearest_neighbor_scores(similarity(*both), support_labels, labels)
+    sizes.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "_PAIRS", pairs)
+        patch.setattr(decoding, "_ROWS", rows)
+        found = nearest_in_blocks(similarity, *both, support_labels, labels)
+    torch.testing.assert_close(found, expected)
+    assert max(sizes) <= max(pairs, rows)
 
 
 @given(seed=st.integers(0, 2**31), support=st.integers(1, 9), labels=st.integers(1, 5))
