@@ -49,6 +49,7 @@ def run(monkeypatch, tmp_path, capsys):
         runpy.run_path(str(TRAINING / f"{program}.py"), run_name="__main__")
         printed = capsys.readouterr().out
         assert (output / "report.md").read_text().strip() in printed
+        assert program == "ranks" or "<svg" in (output / "scores.svg").read_text()
         return printed, json.loads((output / "results.json").read_text())
 
     return call
@@ -77,8 +78,7 @@ def test_ablation(run, recipe, tmp_path):
     assert list(results) == ["base, seed 0", "base, seed 1", "no prompts, seed 0", "no prompts, seed 1"]
     assert len(results["base, seed 0"]) == 6 and len(results["no prompts, seed 0"]) == 4
     assert printed.count("| base |") == printed.count("| no prompts |") == 2, "scores, and training"
-    for name in ("scores.svg", "curves.svg"):
-        assert "<svg" in (tmp_path / "ablate" / name).read_text()
+    assert "<svg" in (tmp_path / "ablate" / "curves.svg").read_text()
     # What stands there is not run again.
     changed = {key: {column: 50.0 for column in row} for key, row in results.items()}
     (tmp_path / "ablate" / "results.json").write_text(json.dumps(changed))

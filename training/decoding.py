@@ -7,7 +7,7 @@ scores each way of the plan decodes. A way is what differs from the model's own:
 many support tokens of which the mean counts, or `all`, the logarithm of the mean of all e^similarity;
 `label_weight`; `names` and `support`, factors that sharpen the scores of each before they are combined;
 `outside`, what is added to the score of no entity; `transition_power`. Prints a Markdown table of entity
-micro-F1, and writes it, with the results as JSON, to the output folder.
+micro-F1, and writes it, with the results as JSON and a figure, to the output folder. Needs the extra `plot`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from ablate import mean_and_spread  # type: ignore[import-not-found]  # beside this file
 from adapting import best_paths  # type: ignore[import-not-found]  # beside this file
+from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
 from torch import Tensor
 
 from modeling_lacl import LaclForTokenClassification, adapt
@@ -32,6 +33,7 @@ from modeling_lacl.decoding import IMPOSSIBLE, combine_scores
 from modeling_lacl.evaluation import entity_scores
 from modeling_lacl.evaluation.report import describe_machine, write_whole
 from modeling_lacl.nearest import support_similarities
+from modeling_lacl.optional import require
 from modeling_lacl.prediction import word_scores
 from modeling_lacl.validation import FewShotValidation
 
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
     parser.add_argument("--output", type=Path, default=Path("outputs/decoding"), help="folder of the results")
     options = parser.parse_args()
+    require("matplotlib.figure", "plot")  # now, not after all the work
     plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
     options.output.mkdir(parents=True, exist_ok=True)
@@ -54,6 +57,7 @@ def main() -> None:
         write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
     report = to_markdown(results, plan, describe_machine("cpu"))
     write_whole(options.output / "report.md", report)
+    plot_scores(results, options.output / "scores.svg")
     print(report)
 
 

@@ -3,8 +3,8 @@
     python training/label_names.py training/recipes/label_names.yaml --data_root DATA
 
 The model tags each development set by other names of the same types: with no example, and adapted on drawn
-support sets. Prints a Markdown table of entity micro-F1 and writes it, with the results as JSON, to the
-output folder.
+support sets. Prints a Markdown table of entity micro-F1 and writes it, with the results as JSON and a figure,
+to the output folder. Needs the extra `plot`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import numpy as np
 import yaml
 from ablate import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
 from datasets import Dataset
+from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data import load_label_names, read_dataset
 from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.optional import require
 from modeling_lacl.validation import FewShotValidation
 
 
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
     parser.add_argument("--output", type=Path, default=Path("outputs/label-names"), help="folder of results")
     options = parser.parse_args()
+    require("matplotlib.figure", "plot")  # now, not after all the work
     plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
     options.output.mkdir(parents=True, exist_ok=True)
@@ -47,6 +50,7 @@ def main() -> None:
             row.update({f"{name}, {column}": values for column, values in columns.items()})
         write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
         write_whole(options.output / "report.md", to_markdown(results, describe_machine("cpu")))
+    plot_scores(results, options.output / "scores.svg")
     print(to_markdown(results, describe_machine("cpu")))
 
 
