@@ -73,6 +73,7 @@ def test_each_group_is_found_by_models_that_never_saw_it(plan, tmp_path, monkeyp
     output = tmp_path / "out"
     arguments = [str(PROGRAM), str(plan), "--data_root", str(tmp_path / "data"), "--output", str(output)]
     monkeypatch.setattr("sys.argv", arguments)
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))  # as Python does for a program
     runpy.run_path(str(PROGRAM), run_name="__main__")
     table = capsys.readouterr().out
     assert "| method | group A, 1-shot | group B, 1-shot | group C, 1-shot | average |" in table

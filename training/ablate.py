@@ -13,7 +13,6 @@ extra `plot`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from datasets import Dataset
 from figures import plot_curves, plot_scores  # type: ignore[import-not-found]  # beside this file
+from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.arguments import parse_arguments
@@ -39,18 +38,10 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("plan", type=Path, help="YAML: recipe, dev_files, variants, adapt")
-    parser.add_argument(
-        "--data_root", type=Path, default=Path("../shared/data"), help="folder of the data files"
-    )
-    parser.add_argument("--output", type=Path, default=Path("outputs/ablation"), help="folder of the results")
+    parser = plan_parser(__doc__, "recipe, dev_files, variants, adapt", "outputs/ablation")
     options, overrides = parser.parse_known_args()
     require("matplotlib.figure", "plot")  # now, not after hours of training
-    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
-    options.output.mkdir(parents=True, exist_ok=True)
+    plan = read_plan(options)
     results_file, curves_file = options.output / "results.json", options.output / "curves.json"
     results: dict[str, dict[str, float]] = read_json(results_file)
     curves: dict[str, Curves] = read_json(curves_file)

@@ -13,7 +13,6 @@ are not run again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections import deque
@@ -23,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from datasets import Dataset
+from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -43,22 +42,16 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("plan", type=Path, help="YAML: checkpoint, recipe, dev_files, shots, steps, …")
-    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
-    parser.add_argument("--output", type=Path, default=Path("outputs/adapting"), help="folder of the results")
+    parser = plan_parser(__doc__, "checkpoint, recipe, dev_files, shots, steps, …", "outputs/adapting")
     parser.add_argument("--checkpoint", help="the source model, in the place of the plan's")
     parser.add_argument("--learning_rate", type=float, help="of `adapt`, in the place of its own")
     parser.add_argument("--batch_size", type=int, default=32, help="of `adapt` (default: 32)")
     options = parser.parse_args()
-    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    plan = read_plan(options)
     plan["adapt"] = {"batch_size": options.batch_size}
     if options.learning_rate is not None:
         plan["adapt"]["learning_rate"] = options.learning_rate
     model = LaclForTokenClassification.from_pretrained(options.checkpoint or plan["checkpoint"])
-    options.output.mkdir(parents=True, exist_ok=True)
     results_file = options.output / "results.json"
     results: list[dict[str, Any]] = json.loads(results_file.read_text()) if results_file.is_file() else []
     done = {(entry["set"], entry["shots"], entry["draw"]) for entry in results}

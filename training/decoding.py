@@ -12,7 +12,6 @@ micro-F1, and writes it, with the results as JSON and a figure, to the output fo
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -20,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ablate import mean_and_spread  # type: ignore[import-not-found]  # beside this file
 from adapting import best_paths  # type: ignore[import-not-found]  # beside this file
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
+from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 from torch import Tensor
 
 from modeling_lacl import LaclForTokenClassification, adapt
@@ -39,17 +38,12 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("plan", type=Path, help="YAML: checkpoint, dev_files, shots, draws, query_size, ways")
-    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
-    parser.add_argument("--output", type=Path, default=Path("outputs/decoding"), help="folder of the results")
-    options = parser.parse_args()
+    options = plan_parser(
+        __doc__, "checkpoint, dev_files, shots, draws, query_size, ways", "outputs/decoding"
+    ).parse_args()
     require("matplotlib.figure", "plot")  # now, not after all the work
-    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    plan = read_plan(options)
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
-    options.output.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, list[float]]] = {name: {} for name in plan["ways"]}
     for column, reading in readings(model, plan, options.data_root):
         for name, way in plan["ways"].items():

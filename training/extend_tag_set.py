@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl.arguments import parse_arguments
 from modeling_lacl.evaluation import (
@@ -32,17 +32,14 @@ from modeling_lacl.source import train_source
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = plan_parser(
+        __doc__, "corpus, folder, groups, shots, sets, source, methods", "outputs/tag-set-extension"
     )
-    parser.add_argument("plan", type=Path, help="YAML: corpus, folder, groups, shots, sets, source, methods")
-    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
-    parser.add_argument("--output", type=Path, default=Path("outputs/tag-set-extension"), help="its results")
     parser.add_argument("--group", action="append", help="of the groups this one; may be repeated")
     parser.add_argument("--method", action="append", help="of the methods this one; may be repeated")
     parser.add_argument("--limit", type=int, help="support sets for each number of shots")
     options = parser.parse_args(arguments)
-    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    plan = read_plan(options)
     reports: dict[str, TransferReport] = {}
     for name in options.method or plan["methods"]:
         for group in options.group or plan["groups"]:

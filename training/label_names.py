@@ -9,17 +9,15 @@ to the output folder. Needs the extra `plot`.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from ablate import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
 from datasets import Dataset
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
+from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data import load_label_names, read_dataset
@@ -29,17 +27,12 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("plan", type=Path, help="YAML: checkpoint, dev_files, shots, draws, orders, wordings")
-    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
-    parser.add_argument("--output", type=Path, default=Path("outputs/label-names"), help="folder of results")
-    options = parser.parse_args()
+    options = plan_parser(
+        __doc__, "checkpoint, dev_files, shots, draws, orders, wordings", "outputs/label-names"
+    ).parse_args()
     require("matplotlib.figure", "plot")  # now, not after all the work
-    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    plan = read_plan(options)
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
-    options.output.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, list[float]]] = {}
     for name, file in plan["dev_files"].items():
         dataset = read_dataset(options.data_root / file["path"])

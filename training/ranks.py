@@ -9,14 +9,13 @@ with the results as JSON, to the output folder. Models whose results stand there
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ablate import adapted_score, mean_and_spread, query_score, read_json  # type: ignore[import-not-found]
+from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 from safetensors.torch import load_file
 
 from modeling_lacl import LaclForTokenClassification
@@ -28,16 +27,10 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("plan", type=Path, help="YAML: ranks, dev_files, shots, draws, query_size")
+    parser = plan_parser(__doc__, "ranks, dev_files, shots, draws, query_size", "outputs/ranks")
     parser.add_argument("--checkpoint", required=True, help="the source model, a folder")
-    parser.add_argument("--data_root", type=Path, default=Path("../shared/data"), help="folder of the data")
-    parser.add_argument("--output", type=Path, default=Path("outputs/ranks"), help="folder of the results")
     options = parser.parse_args()
-    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
-    options.output.mkdir(parents=True, exist_ok=True)
+    plan = read_plan(options)
     results: dict[str, dict[str, list[float]]] = read_json(options.output / "results.json")
     for rank in (None, *plan["ranks"]):
         name = f"rank {rank}" if rank else "whole"
