@@ -22,6 +22,7 @@ from .losses import context_label_loss
 from .modeling_lacl import LaclForTokenClassification, LaclModel
 from .outputs_lacl import LaclOutput
 from .pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
+from .positions import longest_row
 from .prediction import predict
 from .projection import GaussianProjection
 from .prompts import build_prompt
@@ -55,6 +56,7 @@ __all__ = [
     "evaluating",
     "label_runs",
     "length_groups",
+    "longest_row",
     "make_rows",
     "normalize",
     "pairwise_divergence",
