@@ -46,7 +46,10 @@ def main() -> None:
             for axis, (_, sizes) in AXES.items()
         ),
         ("--only", {"nargs": "+", "choices": list(AXES), "default": list(AXES), "help": "of the tables"}),
-        ("--plot", {"type": Path, "help": "draw it to this file as well, .svg or .png (needs matplotlib)"}),
+        (
+            "--plot",
+            {"type": Path, "help": "draw it to this file as well, .svg or .png (needs the extra plot)"},
+        ),
     )
     if options.child:
         print(json.dumps(measure(**json.loads(options.child), clock=options.clock)))
@@ -186,11 +189,9 @@ WORK = {
 
 def plot(results: dict[str, list[dict[str, float]]], path: Path) -> None:
     """Time against size, both logarithmic, beside a line of linear growth."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise SystemExit("the plot needs matplotlib: `pip install matplotlib`") from error
-    figure = Figure(figsize=(3 * len(results), 3), layout="constrained")
+    from modeling_lacl.optional import require
+
+    figure = require("matplotlib.figure", "plot").Figure(figsize=(3 * len(results), 3), layout="constrained")
     for axes, (axis, rows) in zip(
         figure.subplots(1, len(results), squeeze=False)[0], results.items(), strict=True
     ):

@@ -11,7 +11,9 @@ number of tokens. Peak memory is that of a process which takes three such steps.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +38,7 @@ from modeling_lacl.configuration_lacl import DIVERGENCES
 from modeling_lacl.data import entity_types, label_names_for, tokenize_dataset
 from modeling_lacl.encoder import resolve_encoder
 from modeling_lacl.losses import context_context_loss, context_label_loss
+from modeling_lacl.optional import require
 
 
 def main() -> None:
@@ -44,16 +47,26 @@ def main() -> None:
         ("--encoder", {"default": "minilm", "help": "name or folder (default: minilm)"}),
         ("--batch_size", {"type": int, "default": 16, "help": "sentences a step (default: 16)"}),
         ("--valid_tokens", {"type": int, "default": 2000, "help": "of the batch for the share of the loss"}),
+        (
+            "--plot",
+            {"type": Path, "help": "draw it to this file as well, .svg or .png (needs the extra plot)"},
+        ),
     )
+    if options.plot:
+        require("matplotlib.figure", "plot")  # now, not after all the work
     if options.quick:
         options.batch_size, options.valid_tokens = 2, 40
     bench = Bench(options.encoder)
     if options.child:
         print(json.dumps(peak_of(bench, json.loads(options.child)["step"], options.batch_size)))
         return
-    print(steps_table(bench, options), end="\n\n")
-    print(share_table(bench, options), end="\n\n")
+    times, peaks = measure_steps(bench, options)
+    print(steps_table(bench, options.batch_size, times, peaks), end="\n\n")
+    shares = measure_shares(bench, options)
+    print(share_table(bench, options.valid_tokens, shares), end="\n\n")
     print(machine_line(options))
+    if options.plot:
+        plot(times, peaks, shares, options.plot)
 
 
 class Bench:
@@ -140,20 +153,28 @@ def peak_of(bench: Bench, name: str, size: int) -> float:
     return peak_mib()
 
 
-def steps_table(bench: Bench, options: Any) -> str:
+def measure_steps(bench: Bench, options: Any) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of each step in each round, and peak memory in MiB."""
     size = options.batch_size
     times = interleaved(
         {name: make() for name, make in steps(bench, size).items()}, options.rounds, options.clock
     )
     settings = (f"--encoder={bench.encoder}", f"--batch_size={size}", f"--threads={options.threads}")
-    peaks = {name: in_child({"step": name}, *settings) for name in times}
+    return times, {name: in_child({"step": name}, *settings) for name in times}
+
+
+PLAIN = {"prompts off": "plain", "prompts on": "plain, longer"}
+"""What each step of LACL is compared with."""
+
+
+def steps_table(bench: Bench, size: int, times: Mapping[str, list[float]], peaks: Mapping[str, float]) -> str:
     tokens = {
         "plain": int(bench.batch(size)["attention_mask"].sum()),
         "plain, longer": int(packed_rows(bench.lacl(), bench.with_prompt(size))["attention_mask"].sum()),
     }
     rows = [["step", "tokens", "plain, ms", "LACL, ms", "LACL / plain", "wanted"]]
     rows[0] += ["plain, MiB", "LACL, MiB", "LACL / plain"]
-    for name, to in (("prompts off", "plain"), ("prompts on", "plain, longer")):
+    for name, to in PLAIN.items():
         rows.append([name, str(tokens[to]), median_ms(times[to]), median_ms(times[name])])
         rows[-1] += [f"{ratio(times, name, to):.2f}", "at most 1.10"]
         rows[-1] += [f"{peaks[to]:.0f}", f"{peaks[name]:.0f}", f"{peaks[name] / peaks[to]:.2f}"]
@@ -175,20 +196,50 @@ def packed_rows(model: LaclForTokenClassification, batch: dict[str, Tensor]) -> 
     }
 
 
-def share_table(bench: Bench, options: Any) -> str:
+def measure_shares(bench: Bench, options: Any) -> dict[str, dict[str, list[float]]]:
+    """Seconds of a step, and of losses and divergences in it, in each round, for each divergence."""
     batch = bench.batch_of(options.valid_tokens)
-    valid = int((batch["labels"] >= 0).sum())
-    rows = [["divergence", "step, ms", "losses and divergences, ms", "share", "wanted"]]
+    found = {}
     for divergence in DIVERGENCES[-1:] if options.quick else DIVERGENCES:
         model = bench.lacl(divergence=divergence)
-        step = train_step(model, batch)
-        times = interleaved(
-            {"step": step, "objective": objective(model, batch)}, min(options.rounds, 3), options.clock
-        )
+        both = {"step": train_step(model, batch), "objective": objective(model, batch)}
+        found[divergence] = interleaved(both, min(options.rounds, 3), options.clock)
+    return found
+
+
+def share_table(bench: Bench, valid_tokens: int, shares: Mapping[str, Mapping[str, list[float]]]) -> str:
+    batch = bench.batch_of(valid_tokens)
+    rows = [["divergence", "step, ms", "losses and divergences, ms", "share", "wanted"]]
+    for divergence, times in shares.items():
         share = ratio(times, "objective", "step")
         rows.append([f"`{divergence}`", median_ms(times["step"]), median_ms(times["objective"])])
         rows[-1] += [f"{100 * share:.1f} %", "under 5 %"]
+    valid = int((batch["labels"] >= 0).sum())
     return f"{valid} valid tokens in {len(batch['labels'])} sentences, prompts on:\n\n{table(rows)}"
+
+
+def plot(
+    times: Mapping[str, list[float]],
+    peaks: Mapping[str, float],
+    shares: Mapping[str, Mapping[str, list[float]]],
+    path: Path,
+) -> None:
+    """Draws time and memory of the steps side by side, and the share of the loss by divergence."""
+    figure = require("matplotlib.figure", "plot").Figure(figsize=(11, 3), layout="constrained")
+    of_time, of_memory, of_share = figure.subplots(1, 3)
+    medians = {name: 1000 * statistics.median(rounds) for name, rounds in times.items()}
+    for axis, values, title in ((of_time, medians, "a step, ms"), (of_memory, peaks, "peak memory, MiB")):
+        for place, (name, to) in enumerate(PLAIN.items()):
+            for shift, key, color in ((-0.2, to, "#bdbdbd"), (0.2, name, "#1565c0")):
+                axis.bar(place + shift, values[key], 0.38, color=color)
+        axis.set_xticks(range(len(PLAIN)), list(PLAIN))
+        axis.set_title(title)
+    of_time.legend(of_time.patches[:2], ["plain fine-tuning", "LACL"], loc="upper left")
+    percent = [100 * ratio(of_one, "objective", "step") for of_one in shares.values()]
+    of_share.barh(list(shares), percent, color="#1565c0")
+    of_share.axvline(5, color="#bdbdbd", linestyle="--")
+    of_share.set_title("losses and divergences, % of a step")
+    figure.savefig(path)
 
 
 def objective(model: LaclForTokenClassification, batch: dict[str, Tensor]) -> Any:

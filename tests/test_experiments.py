@@ -5,8 +5,10 @@ import runpy
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 
 from modeling_lacl import LaclForTokenClassification
@@ -96,12 +98,25 @@ def test_label_names(run):
         "upper case",
         "in other words",
         "names of each other",
+        "with two examples",
         "2 other orders",
     }
     # The tokenizer is uncased.
     assert results["upper case"] == results["as shipped"]
     assert len(results["2 other orders"]["WNUT, 0-shot"]) == 2
     assert printed.count("\n| ") == len(results)
+
+
+def test_names_with_examples(monkeypatch):
+    monkeypatch.syspath_prepend(str(TRAINING))
+    rows = [
+        {"tokens": ["Ada", "Byron", "met", "Ada", "Byron"], "ner_tags": ["B-p", "I-p", "O", "B-p", "I-p"]},
+        {"tokens": ["Alan", "in", "Wien", "and", "Bob"], "ner_tags": ["B-p", "O", "B-l", "O", "B-p"]},
+    ]
+    names = import_module("label_names").names_with_examples(
+        {"p": "person", "l": "place"}, read_dataset(rows)
+    )
+    assert names == {"p": "person such as Ada Byron or Alan", "l": "place such as Wien"}
 
 
 def test_ranks(run, recipe, tmp_path):
@@ -125,11 +140,27 @@ def test_decoding(run):
         "all": {"neighbors": "all", "label_weight": 0.5},
         "outside alone": {"outside": 1e6},
     }
+    ways |= {"spans": {"whole_spans": True}, "no spans": {"whole_spans": True, "outside": 1e6}}
     plan = {"checkpoint": "lacl-minilm-fewnerd", "dev_files": DEV, "shots": [1], "draws": 1, "query_size": 20}
     _, results = run("decoding", plan | {"ways": ways})
-    assert results["outside alone"] == {"WNUT, 1-shot": [0.0]}
+    assert results["outside alone"] == results["no spans"] == {"WNUT, 1-shot": [0.0]}
+    assert results["spans"]["WNUT, 1-shot"][0] > 0
     assert results["as it is"]["WNUT, 1-shot"][0] > 0
     assert set(results) == set(ways)
+
+
+def test_whole_spans_have_one_type_each(monkeypatch):
+    monkeypatch.syspath_prepend(str(TRAINING))
+    decoding = import_module("decoding")
+    transitions = {"start": {"O": 0.5, "I": 0.5}, "O": {"O": 0.5, "I": 0.5}}
+    transitions["I"] = {"O": 0.4, "same": 0.3, "other": 0.3}
+    model = SimpleNamespace(
+        config=SimpleNamespace(transitions=transitions, id2label={0: "O", 1: "a", 2: "b"})
+    )
+    # No type of the second word is likelier than outside, but both together are.
+    probabilities = torch.tensor([[0.1, 0.5, 0.4], [0.4, 0.25, 0.35], [0.9, 0.05, 0.05], [0.2, 0.1, 0.7]])
+    assert decoding.best_paths(model, [probabilities.log()], 0.0) == [[1, 0, 0, 2]]
+    assert decoding.span_paths(model, [probabilities.log()], 0.0) == [[2, 2, 0, 2]]
 
 
 def test_decoding_as_it_is_is_what_the_model_predicts(monkeypatch):

@@ -160,7 +160,7 @@ def follow(
 def best_paths(model: LaclForTokenClassification, scores: list[Tensor], power: float) -> list[list[int]]:
     """Viterbi with the source's abstract transitions to a power: label ids of each sentence."""
     config: Any = model.config
-    start, matrix = expand_transitions(config.transitions, len(config.id2label), power)
+    start, matrix = expand_transitions(config.transitions, scores[0].shape[1], power)
     lengths = torch.tensor([len(row) for row in scores])
     padded = torch.nn.utils.rnn.pad_sequence(scores, batch_first=True)
     paths = viterbi(padded, lengths, start, matrix).tolist()

@@ -6,7 +6,8 @@ The model is adapted on drawn support sets by the rule, and the other sentences 
 scores each way of the plan decodes. A way is what differs from the model's own: `neighbors`, of each label so
 many support tokens of which the mean counts, or `all`, the logarithm of the mean of all e^similarity;
 `label_weight`; `names` and `support`, factors that sharpen the scores of each before they are combined;
-`outside`, what is added to the score of no entity; `transition_power`. Prints a Markdown table of entity
+`outside`, what is added to the score of no entity; `transition_power`; `whole_spans`, first where entities
+are, by the sum of all types' probabilities, then one type for each. Prints a Markdown table of entity
 micro-F1, and writes it, with the results as JSON and a figure, to the output folder. Needs the extra `plot`.
 """
 
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from ablate import mean_and_spread  # type: ignore[import-not-found]  # beside this file
 from adapting import best_paths  # type: ignore[import-not-found]  # beside this file
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
@@ -28,7 +30,7 @@ from torch import Tensor
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
 from modeling_lacl.data.labels import tag_names
-from modeling_lacl.decoding import IMPOSSIBLE, combine_scores
+from modeling_lacl.decoding import IMPOSSIBLE, combine_scores, label_runs
 from modeling_lacl.evaluation import entity_scores
 from modeling_lacl.evaluation.report import describe_machine, write_whole
 from modeling_lacl.nearest import support_similarities
@@ -108,6 +110,7 @@ def score(
     support: float = 1.0,
     outside: float = 0.0,
     transition_power: float | None = None,
+    whole_spans: bool = False,
 ) -> float:
     """F1 in percent by one way of decoding; None stands for the model's own."""
     config: Any = reading.model.config
@@ -120,7 +123,18 @@ def score(
         scores.append(combined)
     power = config.transition_power if transition_power is None else transition_power
     types = list(config.id2label.values())[1:]
-    return 100 * entity_scores(reading.gold, io_to_bio(best_paths(reading.model, scores, power), types))["f1"]
+    paths = (span_paths if whole_spans else best_paths)(reading.model, scores, power)
+    return 100 * entity_scores(reading.gold, io_to_bio(paths, types))["f1"]
+
+
+def span_paths(model: LaclForTokenClassification, scores: list[Tensor], power: float) -> list[list[int]]:
+    """Label ids of each sentence: runs of words that are of any type, each with its best type on average."""
+    one_type = [torch.stack([row[:, 0], row[:, 1:].logsumexp(1)], 1) for row in scores]
+    paths = best_paths(model, one_type, power)
+    for path, row in zip(paths, scores, strict=True):
+        for start, end, _ in label_runs(path):
+            path[start:end] = [1 + int(row[start:end, 1:].mean(0).argmax())] * (end - start)
+    return paths
 
 
 def support_scores(to_support: Tensor, model: LaclForTokenClassification, neighbors: int | str) -> Tensor:

@@ -3,14 +3,15 @@
     python training/label_names.py training/recipes/label_names.yaml --data_root DATA
 
 The model tags each development set by other names of the same types: with no example, and adapted on drawn
-support sets. Prints a Markdown table of entity micro-F1 and writes it, with the results as JSON and a figure,
-to the output folder. Needs the extra `plot`.
+support sets, also by names that tell examples of the support set ("person such as Ada or Alan"). Prints a
+Markdown table of entity micro-F1 and writes it, with the results as JSON and a figure, to the output folder.
+Needs the extra `plot`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from datasets import Dataset
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
 from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 
-from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.data import load_label_names, read_dataset
+from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl.data import entity_types, load_label_names, read_dataset, to_io
+from modeling_lacl.decoding import label_runs
 from modeling_lacl.evaluation.report import describe_machine, write_whole
 from modeling_lacl.optional import require
 from modeling_lacl.validation import FewShotValidation
@@ -74,6 +76,8 @@ def measure(
             f"{shots}-shot adapted": [adapted_score(model, validation, {})],
         }
     validation = FewShotValidation(dataset, label_names=shipped, **drawn)
+    told = [with_examples_score(model, validation, *split) for split in validation.splits]
+    results["with two examples"] = {f"{shots}-shot adapted": [float(np.mean(told))]}
     generator = np.random.default_rng(0)
     orders = [generator.permutation(types).tolist() for _ in range(plan["orders"])]
     results[f"{plan['orders']} other orders"] = {
@@ -89,6 +93,31 @@ def zero_shot_score(
 ) -> float:
     """F1 in percent by the names alone, in their order, on the sentences that the support sets leave."""
     return float(np.mean([query_score(model, validation, query, labels) for _, query in validation.splits]))
+
+
+def with_examples_score(
+    model: LaclForTokenClassification,
+    validation: FewShotValidation,
+    support: Sequence[int],
+    query: Sequence[int],
+) -> float:
+    """F1 in percent once adapted to a support set of which the names tell examples."""
+    chosen = validation.dataset.select(support)
+    names = names_with_examples(validation.label_names, chosen)
+    return query_score(adapt(model, model.tokenizer, chosen, names), validation, query)
+
+
+def names_with_examples(names: Mapping[str, str], support: Dataset, number: int = 2) -> dict[str, str]:
+    """Each name with the first entities of its type, as "person such as Ada or Alan"."""
+    types = entity_types(support)
+    found: dict[str, list[str]] = {name: [] for name in types}
+    for words, labels in zip(support["tokens"], to_io(support, types), strict=True):
+        for start, end, label in label_runs(labels):
+            found[types[label - 1]].append(" ".join(words[start:end]))
+    return {
+        name: f"{names[name]} such as {' or '.join(list(dict.fromkeys(entities))[:number])}"
+        for name, entities in found.items()
+    }
 
 
 def to_markdown(results: Mapping[str, Mapping[str, list[float]]], machine: Mapping[str, Any]) -> str:
