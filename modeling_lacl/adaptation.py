@@ -56,6 +56,7 @@ def adapt(
     *,
     steps: int | None = None,
     learning_rate: float = 1e-4,
+    weight_decay: float = 0.01,
     batch_size: int = 32,
     seed: int = 0,
     callbacks: Sequence[TrainerCallback] | None = None,
@@ -75,6 +76,7 @@ def adapt(
             the types of the examples by their names: when the context–label loss, a mean over one pass, is
             below 0.2; at the latest after 40 steps or three passes, whichever takes more steps.
         learning_rate: Of AdamW, constant.
+        weight_decay: Of AdamW.
         batch_size: Sentences a step; a smaller support set is one batch.
         seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
         callbacks: Of the trainer that fine-tunes, as transformers knows them: to log, to watch, to stop.
@@ -90,6 +92,7 @@ def adapt(
     check_model(model)
     steps = None if steps is None else whole_number("steps", steps, 0)
     learning_rate = real_number("learning_rate", learning_rate, 0)
+    weight_decay = real_number("weight_decay", weight_decay, 0)
     batch_size = whole_number("batch_size", batch_size, 1)
     seed = whole_number("seed", seed, 0, 2**32 - 1)
     dataset = support_dataset(support)
@@ -103,7 +106,15 @@ def adapt(
     with _random_numbers_put_back():
         if steps != 0:
             trainer = _fine_tune(
-                adapted, tokenizer, dataset, steps, learning_rate, batch_size, seed, callbacks or ()
+                adapted,
+                tokenizer,
+                dataset,
+                steps,
+                learning_rate,
+                weight_decay,
+                batch_size,
+                seed,
+                callbacks or (),
             )
             facts = replace(facts, **_of_fine_tuning(trainer))
     words = support_words(tokenizer, dataset)
@@ -196,7 +207,10 @@ def names_of(types: list[str], label_names: str | Path | Mapping[str, str] | Non
 
 
 class _StopWhenTold(TrainerCallback):
-    """Ends training when the context–label loss, a mean over so many batches, is low enough."""
+    """Ends training when the context–label loss, a mean over so many batches, is low enough.
+
+    Of a baseline without names it is the loss itself.
+    """
 
     def __init__(self, batches: int) -> None:
         self.losses: deque[float] = deque(maxlen=batches)
@@ -209,8 +223,10 @@ class _StopWhenTold(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if logs and "context_label_loss" in logs:
-            self.losses.append(logs["context_label_loss"])
+        # A model that is trained without names has one loss alone, which is logged at every step.
+        loss = (logs or {}).get("context_label_loss", (logs or {}).get("loss"))
+        if loss is not None:
+            self.losses.append(loss)
             if len(self.losses) == self.losses.maxlen and sum(self.losses) / len(self.losses) < ENOUGH:
                 control.should_training_stop = True
 
@@ -221,6 +237,7 @@ def _fine_tune(
     dataset: Dataset,
     steps: int | None,
     learning_rate: float,
+    weight_decay: float,
     batch_size: int,
     seed: int,
     callbacks: Sequence[TrainerCallback],
@@ -238,6 +255,7 @@ def _fine_tune(
             output_dir=folder,
             max_steps=steps,
             learning_rate=learning_rate,
+            weight_decay=weight_decay,
             lr_scheduler_type="constant",
             per_device_train_batch_size=batch_size,
             labels_per_prompt=min(map(len, groups)) - 1 if len(groups) > 1 else number - 1,

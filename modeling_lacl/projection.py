@@ -14,7 +14,8 @@ from .divergences import OF_MEANS, Gaussians
 class GaussianProjection(nn.Module):
     """Maps hidden states `(..., H)` to diagonal Gaussians: mean and variance, each `(..., d)`, fp32 or wider.
 
-    The variance is `ELU(x) + 1 + eps` (CONTaiNER, eq. 3–4; arXiv 2404.17178, section 3.2).
+    The variance is `ELU(x) + 1 + eps` (CONTaiNER, eq. 3–4; arXiv 2404.17178, section 3.2). With
+    `relu_gaussian` dropout and a ReLU come first, as in the program of CONTaiNER's authors.
     """
 
     def __init__(self, config: LaclConfig) -> None:
@@ -23,6 +24,7 @@ class GaussianProjection(nn.Module):
         self.variance = nn.Linear(config.hidden_size, config.projection_size)
         self.epsilon = config.variance_epsilon
         self.rectified = config.projection == "relu_gaussian"
+        self.dropout = nn.Dropout(getattr(config.encoder_config, "hidden_dropout_prob", 0.1))
         self.freeze_idle(config)
 
     def freeze_idle(self, config: Any) -> None:
@@ -32,7 +34,7 @@ class GaussianProjection(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Gaussians:
         if self.rectified:
-            hidden_states = hidden_states.relu()
+            hidden_states = self.dropout(hidden_states).relu()
         # The weights are fp32 unless someone casts the whole model; what follows never is less.
         hidden_states = hidden_states.to(self.mean.weight.dtype)
         wide = torch.promote_types(hidden_states.dtype, torch.float32)

@@ -54,6 +54,7 @@ def adapt_container(
         label_names,
         steps=MOST_STEPS if steps is None else steps,
         learning_rate=learning_rate,
+        weight_decay=0.0,
         batch_size=len(dataset),
         seed=seed,
         callbacks=stopping,

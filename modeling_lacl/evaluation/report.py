@@ -53,6 +53,22 @@ def spread(scores: Sequence[float], seed: int = 0) -> Spread:
     return Spread(float(values.mean()), float(values.std(ddof=1)), float(low), float(high), count)
 
 
+def pooled_interval(counts: Sequence[tuple[int, int, int]], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the micro-F1 over all episodes, of 10,000 resamples of episodes.
+
+    Args:
+        counts: Of each episode the entities found right, found, and gold.
+        seed: Of the resamples.
+    """
+    values = np.asarray(counts, dtype=np.float64)
+    picks = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
+    correct, found, gold = (values[:, column][picks].sum(axis=1) for column in range(3))
+    # Where nothing is to be found and nothing found all is right, as with `EpisodeCounts.f1`.
+    f1 = np.divide(2 * correct, found + gold, out=np.ones_like(correct), where=found + gold > 0)
+    low, high = np.quantile(f1, [0.025, 0.975])
+    return float(low), float(high)
+
+
 @dataclass(kw_only=True)
 class TransferReport:
     """All results of a domain-transfer evaluation and what they were made with.
@@ -80,7 +96,7 @@ class TransferReport:
     def summary(self) -> list[dict[str, Any]]:
         """A row for each target and shots: [`Spread`] of F1, mean precision and recall, mean F1 by type.
 
-        A target of episodes has micro scores over all of them; its spread is that of single episodes.
+        A target of episodes has micro scores over all of them; its deviation is that of single episodes.
         """
         groups: dict[tuple[str, str], list[TransferResult]] = {}
         for result in self.results:
@@ -101,10 +117,7 @@ class TransferReport:
             {
                 "target": result.target,
                 "shots": result.shots,
-                "f1": {
-                    **asdict(spread([one.f1 for one in result.episodes], self.seed)),
-                    "pooled": result.f1,
-                },
+                "f1": self._pooled(result),
                 "precision": result.precision,
                 "recall": result.recall,
                 "number": sum(one.gold for one in result.episodes),
@@ -113,6 +126,14 @@ class TransferReport:
             }
             for result in self.episodes
         ]
+
+    def _pooled(self, result: EpisodeResult) -> dict[str, Any]:
+        """Mean and deviation of the single episodes' F1; the pooled score and its interval."""
+        f1 = {**asdict(spread([one.f1 for one in result.episodes], self.seed)), "pooled": result.f1}
+        if f1["count"] > 1:
+            counts = [(one.correct, one.found, one.gold) for one in result.episodes]
+            f1["low"], f1["high"] = pooled_interval(counts, self.seed)
+        return f1
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, with scores in [0, 1], as plain values for JSON."""
@@ -152,8 +173,8 @@ class TransferReport:
                 f"Source model `{self.checkpoint}`, adapted on each support set ({adapt}, seed {self.seed})",
                 "and scored on the whole test set: entity micro-F1 in percent, mean over support sets,",
                 "sample standard deviation, 95 % bootstrap interval of the mean. A zero-shot row has no",
-                "support set: label similarity alone. Episodes: F1 over the entities of all, spread of the",
-                "single episodes' F1.",
+                "support set: label similarity alone. Episodes: F1 over the entities of all with its 95 %",
+                "bootstrap interval over episodes, deviation of the single episodes' F1.",
                 "",
                 *markdown_table(header, scores, numbers=range(2, 9)),
                 "",

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from transformers import BertForTokenClassification
+from transformers import BertForTokenClassification, TrainerCallback
 
 from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl.adaptation import ENOUGH
 from modeling_lacl.baselines import TokenClassifier, model_class
 
 PLAIN = {
@@ -51,6 +52,20 @@ def test_fine_tuning_learns_the_support_set_with_a_new_last_layer(make_tiny_mode
     assert ner.state_dict()["classifier.weight"].shape == (4, 32) and source.config.id2label[1] == "person"
     found = ner.predict("Ana Ruiz flew to Quito .")
     assert [(one["entity_group"], one["word"]) for one in found] == [("pilot", "Ana Ruiz"), ("town", "Quito")]
+
+
+def test_the_rule_of_adapting_goes_by_its_loss(make_tiny_model, tiny_tokenizer):
+    losses = []
+
+    class Watch(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if logs and "loss" in logs:
+                losses.append(logs["loss"])
+
+    learner = {"initializer_range": 0.1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    source = make_tiny_model(model_class=TokenClassifier, encoder=learner, **PLAIN)
+    adapt(source, tiny_tokenizer, SUPPORT, learning_rate=3e-3, callbacks=[Watch()])
+    assert losses[-1] < ENOUGH <= min(losses[:-1])
 
 
 def test_saved_it_loads_as_itself_and_as_nnshot(classifier, tiny_tokenizer, tmp_path):

@@ -71,7 +71,7 @@ def test_divergence_and_loss_are_those_published():
 
 
 def test_the_head_is_relu_then_linear_and_variance_elu(make_tiny_model):
-    model = make_tiny_model(**HEAD)
+    model = make_tiny_model(**HEAD).eval()
     hidden = torch.randn(3, 32)
     head = model.lacl.projection
     mean, variance = head(hidden)
@@ -79,6 +79,16 @@ def test_the_head_is_relu_then_linear_and_variance_elu(make_tiny_model):
     torch.testing.assert_close(mean, rectified @ head.mean.weight.T + head.mean.bias)
     raw = rectified @ head.variance.weight.T + head.variance.bias
     torch.testing.assert_close(variance, torch.where(raw > 0, raw, raw.exp() - 1) + 1 + 1e-14)
+
+
+def test_dropout_is_that_of_the_encoder_and_comes_before_the_head(make_tiny_model):
+    head = make_tiny_model(**HEAD).train().lacl.projection
+    head.dropout.p = 0.999999
+    mean, _ = head(torch.randn(3, 32).abs() + 1)
+    torch.testing.assert_close(mean, head.mean.bias.expand(3, -1))
+    with_names = make_tiny_model().train().lacl.projection
+    hidden = torch.randn(3, 32)
+    assert torch.equal(with_names(hidden)[0], with_names(hidden)[0]), "LACL's own head has none"
 
 
 def test_decoding_is_the_nearest_support_token_by_unit_hidden_states(make_tiny_model, tiny_tokenizer):
@@ -108,7 +118,7 @@ def test_fine_tuning_ends_when_the_loss_first_rises(make_tiny_model, tiny_tokeni
     plain = container.adapt
 
     def watched(*args, callbacks, **kwargs):
-        assert kwargs["batch_size"] == len(SUPPORT)
+        assert kwargs["batch_size"] == len(SUPPORT) and kwargs["weight_decay"] == 0
         return plain(*args, callbacks=[*callbacks, Watch()], **kwargs)
 
     monkeypatch.setattr(container, "adapt", watched)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from modeling_lacl.evaluation import TransferReport, TransferResult
-from modeling_lacl.evaluation.report import describe_machine, spread, write_whole
+from modeling_lacl.evaluation.report import describe_machine, pooled_interval, spread, write_whole
 
 
 def result(target, shots, f1, support="0.txt", per_type=None):
@@ -58,6 +58,21 @@ def test_spread_against_other_libraries():
     ).confidence_interval
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=2e-3)
     assert found == spread(scores, seed=3)
+
+
+def test_pooled_interval_against_another_library():
+    counts = np.array([[3, 5, 6], [0, 2, 4], [7, 9, 8], [1, 1, 5], [4, 6, 4], [9, 10, 12]])
+
+    def pooled(correct, found, gold, axis):
+        return 2 * correct.sum(axis) / (found.sum(axis) + gold.sum(axis))
+
+    expected = bootstrap(
+        counts.T, pooled, paired=True, vectorized=True, method="percentile", n_resamples=10_000, rng=0
+    ).confidence_interval
+    low, high = pooled_interval(counts.tolist(), seed=1)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=2e-2)
+    assert low < 2 * counts[:, 0].sum() / counts[:, 1:].sum() < high
+    assert pooled_interval([(0, 0, 0), (0, 0, 0)]) == (1.0, 1.0)
 
 
 def test_spread_of_one_and_of_none():
