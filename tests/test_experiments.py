@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.arguments import parse_arguments
 from modeling_lacl.data import read_dataset
+from modeling_lacl.encoder import embedded_encoder
 from modeling_lacl.source import train_source
 from modeling_lacl.validation import FewShotValidation
 
@@ -37,6 +39,8 @@ RECIPE = {
     "viterbi": True,
 }
 
+RECIPE_FILE = [f"--train_file={SAMPLES / 'few_nerd_source.txt'}"]
+
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsys):
@@ -51,7 +55,7 @@ def run(monkeypatch, tmp_path, capsys):
         runpy.run_path(str(TRAINING / f"{program}.py"), run_name="__main__")
         printed = capsys.readouterr().out
         assert (output / "report.md").read_text().strip() in printed
-        assert program == "ranks" or "<svg" in (output / "scores.svg").read_text()
+        assert program in ("ranks", "adapting") or "<svg" in (output / "scores.svg").read_text()
         return printed, json.loads((output / "results.json").read_text())
 
     return call
@@ -120,12 +124,7 @@ def test_names_with_examples(monkeypatch):
 
 
 def test_ranks(run, recipe, tmp_path):
-    training = [
-        str(recipe),
-        f"--train_file={SAMPLES / 'few_nerd_source.txt'}",
-        f"--output_dir={tmp_path}/model",
-    ]
-    train_source(*parse_arguments(training))
+    train_source(*parse_arguments([str(recipe), *RECIPE_FILE, f"--output_dir={tmp_path}/model"]))
     plan = {"ranks": [1, 384], "dev_files": DEV, "shots": 1, "draws": 1, "query_size": 3}
     _, results = run("ranks", plan, "--checkpoint", str(tmp_path / "model"))
     assert list(results) == ["whole", "rank 1", "rank 384"]
@@ -140,6 +139,7 @@ def test_decoding(run):
         "all": {"neighbors": "all", "label_weight": 0.5},
         "outside alone": {"outside": 1e6},
     }
+    ways |= {"prototypes": {"neighbors": "prototypes"}}
     ways |= {"spans": {"whole_spans": True}, "no spans": {"whole_spans": True, "outside": 1e6}}
     plan = {"checkpoint": "lacl-minilm-fewnerd", "dev_files": DEV, "shots": [1], "draws": 1, "query_size": 20}
     _, results = run("decoding", plan | {"ways": ways})
@@ -174,3 +174,76 @@ def test_decoding_as_it_is_is_what_the_model_predicts(monkeypatch):
     predicted = ablate.query_score(reading.model, validation, validation.splits[0][1])
     assert decoding.score(reading) == pytest.approx(predicted)
     assert decoding.score(reading, label_weight=1.0) != pytest.approx(predicted)
+    reading.model.config.support_method = "prototypes"
+    predicted = ablate.query_score(reading.model, validation, validation.splits[0][1])
+    assert decoding.score(reading, neighbors="prototypes") == pytest.approx(predicted)
+
+
+def test_adapting(run, recipe, tmp_path):
+    train_source(*parse_arguments([str(recipe), *RECIPE_FILE, f"--output_dir={tmp_path}/model"]))
+    plan = {
+        "checkpoint": str(tmp_path / "model"),
+        "recipe": str(recipe),
+        "train_file": "few_nerd_source.txt",
+        "dev_files": DEV,
+        "shots": [1],
+        "draws": 1,
+        "query_size": 4,
+        "steps": [1, 2],
+        "label_weights": [0, 0.7],
+        "label_weight": 0.7,
+        "transition_powers": [0.3],
+        "transition_power": 0.3,
+        "thresholds": [1e6, 0],
+    }
+    printed, results = run("adapting", plan)
+    places = {(entry["set"], entry["step"]) for entry in results}
+    assert places == {(name, step) for name in ("held-out types", "WNUT") for step in (0, 1, 2)}
+    # A threshold that every loss is below stops at the first step, one that none is below at the last.
+    for threshold, step in ((1e6, 1), (0, 2)):
+        ends = [entry["Viterbi 0.3"] for entry in results if entry["step"] == step]
+        cells = " | ".join(f"{value:.1f}" for value in [*ends, sum(ends) / 2])
+        assert f"| {threshold} | {cells} |" in printed
+    with pytest.raises(SystemExit, match="holds results with another adapt: give another --output"):
+        run("adapting", plan, "--learning_rate", "1e-5")
+
+
+def test_release(recipe, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(TRAINING))
+    released = import_module("modeling_lacl.released")
+    monkeypatch.setattr(released, "released_folder", lambda name: tmp_path / name)
+    arguments = [
+        str(recipe),
+        *RECIPE_FILE,
+        f"--output_dir={tmp_path}/model",
+        "--name",
+        "tried",
+        "--rank",
+        "4",
+    ]
+    monkeypatch.setattr(sys, "argv", ["release", *arguments])
+    runpy.run_path(str(TRAINING / "release.py"), run_name="__main__")
+    assert {file.name for file in (tmp_path / "tried").iterdir()} == {released.ADAPTER_FILE, "config.json"}
+    whole = dict(LaclForTokenClassification.from_pretrained(tmp_path / "model").named_parameters())
+    base = load_file(embedded_encoder() / "model.safetensors")
+    adapter = load_file(tmp_path / "tried" / released.ADAPTER_FILE)
+    merged = released.merge_adapter(base, adapter)
+    start = {f"lacl.encoder.{name}": weight for name, weight in base.items()}
+    assert any(not torch.equal(whole[name], weight) for name, weight in start.items() if name in whole)
+    for name, weight in whole.items():
+        torch.testing.assert_close(merged[name], weight.detach(), atol=2e-3, rtol=0)
+
+
+def test_results_of_other_settings_are_not_taken_over(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(TRAINING))
+    check = import_module("plans").check_settings
+    plan = {"draws": 2, "seeds": [0], "variants": {"base": {}, "other": {"alpha": 0.6}}}
+    check(tmp_path, plan, free=["seeds"])
+    check(tmp_path, plan | {"seeds": [0, 1], "variants": {"third": {"alpha": 1}}}, free=["seeds"])
+    check(tmp_path, plan, free=["seeds"])
+    for changed, named in (
+        ({"draws": 3}, "draws"),
+        ({"variants": {"base": {}, "third": {"alpha": 0}}}, "third"),
+    ):
+        with pytest.raises(SystemExit, match=f"another {named}: give another --output"):
+            check(tmp_path, plan | changed, free=["seeds"])

@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from figures import plot_curves, plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.arguments import parse_arguments
 from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
 from modeling_lacl.data.labels import tag_names
 from modeling_lacl.evaluation import entity_scores
+from modeling_lacl.evaluation.recipe import read_recipe
 from modeling_lacl.evaluation.report import describe_machine, write_whole
 from modeling_lacl.optional import require
 from modeling_lacl.plots import Curves, learning_curves
@@ -38,10 +39,12 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    parser = plan_parser(__doc__, "recipe, dev_files, variants, adapt", "outputs/ablation")
+    parser = plan_parser(__doc__, "recipe, dev_files, variants, adapt")
     options, overrides = parser.parse_known_args()
     require("matplotlib.figure", "plot")  # now, not after hours of training
     plan = read_plan(options)
+    settings = plan | {"recipe": read_recipe(plan["recipe"]), "arguments": overrides}
+    check_settings(options.output, settings, free=["seeds"])
     results_file, curves_file = options.output / "results.json", options.output / "curves.json"
     results: dict[str, dict[str, float]] = read_json(results_file)
     curves: dict[str, Curves] = read_json(curves_file)
@@ -164,7 +167,8 @@ def to_markdown(
     machine: Mapping[str, Any],
 ) -> str:
     """A table of scores and one of training, a row for each variant."""
-    columns = list(dict.fromkeys(key for scores in results.values() for key in scores))
+    chosen = [run for name in plan["variants"] for run in runs_of(results, name, plan)]
+    columns = list(dict.fromkeys(key for scores in chosen for key in scores))
     lines = ["| variant | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
     for name in plan["variants"]:
         runs = runs_of(results, name, plan)

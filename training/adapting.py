@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -42,7 +42,7 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    parser = plan_parser(__doc__, "checkpoint, recipe, dev_files, shots, steps, …", "outputs/adapting")
+    parser = plan_parser(__doc__, "checkpoint, recipe, dev_files, shots, steps, …")
     parser.add_argument("--checkpoint", help="the source model, in the place of the plan's")
     parser.add_argument("--learning_rate", type=float, help="of `adapt`, in the place of its own")
     parser.add_argument("--batch_size", type=int, default=32, help="of `adapt` (default: 32)")
@@ -51,7 +51,10 @@ def main() -> None:
     plan["adapt"] = {"batch_size": options.batch_size}
     if options.learning_rate is not None:
         plan["adapt"]["learning_rate"] = options.learning_rate
-    model = LaclForTokenClassification.from_pretrained(options.checkpoint or plan["checkpoint"])
+    if options.checkpoint is not None:
+        plan["checkpoint"] = options.checkpoint
+    check_settings(options.output, plan, free=["shots", "draws", "thresholds", "transition_power"])
+    model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
     results_file = options.output / "results.json"
     results: list[dict[str, Any]] = json.loads(results_file.read_text()) if results_file.is_file() else []
     done = {(entry["set"], entry["shots"], entry["draw"]) for entry in results}

@@ -4,11 +4,12 @@
 
 The model is adapted on drawn support sets by the rule, and the other sentences are tagged once; from the same
 scores each way of the plan decodes. A way is what differs from the model's own: `neighbors`, of each label so
-many support tokens of which the mean counts, or `all`, the logarithm of the mean of all e^similarity;
-`label_weight`; `names` and `support`, factors that sharpen the scores of each before they are combined;
-`outside`, what is added to the score of no entity; `transition_power`; `whole_spans`, first where entities
-are, by the sum of all types' probabilities, then one type for each. Prints a Markdown table of entity
-micro-F1, and writes it, with the results as JSON and a figure, to the output folder. Needs the extra `plot`.
+many support tokens of which the mean counts, `all`, the logarithm of the mean of all e^similarity, or
+`prototypes`; `label_weight`; `names` and `support`, factors that sharpen the scores of each before they
+are combined; `outside`, what is added to the score of no entity; `transition_power`; `whole_spans`, first
+where entities are, by the sum of all types' probabilities, then one type for each. Prints a Markdown table of
+entity micro-F1, and writes it, with the results as JSON and a figure, to the output folder. Needs the extra
+`plot`.
 """
 
 from __future__ import annotations
@@ -40,9 +41,7 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    options = plan_parser(
-        __doc__, "checkpoint, dev_files, shots, draws, query_size, ways", "outputs/decoding"
-    ).parse_args()
+    options = plan_parser(__doc__, "checkpoint, dev_files, shots, draws, query_size, ways").parse_args()
     require("matplotlib.figure", "plot")  # now, not after all the work
     plan = read_plan(options)
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
@@ -66,12 +65,14 @@ class Reading:
         gold: The tags of each sentence.
         by_names: (W, K) log-scores of each sentence by the label names.
         to_support: (W, S) similarities of each sentence to the support tokens.
+        to_prototypes: (W, K) log-scores of each sentence by one prototype a label.
     """
 
     model: LaclForTokenClassification
     gold: list[list[str]]
     by_names: list[Tensor]
     to_support: list[Tensor]
+    to_prototypes: list[Tensor]
 
 
 def readings(
@@ -95,11 +96,21 @@ def readings(
                 )
                 rows = dataset.select(query)
                 to_support = support_similarities(adapted, rows["tokens"])
-                label_weight, adapted.config.label_weight = adapted.config.label_weight, 1.0
-                by_names = word_scores(adapted, adapted.tokenizer, rows["tokens"])
-                adapted.config.label_weight = label_weight
+                by_names = scores_by(adapted, rows["tokens"], label_weight=1.0)
+                to_prototypes = scores_by(
+                    adapted, rows["tokens"], label_weight=0.0, support_method="prototypes"
+                )
                 gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
-                yield f"{name}, {shots}-shot", Reading(adapted, gold, by_names, to_support)
+                yield f"{name}, {shots}-shot", Reading(adapted, gold, by_names, to_support, to_prototypes)
+
+
+def scores_by(model: LaclForTokenClassification, sentences: list[list[str]], **options: Any) -> list[Tensor]:
+    """(W, K) log-scores of each sentence with other options in the configuration, which stays as it was."""
+    before = {name: getattr(model.config, name) for name in options}
+    model.config.update(options)
+    scores = word_scores(model, model.tokenizer, sentences)
+    model.config.update(before)
+    return scores
 
 
 def score(
@@ -116,8 +127,12 @@ def score(
     config: Any = reading.model.config
     weight = config.label_weight if label_weight is None else label_weight
     scores = []
-    for by_names, to_support in zip(reading.by_names, reading.to_support, strict=True):
-        by_support = support_scores(to_support, reading.model, neighbors)
+    supports = (
+        reading.to_prototypes
+        if neighbors == "prototypes"
+        else [support_scores(one, reading.model, neighbors) for one in reading.to_support]
+    )
+    for by_names, by_support in zip(reading.by_names, supports, strict=True):
         combined = combine_scores(names * by_names, support * by_support, weight)
         combined[:, 0] += outside
         scores.append(combined)

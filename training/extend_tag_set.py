@@ -32,9 +32,7 @@ from modeling_lacl.source import train_source
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = plan_parser(
-        __doc__, "corpus, folder, groups, shots, sets, source, methods", "outputs/tag-set-extension"
-    )
+    parser = plan_parser(__doc__, "corpus, folder, groups, shots, sets, source, methods")
     parser.add_argument("--group", action="append", help="of the groups this one; may be repeated")
     parser.add_argument("--method", action="append", help="of the methods this one; may be repeated")
     parser.add_argument("--limit", type=int, help="support sets for each number of shots")

@@ -29,9 +29,7 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    options = plan_parser(
-        __doc__, "checkpoint, dev_files, shots, draws, orders, wordings", "outputs/label-names"
-    ).parse_args()
+    options = plan_parser(__doc__, "checkpoint, dev_files, shots, draws, orders, wordings").parse_args()
     require("matplotlib.figure", "plot")  # now, not after all the work
     plan = read_plan(options)
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from modeling_lacl.evaluation.report import write_whole
 
-def plan_parser(description: str | None, keys: str, output: str) -> argparse.ArgumentParser:
+
+def plan_parser(description: str | None, keys: str) -> argparse.ArgumentParser:
     """The options of every experiment, to which each adds its own.
 
     Args:
         description: What `--help` tells of the program.
         keys: Of its plan.
-        output: The folder of its results.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -24,14 +27,44 @@ def plan_parser(description: str | None, keys: str, output: str) -> argparse.Arg
     parser.add_argument(
         "--data_root", type=Path, default=Path("../shared/data"), help="folder of the data files"
     )
-    parser.add_argument(
-        "--output", type=Path, default=Path(output), help=f"of the results (default: {output})"
-    )
+    parser.add_argument("--output", type=Path, help="of the results (default: outputs/ and the plan's name)")
     return parser
 
 
 def read_plan(options: argparse.Namespace) -> Any:
     """The plan. Makes the folder of the results."""
     plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    if options.output is None:
+        options.output = Path("outputs") / options.plan.stem
     options.output.mkdir(parents=True, exist_ok=True)
     return plan
+
+
+def check_settings(folder: Path, settings: Mapping[str, Any], free: Collection[str]) -> None:
+    """Sees to it that a folder holds results of one kind of run alone, for results that stand there are kept.
+
+    Args:
+        folder: Of the results; gets `settings.json`.
+        settings: What results depend on. Of `variants`, those of a name that stands there must agree.
+        free: Settings that may differ: they say which results there are, not what these are.
+
+    Raises:
+        SystemExit: The folder holds results of other settings.
+    """
+    told: dict[str, Any] = {key: value for key, value in settings.items() if key not in free}
+    told = json.loads(json.dumps(told))  # as a file will tell it
+    file = folder / "settings.json"
+    if file.is_file():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        variants = before.get("variants", {}) | told.get("variants", {})
+        differing = [
+            *(key for key in told if key != "variants" and before.get(key) != told[key]),
+            *(name for name, known in before.get("variants", {}).items() if known != variants[name]),
+        ]
+        if differing:
+            raise SystemExit(
+                f"{folder} holds results with another {', '.join(differing)}: give another --output"
+            )
+        if variants:
+            told["variants"] = variants
+    write_whole(file, json.dumps(told, indent=1) + "\n")

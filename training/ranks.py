@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate import adapted_score, mean_and_spread, query_score, read_json  # type: ignore[import-not-found]
-from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 from safetensors.torch import load_file
 
 from modeling_lacl import LaclForTokenClassification
@@ -27,10 +27,11 @@ from modeling_lacl.validation import FewShotValidation
 
 
 def main() -> None:
-    parser = plan_parser(__doc__, "ranks, dev_files, shots, draws, query_size", "outputs/ranks")
+    parser = plan_parser(__doc__, "ranks, dev_files, shots, draws, query_size")
     parser.add_argument("--checkpoint", required=True, help="the source model, a folder")
     options = parser.parse_args()
     plan = read_plan(options)
+    check_settings(options.output, plan | {"checkpoint": options.checkpoint}, free=["ranks"])
     results: dict[str, dict[str, list[float]]] = read_json(options.output / "results.json")
     for rank in (None, *plan["ranks"]):
         name = f"rank {rank}" if rank else "whole"
