@@ -41,7 +41,7 @@ from .support import encode_support, support_words, tokenize_support
 from .trainer import LaclTrainer
 
 ENOUGH = 0.2
-"""Context–label loss at which adapting ends, chosen on development data (see docs/method.md)."""
+"""Context–label loss at which adapting ends, chosen on development data (see docs/experiments.md)."""
 MOST_STEPS = 40
 """Optimiser steps at which adapting ends otherwise."""
 MOST_EPOCHS = 3

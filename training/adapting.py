@@ -7,8 +7,8 @@ The source model has not seen the types of the development sets. Support sets ar
 model is adapted on each with a constant number of steps, and after some of the steps the other sentences are
 tagged: by label names, by the support, and by both with several weights, with and without Viterbi. Prints
 Markdown tables of entity micro-F1 and of what a rule that stops at some context–label loss would reach, and
-writes them, with every single result as JSON, to the output folder. Support sets whose results stand there
-are not run again.
+writes them, with every single result as JSON and a figure, to the output folder. Support sets whose results
+stand there are not run again. Needs the extra `plot`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from figures import plot_curves  # type: ignore[import-not-found]  # beside this file
 from plans import check_settings, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -35,6 +36,7 @@ from modeling_lacl.decoding import combine_scores, expand_transitions, viterbi
 from modeling_lacl.evaluation import entity_scores
 from modeling_lacl.evaluation.report import describe_machine, write_whole
 from modeling_lacl.label_set import with_own_labels
+from modeling_lacl.optional import require
 from modeling_lacl.prediction import word_scores
 from modeling_lacl.source import read_source
 from modeling_lacl.support import encode_support
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--learning_rate", type=float, help="of `adapt`, in the place of its own")
     parser.add_argument("--batch_size", type=int, default=32, help="of `adapt` (default: 32)")
     options = parser.parse_args()
+    require("matplotlib.figure", "plot")  # now, not after all the work
     plan = read_plan(options)
     plan["adapt"] = {"batch_size": options.batch_size}
     if options.learning_rate is not None:
@@ -70,6 +73,7 @@ def main() -> None:
                     write_whole(results_file, json.dumps(results, indent=1) + "\n")
     report = to_markdown(results, plan, describe_machine("cpu"))
     write_whole(options.output / "report.md", report)
+    plot(results, options.output / "curves.svg")
     print(report)
 
 
@@ -200,6 +204,20 @@ def to_markdown(results: list[dict[str, Any]], plan: Mapping[str, Any], machine:
             lines.append(f"| {threshold} | {cells} |")
     lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
     return "\n".join(lines).strip() + "\n"
+
+
+def plot(results: list[dict[str, Any]], file: Path) -> None:
+    """Draws F1 by step, a panel for every set and number of shots, a line for every way of decoding."""
+    curves: dict[str, dict[int, dict[str, tuple[list[int], list[float]]]]] = {}
+    for entry in sorted(results, key=lambda entry: entry["step"]):
+        panel = f"{entry['set']}, {entry['shots']}-shot"
+        for way in (key for key in entry if key.startswith(("names", "Viterbi"))):
+            run = curves.setdefault(way, {}).setdefault(entry["draw"], {})
+            steps, scores = run.setdefault(panel, ([], []))
+            steps.append(entry["step"])
+            scores.append(entry[way])
+    panels = list(dict.fromkeys(f"{entry['set']}, {entry['shots']}-shot" for entry in results))
+    plot_curves({way: list(runs.values()) for way, runs in curves.items()}, file, panels)
 
 
 def of(results: list[dict[str, Any]], name: str, shots: int) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ Values = Mapping[str, Mapping[str, Sequence[float]]]
 Curves = Mapping[str, Sequence[Mapping[str, tuple[list[int], list[float]]]]]
 """Learning curves by variant, one set for each seed, as `modeling_lacl.plots.learning_curves` gives them."""
 
+# Of what is logged in training.
 PANELS = ("context_context_loss", "context_label_loss", "grad_norm", "eval_f1")
 
 
@@ -39,9 +40,9 @@ def plot_scores(values: Values, file: Path) -> None:
     figure.savefig(file)
 
 
-def plot_curves(curves: Curves, file: Path) -> None:
-    """Draws what was logged in training: a line for the mean over the seeds in a band from least to most."""
-    shown = [name for name in PANELS if any(name in run for runs in curves.values() for run in runs)]
+def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> None:
+    """Draws quantities by step: a line for the mean over the seeds in a band from least to most."""
+    shown = [name for name in panels if any(name in run for runs in curves.values() for run in runs)]
     figure = require("matplotlib.figure", "plot").Figure(
         figsize=(4.2 * len(shown), 3.6), layout="constrained"
     )

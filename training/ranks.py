@@ -4,7 +4,8 @@
 
 The checkpoint is what `lacl train` made on the encoder of the extra `demo`. Prints a Markdown table of the
 adapters' sizes and of entity micro-F1, by the names alone and adapted on drawn support sets, and writes it,
-with the results as JSON, to the output folder. Models whose results stand there are not run again.
+with the results as JSON and a figure, to the output folder. Models whose results stand there are not run
+again. Needs the extra `plot`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate import adapted_score, mean_and_spread, query_score, read_json  # type: ignore[import-not-found]
+from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
 from plans import check_settings, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 from safetensors.torch import load_file
 
@@ -22,6 +24,7 @@ from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data import load_label_names, read_dataset
 from modeling_lacl.encoder import embedded_encoder
 from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.optional import require
 from modeling_lacl.released import extract_adapter, merge_adapter
 from modeling_lacl.validation import FewShotValidation
 
@@ -30,6 +33,7 @@ def main() -> None:
     parser = plan_parser(__doc__, "ranks, dev_files, shots, draws, query_size")
     parser.add_argument("--checkpoint", required=True, help="the source model, a folder")
     options = parser.parse_args()
+    require("matplotlib.figure", "plot")  # now, not after all the work
     plan = read_plan(options)
     check_settings(options.output, plan | {"checkpoint": options.checkpoint}, free=["ranks"])
     results: dict[str, dict[str, list[float]]] = read_json(options.output / "results.json")
@@ -42,6 +46,8 @@ def main() -> None:
             write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
     report = to_markdown(results, describe_machine("cpu"))
     write_whole(options.output / "report.md", report)
+    scored = {name: {key: row[key] for key in row if key != "MiB"} for name, row in results.items()}
+    plot_scores(scored, options.output / "scores.svg")
     print(report)
 
 
