@@ -21,6 +21,9 @@ CHARACTERS = [
 ]
 WORDS = "the a in of to on person location creative work none ana ruiz flew quito york cessna play".split()
 
+# So that its failing asserts show their values, as those of the tests do.
+pytest.register_assert_rewrite("prediction_cases")
+
 
 @pytest.fixture(autouse=True)
 def no_debug(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_modeling import (  # type: ignore[import-not-found]  # beside this file
+from small_models import (  # type: ignore[import-not-found]  # pytest finds it beside this file
     ENCODERS,
     NAMES,
     alone,
