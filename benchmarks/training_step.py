@@ -234,6 +234,7 @@ def plot(
                 axis.bar(place + shift, values[key], 0.38, color=color)
         axis.set_xticks(range(len(PLAIN)), list(PLAIN))
         axis.set_title(title)
+    of_time.margins(y=0.3)  # room for the legend
     of_time.legend(of_time.patches[:2], ["plain fine-tuning", "LACL"], loc="upper left")
     percent = [100 * ratio(of_one, "objective", "step") for of_one in shares.values()]
     of_share.barh(list(shares), percent, color="#1565c0")
