@@ -3,12 +3,12 @@
     lacl train training/recipes/development.yaml
     python training/adapting.py training/recipes/adapting.yaml
 
-The source model has not seen the types of the development sets. Support sets are drawn from each set, the
-model is adapted on each with a constant number of steps, and after some of the steps the other sentences are
-tagged: by label names, by the support, and by both with several weights, with and without Viterbi. Prints
-Markdown tables of entity micro-F1 and of what a rule that stops at some context–label loss would reach, and
-writes them, with every single result as JSON and a figure, to the output folder. Support sets whose results
-stand there are not run again. Needs the extra `plot`.
+The source model has not seen the held-out types, or the other development sets. Support sets are drawn from
+each set, the model is adapted on each with a constant number of steps, and after some of the steps the other
+sentences are tagged: by label names, by the support, and by both with several weights, with and without
+Viterbi. Prints Markdown tables of entity micro-F1 and of what a rule that stops at some context–label loss
+would reach, and writes them, with every single result as JSON and a figure, to the output folder. Support
+sets whose results stand there are not run again. Needs the extra `plot`.
 """
 
 from __future__ import annotations
