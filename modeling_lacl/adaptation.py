@@ -105,17 +105,8 @@ def adapt(
     facts = replace(facts, stage="adapted", hyperparameters={"steps": 0})
     with _random_numbers_put_back():
         if steps != 0:
-            trainer = _fine_tune(
-                adapted,
-                tokenizer,
-                dataset,
-                steps,
-                learning_rate,
-                weight_decay,
-                batch_size,
-                seed,
-                callbacks or (),
-            )
+            optimizer = {"learning_rate": learning_rate, "weight_decay": weight_decay, "seed": seed}
+            trainer = _fine_tune(adapted, tokenizer, dataset, steps, batch_size, callbacks or (), **optimizer)
             facts = replace(facts, **_of_fine_tuning(trainer))
     words = support_words(tokenizer, dataset)
     adapted.set_support(*encode_support(adapted, tokenizer, dataset, batch_size), words)
@@ -236,11 +227,9 @@ def _fine_tune(
     tokenizer: PreTrainedTokenizerBase,
     dataset: Dataset,
     steps: int | None,
-    learning_rate: float,
-    weight_decay: float,
     batch_size: int,
-    seed: int,
     callbacks: Sequence[TrainerCallback],
+    **options: Any,
 ) -> LaclTrainer:
     rows = tokenize_support(model, tokenizer, dataset)
     batches = math.ceil(len(rows) / batch_size)
@@ -254,17 +243,15 @@ def _fine_tune(
         arguments = LaclTrainingArguments(
             output_dir=folder,
             max_steps=steps,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
             lr_scheduler_type="constant",
             per_device_train_batch_size=batch_size,
             labels_per_prompt=min(map(len, groups)) - 1 if len(groups) > 1 else number - 1,
-            seed=seed,
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
             logging_steps=1,
             dataloader_pin_memory=False,
+            **options,
         )
         trainer = LaclTrainer(
             model=model,

@@ -211,6 +211,7 @@ def test_a_number_of_steps_is_kept(make_tiny_model, tiny_tokenizer, trained):
         ({"steps": 3.0}, TypeError, "steps is 3.0"),
         ({"learning_rate": "1e-4"}, TypeError, "learning_rate is '1e-4': give a number"),
         ({"learning_rate": float("nan")}, ValueError, "learning_rate is nan"),
+        ({"weight_decay": -0.1}, ValueError, "weight_decay is -0.1: give a number, 0 or more"),
         ({"batch_size": 0}, ValueError, "batch_size is 0: give a whole number, 1 or more"),
         ({"batch_size": None}, TypeError, "batch_size is None"),
         ({"seed": "a"}, TypeError, "seed is 'a'"),

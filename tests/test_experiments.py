@@ -39,7 +39,7 @@ RECIPE = {
     "viterbi": True,
 }
 
-RECIPE_FILE = [f"--train_file={SAMPLES / 'few_nerd_source.txt'}"]
+TRAIN_FILE = [f"--train_file={SAMPLES / 'few_nerd_source.txt'}"]
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_names_with_examples(monkeypatch):
 
 
 def test_ranks(run, recipe, tmp_path):
-    train_source(*parse_arguments([str(recipe), *RECIPE_FILE, f"--output_dir={tmp_path}/model"]))
+    train_source(*parse_arguments([str(recipe), *TRAIN_FILE, f"--output_dir={tmp_path}/model"]))
     plan = {"ranks": [1, 384], "dev_files": DEV, "shots": 1, "draws": 1, "query_size": 3}
     _, results = run("ranks", plan, "--checkpoint", str(tmp_path / "model"))
     assert list(results) == ["whole", "rank 1", "rank 384"]
@@ -181,7 +181,7 @@ def test_decoding_as_it_is_is_what_the_model_predicts(monkeypatch):
 
 
 def test_adapting(run, recipe, tmp_path):
-    train_source(*parse_arguments([str(recipe), *RECIPE_FILE, f"--output_dir={tmp_path}/model"]))
+    train_source(*parse_arguments([str(recipe), *TRAIN_FILE, f"--output_dir={tmp_path}/model"]))
     plan = {
         "checkpoint": str(tmp_path / "model"),
         "recipe": str(recipe),
@@ -215,7 +215,7 @@ def test_release(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(released, "released_folder", lambda name: tmp_path / name)
     arguments = [
         str(recipe),
-        *RECIPE_FILE,
+        *TRAIN_FILE,
         f"--output_dir={tmp_path}/model",
         "--name",
         "tried",
@@ -238,13 +238,14 @@ def test_release(recipe, tmp_path, monkeypatch):
 def test_results_of_other_settings_are_not_taken_over(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(TRAINING))
     check = import_module("plans").check_settings
-    plan = {"draws": 2, "seeds": [0], "variants": {"base": {}, "other": {"alpha": 0.6}}}
-    check(tmp_path, plan, free=["seeds"])
-    check(tmp_path, plan | {"seeds": [0, 1], "variants": {"third": {"alpha": 1}}}, free=["seeds"])
-    check(tmp_path, plan, free=["seeds"])
+    settings = {"draws": 2, "dev_files": DEV, "variant base": {}, "variant other": {"alpha": 0.6}}
+    check(tmp_path, settings)
+    check(tmp_path, {"draws": 2, "variant third": {"alpha": 1}})  # what it does not tell stays as it was
+    check(tmp_path, settings)
     for changed, named in (
         ({"draws": 3}, "draws"),
-        ({"variants": {"base": {}, "third": {"alpha": 0}}}, "third"),
+        ({"variant third": {"alpha": 0}}, "variant third"),
+        ({"variant base": {"alpha": 0}, "dev_files": {}}, "dev_files, variant base"),
     ):
         with pytest.raises(SystemExit, match=f"another {named}: give another --output"):
-            check(tmp_path, plan | changed, free=["seeds"])
+            check(tmp_path, settings | changed)

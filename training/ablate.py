@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from figures import plot_curves, plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.arguments import parse_arguments
@@ -43,8 +43,9 @@ def main() -> None:
     options, overrides = parser.parse_known_args()
     require("matplotlib.figure", "plot")  # now, not after hours of training
     plan = read_plan(options)
-    settings = plan | {"recipe": read_recipe(plan["recipe"]), "arguments": overrides}
-    check_settings(options.output, settings, free=["seeds"])
+    settings = without(plan, "seeds", "variants") | {"arguments": overrides}
+    settings |= {"recipe": read_recipe(plan["recipe"])}
+    check_settings(options.output, settings | {f"variant {name}": v for name, v in plan["variants"].items()})
     results_file, curves_file = options.output / "results.json", options.output / "curves.json"
     results: dict[str, dict[str, float]] = read_json(results_file)
     curves: dict[str, Curves] = read_json(curves_file)

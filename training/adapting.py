@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from figures import plot_curves  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -56,7 +56,7 @@ def main() -> None:
         plan["adapt"]["learning_rate"] = options.learning_rate
     if options.checkpoint is not None:
         plan["checkpoint"] = options.checkpoint
-    check_settings(options.output, plan, free=["shots", "draws", "thresholds", "transition_power"])
+    check_settings(options.output, without(plan, "shots", "draws", "thresholds", "transition_power"))
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
     results_file = options.output / "results.json"
     results: list[dict[str, Any]] = json.loads(results_file.read_text()) if results_file.is_file() else []

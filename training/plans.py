@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,31 +40,24 @@ def read_plan(options: argparse.Namespace) -> Any:
     return plan
 
 
-def check_settings(folder: Path, settings: Mapping[str, Any], free: Collection[str]) -> None:
+def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Sees to it that a folder holds results of one kind of run alone, for results that stand there are kept.
 
     Args:
-        folder: Of the results; gets `settings.json`.
-        settings: What results depend on. Of `variants`, those of a name that stands there must agree.
-        free: Settings that may differ: they say which results there are, not what these are.
+        folder: Of the results; gets `settings.json`, all settings that results in it were made with.
+        settings: What the results to come depend on, by name; those told before must agree, others join them.
 
     Raises:
         SystemExit: The folder holds results of other settings.
     """
-    told: dict[str, Any] = {key: value for key, value in settings.items() if key not in free}
-    told = json.loads(json.dumps(told))  # as a file will tell it
+    told: dict[str, Any] = json.loads(json.dumps(settings))  # as a file will tell it
     file = folder / "settings.json"
-    if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        variants = before.get("variants", {}) | told.get("variants", {})
-        differing = [
-            *(key for key in told if key != "variants" and before.get(key) != told[key]),
-            *(name for name, known in before.get("variants", {}).items() if known != variants[name]),
-        ]
-        if differing:
-            raise SystemExit(
-                f"{folder} holds results with another {', '.join(differing)}: give another --output"
-            )
-        if variants:
-            told["variants"] = variants
-    write_whole(file, json.dumps(told, indent=1) + "\n")
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if differing := [name for name in told if name in before and before[name] != told[name]]:
+        raise SystemExit(f"{folder} holds results with another {', '.join(differing)}: give another --output")
+    write_whole(file, json.dumps(before | told, indent=1) + "\n")
+
+
+def without(plan: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """A plan less what says which results there are, not what these are."""
+    return {name: value for name, value in plan.items() if name not in names}

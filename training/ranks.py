@@ -17,7 +17,7 @@ from typing import Any
 
 from ablate import adapted_score, mean_and_spread, query_score, read_json  # type: ignore[import-not-found]
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
 from safetensors.torch import load_file
 
 from modeling_lacl import LaclForTokenClassification
@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     require("matplotlib.figure", "plot")  # now, not after all the work
     plan = read_plan(options)
-    check_settings(options.output, plan | {"checkpoint": options.checkpoint}, free=["ranks"])
+    check_settings(options.output, without(plan, "ranks") | {"checkpoint": options.checkpoint})
     results: dict[str, dict[str, list[float]]] = read_json(options.output / "results.json")
     for rank in (None, *plan["ranks"]):
         name = f"rank {rank}" if rank else "whole"
