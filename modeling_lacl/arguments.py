@@ -55,6 +55,9 @@ class ModelArguments:
     class_weight_power: float | None = field(
         default=None, metadata=_help("A token of a class with n tokens weighs n ** -class_weight_power.")
     )
+    outside_attracts: bool | None = field(
+        default=None, metadata=_help("Tokens outside of entities attract each other, as those of a type do.")
+    )
     use_prompts: bool | None = field(default=None, metadata=_help("Append label names to every text."))
     shared_prompt: bool | None = field(
         default=None, metadata=_help("Label names do not look at the text, and are encoded once a batch.")

@@ -64,6 +64,8 @@ class LaclConfig(PreTrainedConfig):
         alpha (`float`): Weight in [0, 1] of the context–context loss; context–label weighs `1 - alpha`.
         class_weight_power (`float`): In both losses a token of a class with *n* tokens in the batch weighs
             `n ** -class_weight_power`: 0 weighs tokens alike, 1 classes.
+        outside_attracts (`bool`): In the context–context loss, tokens outside of entities are a class like
+            others. Without, they do not attract each other, and are only what those of entities repel.
         use_prompts (`bool`): Append the label names to every text. Without, there is no context–label loss
             and no zero-shot prediction.
         shared_prompt (`bool`): Label names do not look at the text. Their states are the same for every text,
@@ -107,6 +109,7 @@ class LaclConfig(PreTrainedConfig):
         loss_type: str = "supcon_out",
         alpha: float = 0.3,
         class_weight_power: float = 0.5,
+        outside_attracts: bool = True,
         use_prompts: bool = True,
         shared_prompt: bool = False,
         outside_name: str = "none",
@@ -177,6 +180,7 @@ class LaclConfig(PreTrainedConfig):
         self.loss_type = loss_type
         self.alpha = alpha
         self.class_weight_power = class_weight_power
+        self.outside_attracts = outside_attracts
         self.use_prompts = use_prompts
         self.shared_prompt = shared_prompt
         self.outside_name = outside_name

@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .decoding import OUTSIDE
 from .gathering import WholeBatch, mean_over_processes
 
 
@@ -22,6 +23,7 @@ def context_context_loss(
     loss_type: str = "supcon_out",
     class_weight_power: float = 0.0,
     whole: WholeBatch | None = None,
+    outside_attracts: bool = True,
 ) -> Tensor:
     """Tokens of one class attract each other, others repel.
 
@@ -31,6 +33,8 @@ def context_context_loss(
         loss_type: `container`, `supcon_out` or `decoupled`.
         class_weight_power: A token of a class with n tokens weighs `n ** -class_weight_power`.
         whole: The M tokens of the batch over all processes, of which the N tokens here are a part.
+        outside_attracts: Tokens outside of entities (label 0) are a class like others. Without, they are only
+            what the tokens of entities repel.
 
     Returns:
         Scalar: the weighted mean over the tokens that have another of their class; zero where none has. With
@@ -51,6 +55,8 @@ def context_context_loss(
         of_class = sums.gather(1, labels.unsqueeze(1)) - similarity.gather(1, own)
         attraction = of_class.squeeze(1) / number.clamp_min(1)
     counted = number > 0
+    if not outside_attracts:
+        counted = counted & (labels != OUTSIDE)
     if loss_type == "decoupled":
         different = candidates.unsqueeze(0) != labels.unsqueeze(1)
         counted = counted & (number + 1 < len(candidates))

@@ -42,6 +42,7 @@ _OPTIONS = (
     "loss_type",
     "alpha",
     "class_weight_power",
+    "outside_attracts",
     "support_method",
     "label_weight",
     "viterbi",

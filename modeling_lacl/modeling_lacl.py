@@ -463,6 +463,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             config.loss_type,
             config.class_weight_power,
             whole,
+            config.outside_attracts,
         )
         if label_similarity is None or present is None:
             return context_context, context_context, None

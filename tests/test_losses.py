@@ -29,12 +29,13 @@ def weighted_mean(losses, labels, power):
     return sum(loss * weight for loss, weight in counted) / sum(w for _, w in counted) if counted else 0.0
 
 
-def loop_context_context(similarity, labels, loss_type, power):
+def loop_context_context(similarity, labels, loss_type, power, outside_attracts=True):
     losses = []
     for i, label in enumerate(labels):
         others = [j for j in range(len(labels)) if j != i]
         positives = [j for j in others if labels[j] == label]
-        losses.append(anchor_loss(similarity[i].tolist(), positives, others, loss_type))
+        anchor = label != 0 or outside_attracts
+        losses.append(anchor_loss(similarity[i].tolist(), positives, others, loss_type) if anchor else None)
     return weighted_mean(losses, labels, power)
 
 
@@ -66,12 +67,13 @@ powers = st.sampled_from([0.0, 0.5, 1.0])
 
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
 @settings(max_examples=60, deadline=None)
-@given(batch=batches(), power=powers)
-def test_context_context_against_a_loop(loss_type, batch, power):
+@given(batch=batches(), power=powers, outside=st.booleans())
+def test_context_context_against_a_loop(loss_type, batch, power, outside):
     labels, similarity, _, _ = batch
-    result = context_context_loss(similarity, torch.tensor(labels, dtype=torch.long), loss_type, power)
+    given_labels = torch.tensor(labels, dtype=torch.long)
+    result = context_context_loss(similarity, given_labels, loss_type, power, outside_attracts=outside)
     assert result.item() == pytest.approx(
-        loop_context_context(similarity, labels, loss_type, power), rel=1e-6, abs=1e-6
+        loop_context_context(similarity, labels, loss_type, power, outside), rel=1e-6, abs=1e-6
     )
 
 

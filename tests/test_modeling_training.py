@@ -21,13 +21,15 @@ from modeling_lacl.losses import context_context_loss, context_label_loss
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
-def test_loss_and_its_parts(divergence, loss_type):
+@pytest.mark.parametrize("outside_attracts", [True, False])
+def test_loss_and_its_parts(divergence, loss_type, outside_attracts):
     """From the Gaussians of the rows encoded one by one."""
     model = build(
         divergence=divergence,
         loss_type=loss_type,
         alpha=0.25,
         class_weight_power=0.5,
+        outside_attracts=outside_attracts,
         similarity_temperature=2.0,
     )
     ids, mask = padded(TEXTS, "left")
@@ -39,7 +41,7 @@ def test_loss_and_its_parts(divergence, loss_type):
     mean, variance, logits = (torch.cat([row[i][:-1] for row in rows]) for i in range(3))
     flat = torch.cat([torch.tensor(text[:-1]) % 3 for text in TEXTS])
     similarity = -pairwise_divergence(divergence, (mean, variance), (mean, variance)) / 2
-    context = context_context_loss(similarity, flat, loss_type, 0.5)
+    context = context_context_loss(similarity, flat, loss_type, 0.5, outside_attracts=outside_attracts)
     # The losses do not change when a constant is added to a row of similarities: log_softmax does just that.
     names = context_label_loss(logits, flat, torch.ones_like(logits, dtype=torch.bool), loss_type, 0.5)
     torch.testing.assert_close(output.context_context_loss, context, rtol=1e-3, atol=1e-4)

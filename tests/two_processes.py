@@ -26,6 +26,7 @@ STEPS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "uneven": ((0, 1, 2, 3, 4, 5), {"loss_type": "container", "class_weight_power": 1.0, "alpha": 0.5}),
     "no token on one side": ((0, 1, 2, 3, 4, 5, 6), {"loss_type": "decoupled", "divergence": "jeffreys"}),
     "context-context alone": ((1, 2, 5), {"class_weight_power": 1.0, "alpha": 1.0}),
+    "outside repelled alone": ((0, 1, 2, 3, 4), {"outside_attracts": False}),
     "without prompts": ((0, 1, 2), {"use_prompts": False}),
 }
 TRAININGS: dict[str, dict[str, Any]] = {

@@ -210,7 +210,7 @@ def describe_machine(device: torch.device | str) -> dict[str, Any]:
         "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "system": platform.platform(),
+        "system": platform.system(),
         "python": platform.python_version(),
         "lacl": __version__,
         "torch": torch.__version__,
