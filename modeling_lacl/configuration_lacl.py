@@ -107,7 +107,7 @@ class LaclConfig(PreTrainedConfig):
         divergence: str = "cosine",
         similarity_temperature: float = 0.1,
         loss_type: str = "supcon_out",
-        alpha: float = 0.3,
+        alpha: float = 0.6,
         class_weight_power: float = 0.5,
         outside_attracts: bool = True,
         use_prompts: bool = True,
