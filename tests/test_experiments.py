@@ -249,3 +249,8 @@ def test_results_of_other_settings_are_not_taken_over(monkeypatch, tmp_path):
     ):
         with pytest.raises(SystemExit, match=f"another {named}: give another --output"):
             check(tmp_path, settings | changed)
+    (tmp_path / "results.json").touch()
+    check(tmp_path, settings)
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(SystemExit, match="holds results and no settings.json"):
+        check(tmp_path, settings)

@@ -48,10 +48,12 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         settings: What the results to come depend on, by name; those told before must agree, others join them.
 
     Raises:
-        SystemExit: The folder holds results of other settings.
+        SystemExit: The folder holds results of other settings, or does not tell of which.
     """
     told: dict[str, Any] = json.loads(json.dumps(settings))  # as a file will tell it
     file = folder / "settings.json"
+    if (folder / "results.json").is_file() and not file.is_file():
+        raise SystemExit(f"{folder} holds results and no settings.json of theirs: give another --output")
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if differing := [name for name in told if name in before and before[name] != told[name]]:
         raise SystemExit(f"{folder} holds results with another {', '.join(differing)}: give another --output")
