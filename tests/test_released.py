@@ -53,12 +53,13 @@ class TestReleased:
     def test_finds_entities_by_their_names(self, name):
         model = LaclForTokenClassification.from_pretrained(name)
         found = model.predict(
-            "Ana Ruiz flew to Quito on a Cessna 172.", labels=["person", "city", "airplane"]
+            "Ana Ruiz flew a Cessna 172 from Quito to Berlin.", labels=["person", "city", "airplane"]
         )
         assert [(one["entity_group"], one["word"]) for one in found] == [
             ("person", "Ana Ruiz"),
-            ("city", "Quito"),
             ("airplane", "Cessna 172"),
+            ("city", "Quito"),
+            ("city", "Berlin"),
         ]
 
     def test_is_what_the_pipeline_takes_where_none_is_named(self, name):
