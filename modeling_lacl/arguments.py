@@ -71,7 +71,7 @@ class ModelArguments:
     label_weight: float | None = field(
         default=None, metadata=_help("Weight of label similarity beside a support set, from 0 to 1.")
     )
-    viterbi: bool | None = field(default=None, metadata=_help("Decode by Viterbi."))
+    viterbi: bool | None = field(default=None, metadata=_help("Decode by Viterbi; by default it is so."))
     transition_power: float | None = field(
         default=None, metadata=_help("Power of the transition probabilities in Viterbi, 0 or more.")
     )
@@ -176,8 +176,10 @@ class LaclTrainingArguments(TrainingArguments):
         default=0.5, metadata=_help("Share of the drawn types that are taken from those in the batch.")
     )
     coarse_probability: float = field(
-        default=0.0,
-        metadata=_help("Probability that the types of a coarse group appear as one label in a batch."),
+        default=0.5,
+        metadata=_help(
+            "Probability that the types of a coarse group (see coarse_names) appear as one label in a batch."
+        ),
     )
     sampling: str = field(
         default="plain",

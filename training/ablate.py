@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from figures import plot_curves, plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, digests, machine, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.arguments import parse_arguments
@@ -30,7 +30,7 @@ from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
 from modeling_lacl.data.labels import tag_names
 from modeling_lacl.evaluation import entity_scores
 from modeling_lacl.evaluation.recipe import read_recipe
-from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.evaluation.report import write_whole
 from modeling_lacl.optional import require
 from modeling_lacl.plots import Curves, learning_curves
 from modeling_lacl.prediction import predict_words
@@ -44,7 +44,10 @@ def main() -> None:
     require("matplotlib.figure", "plot")  # now, not after hours of training
     plan = read_plan(options)
     settings = without(plan, "seeds", "variants") | {"arguments": overrides}
-    settings |= {"recipe": read_recipe(plan["recipe"])}
+    files = digests(
+        options.data_root, plan["train_file"], *(one["path"] for one in plan["dev_files"].values())
+    )
+    settings |= {"recipe": read_recipe(plan["recipe"]), "files": files}
     check_settings(options.output, settings | {f"variant {name}": v for name, v in plan["variants"].items()})
     results_file, curves_file = options.output / "results.json", options.output / "curves.json"
     results: dict[str, dict[str, float]] = read_json(results_file)
@@ -58,7 +61,7 @@ def main() -> None:
                 )
                 write_whole(curves_file, json.dumps(curves) + "\n")
                 write_whole(results_file, json.dumps(results, indent=1) + "\n")
-            report = to_markdown(results, curves, plan, describe_machine("cpu"))
+            report = to_markdown(results, curves, plan, machine())
             write_whole(options.output / "report.md", report)
     by_variant = {name: columns_of(runs_of(results, name, plan)) for name in plan["variants"]}
     plot_scores(by_variant, options.output / "scores.svg")

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from figures import plot_curves  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, digests, machine, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -34,7 +34,8 @@ from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
 from modeling_lacl.data.labels import tag_names
 from modeling_lacl.decoding import combine_scores, expand_transitions, viterbi
 from modeling_lacl.evaluation import entity_scores
-from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.evaluation.report import write_whole
+from modeling_lacl.evaluation.transfer import model_digest
 from modeling_lacl.label_set import with_own_labels
 from modeling_lacl.optional import require
 from modeling_lacl.prediction import word_scores
@@ -56,8 +57,12 @@ def main() -> None:
         plan["adapt"]["learning_rate"] = options.learning_rate
     if options.checkpoint is not None:
         plan["checkpoint"] = options.checkpoint
-    check_settings(options.output, without(plan, "shots", "draws", "thresholds", "transition_power"))
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
+    settings = without(plan, "shots", "draws", "thresholds", "transition_power", "checkpoint")
+    files = digests(
+        options.data_root, plan["train_file"], *(one["path"] for one in plan["dev_files"].values())
+    )
+    check_settings(options.output, settings | {"model": model_digest(model), "files": files})
     results_file = options.output / "results.json"
     results: list[dict[str, Any]] = json.loads(results_file.read_text()) if results_file.is_file() else []
     done = {(entry["set"], entry["shots"], entry["draw"]) for entry in results}
@@ -71,7 +76,7 @@ def main() -> None:
                     place = {"set": name, "shots": shots, "draw": draw}
                     results += [place | entry for entry in follow(model, validation, draw, plan)]
                     write_whole(results_file, json.dumps(results, indent=1) + "\n")
-    report = to_markdown(results, plan, describe_machine("cpu"))
+    report = to_markdown(results, plan, machine())
     write_whole(options.output / "report.md", report)
     plot(results, options.output / "curves.svg")
     print(report)

@@ -25,7 +25,7 @@ import torch
 from ablate import mean_and_spread  # type: ignore[import-not-found]  # beside this file
 from adapting import best_paths  # type: ignore[import-not-found]  # beside this file
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 from torch import Tensor
 
 from modeling_lacl import LaclForTokenClassification, adapt
@@ -33,7 +33,7 @@ from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
 from modeling_lacl.data.labels import tag_names
 from modeling_lacl.decoding import IMPOSSIBLE, combine_scores, label_runs
 from modeling_lacl.evaluation import entity_scores
-from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.evaluation.report import write_whole
 from modeling_lacl.nearest import support_similarities
 from modeling_lacl.optional import require
 from modeling_lacl.prediction import word_scores
@@ -50,7 +50,7 @@ def main() -> None:
         for name, way in plan["ways"].items():
             results[name].setdefault(column, []).append(round(score(reading, **way), 2))
         write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
-    report = to_markdown(results, plan, describe_machine("cpu"))
+    report = to_markdown(results, plan, machine())
     write_whole(options.output / "report.md", report)
     plot_scores(results, options.output / "scores.svg")
     print(report)

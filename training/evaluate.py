@@ -19,6 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data_root", help="folder that the paths of the targets are relative to")
     parser.add_argument("--output", help="folder of the results; an interrupted run goes on from there")
     parser.add_argument("--limit", type=int, help="support sets for each target and number of shots")
+    parser.add_argument(
+        "--method",
+        action="append",
+        dest="methods",
+        help="of a recipe with several methods, this one; may be repeated",
+    )
     options = vars(parser.parse_args(arguments))
     print(evaluate_recipe(options.pop("recipe"), **options).to_markdown())
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl.arguments import parse_arguments
 from modeling_lacl.evaluation import (
@@ -27,7 +27,7 @@ from modeling_lacl.evaluation import (
     evaluate_transfer,
 )
 from modeling_lacl.evaluation.recipe import slug
-from modeling_lacl.evaluation.report import command_line, describe_machine
+from modeling_lacl.evaluation.report import command_line
 from modeling_lacl.source import train_source
 
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 report.results = [*reports[name].results, *report.results]
                 report.seconds += reports[name].seconds
             reports[name] = report
-    table = ComparisonReport(reports=reports, command=command_line(), machine=describe_machine("cpu"))
+    table = ComparisonReport(reports=reports, command=command_line(), machine=machine())
     table.save(options.output)
     print(table.to_markdown())
 

@@ -18,12 +18,12 @@ import numpy as np
 from ablate import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
 from datasets import Dataset
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.data import entity_types, load_label_names, read_dataset, to_io
 from modeling_lacl.decoding import label_runs
-from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.evaluation.report import write_whole
 from modeling_lacl.optional import require
 from modeling_lacl.validation import FewShotValidation
 
@@ -42,9 +42,9 @@ def main() -> None:
             row = results.setdefault(variant, {})
             row.update({f"{name}, {column}": values for column, values in columns.items()})
         write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
-        write_whole(options.output / "report.md", to_markdown(results, describe_machine("cpu")))
+        write_whole(options.output / "report.md", to_markdown(results, machine()))
     plot_scores(results, options.output / "scores.svg")
-    print(to_markdown(results, describe_machine("cpu")))
+    print(to_markdown(results, machine()))
 
 
 def measure(

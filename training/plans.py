@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from accelerate import PartialState  # type: ignore[import-untyped]
 
-from modeling_lacl.evaluation.report import write_whole
+from modeling_lacl.evaluation.report import describe_machine, write_whole
 
 
 def plan_parser(description: str | None, keys: str) -> argparse.ArgumentParser:
@@ -58,6 +60,16 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     if differing := [name for name in told if name in before and before[name] != told[name]]:
         raise SystemExit(f"{folder} holds results with another {', '.join(differing)}: give another --output")
     write_whole(file, json.dumps(before | told, indent=1) + "\n")
+
+
+def digests(root: Path, *files: str) -> dict[str, str]:
+    """SHA-256 of data files, by their names: results depend on what they hold, not on where they lie."""
+    return {file: hashlib.sha256((root / file).read_bytes()).hexdigest() for file in files}
+
+
+def machine() -> dict[str, Any]:
+    """What the results were made on, with the device that training and adapting take."""
+    return describe_machine(PartialState().device)
 
 
 def without(plan: Mapping[str, Any], *names: str) -> dict[str, Any]:

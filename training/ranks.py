@@ -17,13 +17,14 @@ from typing import Any
 
 from ablate import adapted_score, mean_and_spread, query_score, read_json  # type: ignore[import-not-found]
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, digests, machine, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
 from safetensors.torch import load_file
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data import load_label_names, read_dataset
 from modeling_lacl.encoder import embedded_encoder
-from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.evaluation.report import write_whole
+from modeling_lacl.evaluation.transfer import model_digest
 from modeling_lacl.optional import require
 from modeling_lacl.released import extract_adapter, merge_adapter
 from modeling_lacl.validation import FewShotValidation
@@ -35,7 +36,9 @@ def main() -> None:
     options = parser.parse_args()
     require("matplotlib.figure", "plot")  # now, not after all the work
     plan = read_plan(options)
-    check_settings(options.output, without(plan, "ranks") | {"checkpoint": options.checkpoint})
+    source = LaclForTokenClassification.from_pretrained(options.checkpoint)
+    files = digests(options.data_root, *(one["path"] for one in plan["dev_files"].values()))
+    check_settings(options.output, without(plan, "ranks") | {"model": model_digest(source), "files": files})
     results: dict[str, dict[str, list[float]]] = read_json(options.output / "results.json")
     for rank in (None, *plan["ranks"]):
         name = f"rank {rank}" if rank else "whole"
@@ -44,7 +47,7 @@ def main() -> None:
             size = keep_rank(model, rank) if rank else sum(p.nbytes for p in model.parameters())
             results[name] = {"MiB": [size / 2**20], **scores(model, plan, options.data_root)}
             write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
-    report = to_markdown(results, describe_machine("cpu"))
+    report = to_markdown(results, machine())
     write_whole(options.output / "report.md", report)
     scored = {name: {key: row[key] for key in row if key != "MiB"} for name, row in results.items()}
     plot_scores(scored, options.output / "scores.svg")

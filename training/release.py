@@ -2,7 +2,7 @@
 
     python training/release.py training/recipes/few_nerd_inter_minilm.yaml --train_file FILE
 
-A model that the recipe's output folder already holds is not trained again.
+A model that the recipe's output folder already holds is not trained again, if it has the recipe's options.
 """
 
 import argparse
@@ -31,6 +31,12 @@ def main() -> None:
     if not (checkpoint / "config.json").is_file():
         train_source(*arguments)
     model = LaclForTokenClassification.from_pretrained(checkpoint)
+    asked = arguments[0].config_kwargs()
+    if differing := [name for name, value in asked.items() if getattr(model.config, name) != value]:
+        raise SystemExit(
+            f"{checkpoint} was trained with another {', '.join(differing)} than the recipe asks for: give "
+            "another --output_dir, or remove that folder"
+        )
     folder = released_folder(options.name)
     folder.mkdir(parents=True, exist_ok=True)
     base = load_file(embedded_encoder() / "model.safetensors")

@@ -43,18 +43,9 @@ def evaluate(
     lacl evaluate recipe.yaml --checkpoint outputs/source --limit 1
     lacl evaluate training/recipes/compare_minilm.yaml --method LACL --method CONTaiNER
     """
-    from ..evaluation import ComparisonRecipe, compare, evaluate_recipe
-    from ..evaluation.recipe import read_recipe
+    from ..evaluation import evaluate_recipe
 
-    if "methods" in read_recipe(recipe):
-        if checkpoint is not None:
-            raise typer.BadParameter(
-                "each method of this recipe has its own checkpoint", param_hint="checkpoint"
-            )
-        plan = ComparisonRecipe.from_yaml(recipe, data_root=data_root, output=output, limit=limit)
-        print(compare(plan, method).to_markdown())
-        return
-    if method:
-        raise typer.BadParameter("the recipe has no 'methods'", param_hint="method")
-    report = evaluate_recipe(recipe, checkpoint=checkpoint, data_root=data_root, output=output, limit=limit)
+    report = evaluate_recipe(
+        recipe, methods=method, checkpoint=checkpoint, data_root=data_root, output=output, limit=limit
+    )
     print(report.to_markdown())

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .comparison import ComparisonReport, compare
+    from .comparison import ComparisonReport, compare, evaluate_recipe
     from .metric import SeqevalMetric
     from .recipe import ComparisonRecipe, EpisodeTarget, TransferRecipe, TransferTarget
     from .report import TransferReport
     from .results import TransferResult
     from .scores import EntityScores, TypeScores, entity_scores, length_scores
-    from .transfer import evaluate_recipe, evaluate_transfer
+    from .transfer import evaluate_transfer
 
 _MODULES = {
     "ComparisonRecipe": "recipe",
@@ -28,7 +28,7 @@ _MODULES = {
     "TypeScores": "scores",
     "compare": "comparison",
     "entity_scores": "scores",
-    "evaluate_recipe": "transfer",
+    "evaluate_recipe": "comparison",
     "evaluate_transfer": "transfer",
     "length_scores": "scores",
 }

@@ -1,4 +1,4 @@
-"""Several methods side by side on the same targets."""
+"""A recipe of one method or of several, and several side by side on the same targets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .recipe import ComparisonRecipe
-from .report import TransferReport, command_line, describe_machine, markdown_table, percent, write_whole
+from .recipe import ComparisonRecipe, TransferRecipe, read_recipe
+from .report import TransferReport, command_line, markdown_table, percent, write_whole
 from .transfer import evaluate_transfer
 
 
@@ -22,7 +22,7 @@ class ComparisonReport:
     Args:
         reports: Name of each method -> its report.
         command: The command line.
-        machine: See [`describe_machine`].
+        machine: See [`report.describe_machine`].
     """
 
     reports: dict[str, TransferReport]
@@ -81,6 +81,30 @@ class ComparisonReport:
         write_whole(folder / "comparison.md", self.to_markdown())
 
 
+def evaluate_recipe(
+    path: str | Path, *, methods: Sequence[str] | None = None, **overrides: Any
+) -> TransferReport | ComparisonReport:
+    """Evaluates the recipe in a YAML file; what `lacl evaluate` calls.
+
+    Args:
+        path: The recipe; its keys are the arguments of [`TransferRecipe`], or of [`ComparisonRecipe`] if
+            `methods` is one of them.
+        methods: Names of the methods to evaluate, of a recipe with several; all if None.
+        **overrides: Values in the place of the recipe's: `checkpoint`, `output`, `limit`, `data_root`, …;
+            None leaves the recipe's.
+
+    Raises:
+        ValueError: As `evaluate_transfer`; or `methods` without several, or `checkpoint` with several.
+    """
+    if "methods" not in read_recipe(path):
+        if methods:
+            raise ValueError(f"{path} has no 'methods' to choose from (--method)")
+        return evaluate_transfer(TransferRecipe.from_yaml(path, **overrides))
+    if overrides.pop("checkpoint", None) is not None:
+        raise ValueError(f"each method of {path} has a checkpoint of its own: --checkpoint cannot replace it")
+    return compare(ComparisonRecipe.from_yaml(path, **overrides), methods)
+
+
 def compare(recipe: ComparisonRecipe, only: Sequence[str] | None = None) -> ComparisonReport:
     """Evaluates methods one after the other, each as `evaluate_transfer` does, which takes over what is done.
 
@@ -89,7 +113,9 @@ def compare(recipe: ComparisonRecipe, only: Sequence[str] | None = None) -> Comp
         only: Names of the methods to evaluate; all if None.
     """
     reports = {name: evaluate_transfer(one) for name, one in recipe.recipes(only).items()}
-    report = ComparisonReport(reports=reports, command=command_line(), machine=describe_machine("cpu"))
+    # One machine for all of them; models may have been on a GPU.
+    machine = next(iter(reports.values())).machine
+    report = ComparisonReport(reports=reports, command=command_line(), machine=machine)
     report.save(recipe.output)
     return report
 

@@ -122,17 +122,16 @@ def evaluate_episodes(
     given = load_label_names(target.label_names) if target.label_names else None
     dataset = None if target.published else read_dataset(path)
     names = (given or {}) if dataset is None else label_names_for(entity_types(dataset), given)
-    # What is not published has no key for it, as before there were such targets.
-    described = {key: value for key, value in asdict(target).items() if key != "published" or value}
     settings = {
         "lacl": describe_machine(tagger.model.device)["lacl"],
         "model": model_digest(tagger.model),
+        "method": recipe.method,
         "stage": recipe.stage,
         "adapt": dict(arguments),
         "seed": recipe.seed,
         "file": hashlib.sha256(path.read_bytes()).hexdigest(),
         "label_names": names,
-        "episodes": {**described, "number": None},
+        "episodes": {**asdict(target), "number": None},
     }
     folder = Path(recipe.output).expanduser()
     folder.mkdir(parents=True, exist_ok=True)

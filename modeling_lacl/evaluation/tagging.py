@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerBase
 from ..adaptation import check_support, names_of
 from ..baselines import TokenClassifier
 from ..data import entity_types, io_to_bio, to_io
-from ..decoding import decode_scores, outside_scores
+from ..decoding import outside_scores
 from ..label_set import with_own_labels
 from ..modeling_lacl import LaclForTokenClassification
-from ..prediction import EncodedWords, predict_words, word_gaussians
+from ..prediction import EncodedWords, decode_words, predict_words, word_gaussians
 from ..support import encode_support
 
 Stage = Callable[..., LaclForTokenClassification]
@@ -96,8 +96,7 @@ class EncodedOnceTagger(Tagger):
         adapted.set_support(*self._support(adapted, support))
         self.prepare(sentences)
         scores = self._scores(adapted, [self.encoded[tuple(words)] for words in sentences])
-        ids = [row.tolist() for row in decode_scores(adapted.config, scores)]
-        return io_to_bio(ids, types)
+        return io_to_bio(decode_words(adapted.config, sentences, scores), types)
 
     def _support(
         self, adapted: LaclForTokenClassification, support: Dataset

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
 from ..baselines import adapting, model_class
-from ..configuration_lacl import OUTSIDE
+from ..configuration_lacl import OUTSIDE, LaclConfig
 from ..data import entity_types, io_to_bio, label_names_for, load_label_names
 from ..loading import load_model
 from ..modeling_lacl import LaclForTokenClassification
@@ -36,6 +36,21 @@ from .tagging import Tagger, make_tagger
 logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.jsonl"
+# What a configuration says of losses and of decoding; the rest belongs to the weights.
+_REPLACEABLE = (
+    "divergence",
+    "similarity_temperature",
+    "loss_type",
+    "alpha",
+    "class_weight_power",
+    "outside_attracts",
+    "support_method",
+    "label_weight",
+    "viterbi",
+    "transition_power",
+    "max_text_length",
+    "max_prompt_length",
+)
 # The protocol gives these itself; a recipe has them as keys of their own.
 _NOT_FOR_ADAPT = {"model", "tokenizer", "support", "label_names", "seed", "callbacks"}
 
@@ -64,17 +79,6 @@ class _Run:
     @property
     def key(self) -> tuple[str, str, str | None]:
         return self.target.recipe.name, self.shots, self.support.name if self.support else None
-
-
-def evaluate_recipe(path: str | Path, **overrides: Any) -> TransferReport:
-    """Evaluates the recipe in a YAML file; what `lacl evaluate` calls.
-
-    Args:
-        path: The recipe; its keys are the arguments of [`TransferRecipe`].
-        **overrides: Values in the place of the recipe's: `checkpoint`, `output`, `limit`, `data_root`, …;
-            None leaves the recipe's.
-    """
-    return evaluate_transfer(TransferRecipe.from_yaml(path, **overrides))
 
 
 def evaluate_transfer(
@@ -136,13 +140,17 @@ def load_source(recipe: TransferRecipe) -> LaclForTokenClassification:
     """The source model of a recipe, with its options.
 
     Raises:
-        ValueError: The checkpoint does not load, or an option is not one of the model's configuration.
+        ValueError: The checkpoint does not load, or an option cannot be replaced or has no such value.
     """
-    model = load_model(recipe.checkpoint, model_class(recipe.method))
     for key, value in recipe.config.items():
-        if not hasattr(model.config, key):
-            raise ValueError(f"'config' has {key!r}, which is no option of LaclConfig")
-        setattr(model.config, key, value)
+        if key not in _REPLACEABLE:
+            raise ValueError(f"'config' has {key!r}: what can be replaced there is {', '.join(_REPLACEABLE)}")
+        try:
+            LaclConfig(**{key: value})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"'config': {key} is {value!r}: {error}") from None
+    model = load_model(recipe.checkpoint, model_class(recipe.method))
+    model.config.update(recipe.config)
     return model
 
 
@@ -173,6 +181,8 @@ def _plan(
     common = {
         "lacl": describe_machine(model.device)["lacl"],
         "model": model_digest(model),
+        "method": recipe.method,
+        "stage": recipe.stage,
         "adapt": adapt_arguments,
         "seed": recipe.seed,
     }
@@ -282,4 +292,4 @@ def _evaluate(run: _Run, tagger: Tagger) -> TransferResult:
     )
 
 
-__all__ = ["TransferRecipe", "TransferTarget", "evaluate_recipe", "evaluate_transfer", "model_digest"]
+__all__ = ["TransferRecipe", "TransferTarget", "evaluate_transfer", "model_digest"]

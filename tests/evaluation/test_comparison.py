@@ -1,6 +1,8 @@
 """Methods side by side, end to end on tiny data."""
 
 import json
+import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from typer.testing import CliRunner
 
 from modeling_lacl.baselines import TokenClassifier
 from modeling_lacl.cli import app
-from modeling_lacl.evaluation import ComparisonRecipe, compare
+from modeling_lacl.evaluation import ComparisonRecipe, compare, evaluate_recipe
 
 PLAIN: dict[str, Any] = {
     "use_prompts": False,
@@ -76,6 +78,18 @@ def test_by_the_command_line(plan, tmp_path):
     assert result.exit_code == 0 and "| NNShot |" in result.output
     result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "recipe.yaml"), "--method", "NShot"])
     assert result.exit_code != 0
+    with pytest.raises(ValueError, match="has a checkpoint of its own: --checkpoint cannot replace it"):
+        evaluate_recipe(tmp_path / "recipe.yaml", checkpoint="elsewhere")
+
+
+def test_by_the_program(plan, tmp_path, monkeypatch, capsys):
+    del plan["episodes"]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plan))
+    program = Path(__file__).parents[2] / "training" / "evaluate.py"
+    monkeypatch.setattr("sys.argv", [str(program), str(tmp_path / "recipe.yaml"), "--method", "NNShot"])
+    runpy.run_path(str(program), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "| NNShot |" in printed and "| LACL |" not in printed
 
 
 def test_mistakes_are_named(plan, tmp_path):
@@ -85,5 +99,5 @@ def test_mistakes_are_named(plan, tmp_path):
     with pytest.raises(ValueError, match="unknown key 'stop' in method 'LACL'"):
         ComparisonRecipe(**plan).recipes()
     plan["methods"]["LACL"] = {"checkpoint": str(tmp_path / "lacl"), "config": {"vitebri": True}}
-    with pytest.raises(ValueError, match="'vitebri', which is no option"):
+    with pytest.raises(ValueError, match="'config' has 'vitebri': what can be replaced there is .*viterbi"):
         compare(ComparisonRecipe(**plan), only=["LACL"])

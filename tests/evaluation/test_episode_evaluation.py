@@ -144,17 +144,6 @@ def test_a_killed_run_over_published_episodes_goes_on(recipe, model):
     assert without_seconds(again) == without_seconds(whole)
 
 
-def test_settings_of_drawn_episodes_are_what_they_were(recipe, model):
-    """Results that earlier versions wrote are still taken over."""
-    evaluate_transfer(recipe, model)
-    settings = json.loads((Path(recipe.output) / "words.jsonl").read_text().splitlines()[0])["settings"]
-    assert set(settings) == {"lacl", "model", "stage", "adapt", "seed", "file", "label_names", "episodes"}
-    assert settings["episodes"] == {
-        "name": "Words", "file": "test.txt", "n_way": 2, "k_shot": 2, "q_shot": 3, "number": None, "seed": 0,
-        "label_names": None,
-    }  # fmt: skip
-
-
 def test_a_killed_run_goes_on_where_it_was(recipe, model):
     (whole,) = evaluate_transfer(recipe, model).episodes
     file = Path(recipe.output) / "words.jsonl"

@@ -30,6 +30,7 @@ LONG = [*("flew", "to") * 60, "Oslo"]  # several windows of the model's 64 token
 SUPPORTS = [
     [
         {"tokens": ["Ana", "Ruiz", "flew", "\u0007"], "ner_tags": ["B-person", "I-person", "O", "O"]},
+        {"tokens": ["Mona", "😀"], "ner_tags": ["B-person", "I-person"]},
         {"tokens": LONG, "ner_tags": ["O"] * 120 + ["B-location"]},
     ],
     [
@@ -46,6 +47,7 @@ SENTENCES = [
     ["\u0007", "Lisa"],
     [],
     ["Ana", "Ruiz", "flew", "\u0007"],
+    ["Mona", "😀"],
 ]
 
 

@@ -12,7 +12,13 @@ import yaml
 
 from modeling_lacl import adapt
 from modeling_lacl.data import io_to_bio
-from modeling_lacl.evaluation import TransferRecipe, TransferTarget, evaluate_recipe, evaluate_transfer
+from modeling_lacl.evaluation import (
+    TransferRecipe,
+    TransferReport,
+    TransferTarget,
+    evaluate_recipe,
+    evaluate_transfer,
+)
 from modeling_lacl.evaluation import transfer as protocol
 from modeling_lacl.evaluation.results import read_results
 from modeling_lacl.evaluation.support_sets import support_sets
@@ -261,6 +267,10 @@ def change_configuration(recipe, model, data):
     model.config.label_weight = 0.123
 
 
+def change_method(recipe, model, data):
+    recipe.method = "classifier"  # of which a model can have the same weights
+
+
 def change_support(recipe, model, data):
     (data / SETS[0]).write_text("Ana B-person\nsaw O\nOslo B-location\n")
 
@@ -276,6 +286,7 @@ def change_test(recipe, model, data):
         (change_steps, "adapt"),
         (change_weights, "model"),
         (change_configuration, "model"),
+        (change_method, "method"),
         (change_support, "support, labels, label_names"),
         (change_test, "test"),
     ],
@@ -321,6 +332,17 @@ def test_what_is_refused(recipe, model, tmp_path):
     with pytest.raises(ValueError, match="'learning_rate' under 'adapt' is 'fast': give a number"):
         evaluate_transfer(recipe, model)
     recipe.adapt = {}
+    for config, message in (
+        ({"to_dict": 3}, "'config' has 'to_dict': what can be replaced there is divergence, "),
+        ({"projection": "hidden"}, "'config' has 'projection': what can be replaced"),
+        ({"support_method": "prototype"}, "support_method is 'prototype': .*neighbors"),
+        ({"label_weight": 7}, "label_weight is 7: label_weight must be between 0 and 1"),
+        ({"alpha": "much"}, "alpha is 'much': "),
+    ):
+        recipe.config = config
+        with pytest.raises(ValueError, match=message):
+            evaluate_transfer(recipe)
+    recipe.config = {}
     recipe.targets[0].test = "missing.conll"
     with pytest.raises(ValueError, match="no file .*missing.conll; set 'data_root'"):
         evaluate_transfer(recipe, model)
@@ -351,6 +373,7 @@ def recipe_file(model, data, tmp_path):
 
 def test_evaluate_recipe(recipe_file, tmp_path):
     report = evaluate_recipe(recipe_file, checkpoint=tmp_path / "model", output=tmp_path / "out", limit=1)
+    assert isinstance(report, TransferReport)
     assert [one.support for one in report.results] == ["data/support-1shot/0.txt"]
     assert (tmp_path / "out" / "report.md").exists()
 
@@ -362,3 +385,5 @@ def test_the_program(recipe_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", arguments)
     runpy.run_path(str(path), run_name="__main__")
     assert "| news | 1-shot | 1 |" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="has no 'methods' to choose from"):
+        evaluate_recipe(recipe_file, methods=["NNShot"])
