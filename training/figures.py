@@ -49,10 +49,11 @@ def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> N
     for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for variant, runs in curves.items():
             lines = [run[name] for run in runs if name in run]
-            # Evaluation after the last step may come twice; runs of one variant have the same steps.
-            if not lines or any(steps != lines[0][0] for steps, _ in lines):
+            if not lines:
                 continue
             steps = lines[0][0]
+            if any(other != steps for other, _ in lines):
+                raise ValueError(f"{variant}: its seeds have {name} at different steps: no mean can be drawn")
             heights = np.array([line for _, line in lines])
             (drawn,) = axis.plot(steps, heights.mean(0), label=variant)
             axis.fill_between(steps, heights.min(0), heights.max(0), color=drawn.get_color(), alpha=0.2)

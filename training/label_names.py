@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ablate import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
 from datasets import Dataset
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
 from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from scoring import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.data import entity_types, load_label_names, read_dataset, to_io

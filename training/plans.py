@@ -42,6 +42,12 @@ def read_plan(options: argparse.Namespace) -> Any:
     return plan
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """What stands in a file, nothing where there is none."""
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found
+
+
 def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Sees to it that a folder holds results of one kind of run alone, for results that stand there are kept.
 
@@ -56,7 +62,7 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     file = folder / "settings.json"
     if (folder / "results.json").is_file() and not file.is_file():
         raise SystemExit(f"{folder} holds results and no settings.json of theirs: give another --output")
-    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    before = read_json(file)
     if differing := [name for name in told if name in before and before[name] != told[name]]:
         raise SystemExit(f"{folder} holds results with another {', '.join(differing)}: give another --output")
     write_whole(file, json.dumps(before | told, indent=1) + "\n")

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate import adapted_score, mean_and_spread, query_score, read_json  # type: ignore[import-not-found]
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, digests, machine, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, digests, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
 from safetensors.torch import load_file
+from scoring import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data import load_label_names, read_dataset

@@ -1,0 +1,48 @@
+"""What the experiments score: F1 on development sentences, as it is and after adapting, and means of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl.data import io_to_bio
+from modeling_lacl.data.labels import tag_names
+from modeling_lacl.evaluation import entity_scores
+from modeling_lacl.prediction import predict_words
+from modeling_lacl.validation import FewShotValidation
+
+
+def adapted_score(
+    model: LaclForTokenClassification, validation: FewShotValidation, arguments: dict[str, Any]
+) -> float:
+    """F1 in percent after adapting, a mean over the drawn support sets."""
+    found: list[float] = []
+    for support, query in validation.splits:
+        chosen = validation.dataset.select(support)
+        ner = adapt(model, model.tokenizer, chosen, validation.label_names, **arguments)
+        found.append(query_score(ner, validation, query))
+    return float(np.mean(found))
+
+
+def query_score(
+    ner: LaclForTokenClassification,
+    validation: FewShotValidation,
+    query: Sequence[int],
+    labels: dict[str, str] | None = None,
+) -> float:
+    """F1 in percent on some sentences, by the model's own types or by `labels`, names by type."""
+    rows = validation.dataset.select(query)
+    names = tag_names(validation.dataset)
+    gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
+    types = list(labels or ner.config.id2label.values())[0 if labels else 1 :]
+    tags = io_to_bio(predict_words(ner, ner.tokenizer, rows["tokens"], labels=labels), types)
+    return 100 * float(entity_scores(gold, tags)["f1"])
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
+    """A mean, with the sample standard deviation if there are several values; a dash if there is none."""
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}" if len(values) else "–"
