@@ -43,6 +43,22 @@ CUSTOM_PIPELINES = {
 }
 """What `transformers.pipeline` finds there, by task."""
 
+FREE_OPTIONS = (
+    "divergence",
+    "similarity_temperature",
+    "loss_type",
+    "alpha",
+    "class_weight_power",
+    "outside_attracts",
+    "support_method",
+    "label_weight",
+    "viterbi",
+    "transition_power",
+    "max_text_length",
+    "max_prompt_length",
+)
+"""Options of losses, decoding and lengths: no weight is there or not because of them."""
+
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 

@@ -19,7 +19,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers.utils import cached_file, logging
 
 from .card_facts import FACTS_FILE, CardFacts, Measured, fingerprint
-from .configuration_lacl import LaclConfig, hub_name
+from .configuration_lacl import FREE_OPTIONS, LaclConfig, hub_name
 from .evaluation.report import TransferReport, markdown_table, percent
 from .evaluation.results import ZERO_SHOT
 from .released import RELEASED, released_folder
@@ -34,22 +34,7 @@ TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TEXT = "Ana Ruiz flew to Quito on a Cessna 172."
 _SEAL = re.compile(r"\n<!-- lacl:card ([0-9a-f]{64}) -->\s*\Z")
 _HUB_DATASET = re.compile(r"[\w.-]+/[\w.-]+")
-_OPTIONS = (
-    "projection",
-    "projection_size",
-    "divergence",
-    "similarity_temperature",
-    "loss_type",
-    "alpha",
-    "class_weight_power",
-    "outside_attracts",
-    "support_method",
-    "label_weight",
-    "viterbi",
-    "transition_power",
-    "max_text_length",
-    "max_prompt_length",
-)
+_OPTIONS = ("projection", "projection_size", *FREE_OPTIONS)
 
 
 def save_card(model: LaclForTokenClassification, folder: Path, destination: Path | None = None) -> None:

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
 from ..baselines import adapting, model_class
-from ..configuration_lacl import OUTSIDE, LaclConfig
+from ..configuration_lacl import FREE_OPTIONS, OUTSIDE, LaclConfig
 from ..data import entity_types, io_to_bio, label_names_for, load_label_names
 from ..loading import load_model
 from ..modeling_lacl import LaclForTokenClassification
@@ -36,21 +36,6 @@ from .tagging import Tagger, make_tagger
 logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.jsonl"
-# What a configuration says of losses and of decoding; the rest belongs to the weights.
-_REPLACEABLE = (
-    "divergence",
-    "similarity_temperature",
-    "loss_type",
-    "alpha",
-    "class_weight_power",
-    "outside_attracts",
-    "support_method",
-    "label_weight",
-    "viterbi",
-    "transition_power",
-    "max_text_length",
-    "max_prompt_length",
-)
 # The protocol gives these itself; a recipe has them as keys of their own.
 _NOT_FOR_ADAPT = {"model", "tokenizer", "support", "label_names", "seed", "callbacks"}
 
@@ -143,8 +128,8 @@ def load_source(recipe: TransferRecipe) -> LaclForTokenClassification:
         ValueError: The checkpoint does not load, or an option cannot be replaced or has no such value.
     """
     for key, value in recipe.config.items():
-        if key not in _REPLACEABLE:
-            raise ValueError(f"'config' has {key!r}: what can be replaced there is {', '.join(_REPLACEABLE)}")
+        if key not in FREE_OPTIONS:
+            raise ValueError(f"'config' has {key!r}: what can be replaced there is {', '.join(FREE_OPTIONS)}")
         try:
             LaclConfig(**{key: value})
         except (TypeError, ValueError) as error:
