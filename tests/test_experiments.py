@@ -127,7 +127,10 @@ def test_names_with_examples(monkeypatch):
 def test_ranks(run, recipe, tmp_path):
     train_source(*parse_arguments([str(recipe), *TRAIN_FILE, f"--output_dir={tmp_path}/model"]))
     plan = {"ranks": [1, 384], "dev_files": DEV, "shots": 1, "draws": 1, "query_size": 3}
-    _, results = run("ranks", plan, "--checkpoint", str(tmp_path / "model"))
+    printed, results = run("ranks", plan, "--checkpoint", str(tmp_path / "model"))
+    scores = [value for key, (value,) in results["rank 1"].items() if key != "MiB"]
+    (line,) = (line for line in printed.splitlines() if line.startswith("| rank 1 |"))
+    assert line.endswith(f"| {sum(scores) / len(scores):.1f} |")
     assert list(results) == ["whole", "rank 1", "rank 384"]
     size = {name: row["MiB"][0] for name, row in results.items()}
     assert size["rank 1"] < size["rank 384"] and size["rank 1"] < size["whole"] / 10

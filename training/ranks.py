@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
 from plans import check_settings, digests, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
 from safetensors.torch import load_file
@@ -89,11 +90,13 @@ def scores(
 
 
 def to_markdown(results: Mapping[str, Mapping[str, list[float]]], machine: Mapping[str, Any]) -> str:
-    """A row for each model: its size, and mean and standard deviation of F1 over the draws."""
+    """A row for each model: its size, mean and standard deviation of F1 over the draws, and the mean of these."""
     columns = list(dict.fromkeys(key for row in results.values() for key in row))
-    lines = ["| model | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    lines = ["| model | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
     for name, row in results.items():
-        lines.append(f"| {name} | " + " | ".join(mean_and_spread(row[key]) for key in columns) + " |")
+        cells = [mean_and_spread(row[key]) for key in columns]
+        cells.append(f"{np.mean([np.mean(row[key]) for key in columns if key != 'MiB']):.1f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += ["", ", ".join(f"{key}: {value}" for key, value in machine.items())]
     return "\n".join(lines) + "\n"
 
