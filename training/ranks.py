@@ -90,7 +90,7 @@ def scores(
 
 
 def to_markdown(results: Mapping[str, Mapping[str, list[float]]], machine: Mapping[str, Any]) -> str:
-    """A row for each model: its size, mean and standard deviation of F1 over the draws, and the mean of these."""
+    """A row for each model: its size, mean and standard deviation of F1 over the draws, and their mean."""
     columns = list(dict.fromkeys(key for row in results.values() for key in row))
     lines = ["| model | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
     for name, row in results.items():
