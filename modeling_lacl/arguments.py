@@ -23,7 +23,10 @@ def _help(text: str, **metadata: Any) -> dict[str, Any]:
 
 @dataclass
 class ModelArguments:
-    """The encoder, and what `LaclConfig` takes; `None` leaves an option at the default of `LaclConfig`."""
+    """The encoder, and what `LaclConfig` takes; `None` leaves an option at the default of `LaclConfig`.
+
+    `viterbi` is then true for the method `lacl`; `LaclConfig` alone has no transitions to decode with.
+    """
 
     encoder: str = field(
         default="minilm",
@@ -71,7 +74,9 @@ class ModelArguments:
     label_weight: float | None = field(
         default=None, metadata=_help("Weight of label similarity beside a support set, from 0 to 1.")
     )
-    viterbi: bool | None = field(default=None, metadata=_help("Decode by Viterbi; by default it is so."))
+    viterbi: bool | None = field(
+        default=None, metadata=_help("Decode by Viterbi; by default a model of method lacl does.")
+    )
     transition_power: float | None = field(
         default=None, metadata=_help("Power of the transition probabilities in Viterbi, 0 or more.")
     )

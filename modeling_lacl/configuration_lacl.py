@@ -176,6 +176,14 @@ class LaclConfig(PreTrainedConfig):
         ):
             if not isinstance(number, int) or number < lowest:
                 raise ValueError(f"{name} must be a whole number from {lowest}, got {number!r}")
+        for name, switch in (
+            ("outside_attracts", outside_attracts),
+            ("use_prompts", use_prompts),
+            ("shared_prompt", shared_prompt),
+            ("viterbi", viterbi),
+        ):
+            if not isinstance(switch, bool):
+                raise ValueError(f"{name} must be true or false, got {switch!r}")
         if not isinstance(outside_name, str):
             raise ValueError(f"outside_name must be text, got {outside_name!r}")
 

@@ -38,7 +38,7 @@ class LabelSetMixin:
         """Gives the model another label set and forgets its support.
 
         Args:
-            labels: The types, without `O`.
+            labels: The types, without `O` and without prefixes of tags.
             label_names: Natural-language names; by rule (`natural_label_name`) where one is missing.
 
         Raises:

@@ -34,14 +34,15 @@ def natural_label_name(label: str) -> str:
     """The words a label stands for, by rule: `creative-work` -> `creative work`.
 
     `-`, `_`, `/` and `.` become spaces; `CamelCase` is split; common abbreviations (`PER`, `GPE`) are written
-    out where they are the whole label or in capitals. A label is a type, without a tag's prefix: "U-boat" has
-    none.
+    out where they are the whole label, or in capitals beside words that are not. A label is a type, without a
+    tag's prefix: "U-boat" has none.
     """
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", label)
     parts = re.sub(r"[\s_/.\-]+", " ", words).split()
     named = [
-        ABBREVIATIONS.get(part.lower(), part.lower()) if part.isupper() or len(parts) == 1 else part.lower()
+        ABBREVIATIONS.get(part.lower(), part.lower()) if short else part.lower()
         for part in parts
+        for short in [len(parts) == 1 or (part.isupper() and not label.isupper())]
     ]
     return " ".join(named) or label
 

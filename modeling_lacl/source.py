@@ -107,7 +107,7 @@ def train_source(
     )
     config: Any = model.config
     config.transitions = estimate_transitions(to_io(data.train, data.types, unknown_types="outside"))
-    if model_args.viterbi is None:  # only now are there transitions; the baselines say what they have
+    if model_args.viterbi is None and model_args.method == "lacl":  # only now are there transitions
         config.viterbi = True
     stopping = training_args.early_stopping_patience
     trainer = LaclTrainer(

@@ -81,6 +81,8 @@ def test_newer_format():
         ({"alpha": float("nan")}, "alpha must be between 0"),
         ({"label_weight": 2}, "label_weight must be between 0"),
         ({"class_weight_power": -1}, "class_weight_power must be between 0 and inf"),
+        ({"viterbi": "no"}, "viterbi must be true or false, got 'no'"),
+        ({"outside_attracts": 1}, "outside_attracts must be true or false, got 1"),
         ({"similarity_temperature": 0}, "similarity_temperature must be above 0"),
         ({"variance_epsilon": 0.0}, "variance_epsilon must be above 0"),
     ],

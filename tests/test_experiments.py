@@ -279,7 +279,9 @@ def test_results_of_other_settings_are_not_taken_over(monkeypatch, tmp_path):
         with pytest.raises(SystemExit, match=f"another {named}: give another --output"):
             check(tmp_path, settings | changed)
     (tmp_path / "results.json").touch()
-    check(tmp_path, settings)
+    check(tmp_path, settings | {"variant fourth": {"alpha": 0.2}})
+    with pytest.raises(SystemExit, match="another model: give another --output"):
+        check(tmp_path, settings | {"model": "a digest"})  # of results that do not tell of which they are
     (tmp_path / "settings.json").unlink()
     with pytest.raises(SystemExit, match="holds results and no settings.json"):
         check(tmp_path, settings)

@@ -18,12 +18,12 @@ from modeling_lacl.prompts import build_prompt, split_prompt
 
 
 def test_set_labels(tiny_model, tiny_tokenizer):
-    tiny_model.set_labels(["GPE", "B-creative-work", "person"], {"person": "  New   person ", "O": "nothing"})
+    tiny_model.set_labels(["GPE", "creative-work", "person"], {"person": "  New   person ", "O": "nothing"})
     config = tiny_model.config
-    assert config.id2label == {0: "O", 1: "GPE", 2: "B-creative-work", 3: "person"}
-    assert config.label2id == {"O": 0, "GPE": 1, "B-creative-work": 2, "person": 3}
+    assert config.id2label == {0: "O", 1: "GPE", 2: "creative-work", 3: "person"}
+    assert config.label2id == {"O": 0, "GPE": 1, "creative-work": 2, "person": 3}
     assert config.label_names["GPE"] == "country or city"
-    assert config.label_names["B-creative-work"] == "creative work"
+    assert config.label_names["creative-work"] == "creative work"
     assert config.label_names["O"] == "nothing"
     expected = ["nothing", "country or city", "creative work", "new person"]
     assert config.label_token_ids == tiny_tokenizer(expected, add_special_tokens=False)["input_ids"]

@@ -34,6 +34,7 @@ PAD = 7
         ("U-boat", "u boat"),
         ("E-mail", "e mail"),
         ("cost_per_unit", "cost per unit"),
+        ("COST_PER_UNIT", "cost per unit"),
         ("event-attack/battle/war/militaryconflict", "event attack battle war militaryconflict"),
         ("WorkOfArt", "work of art"),
         ("work.of.art", "work of art"),

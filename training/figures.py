@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -52,8 +53,11 @@ def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> N
             if not lines:
                 continue
             steps = lines[0][0]
-            if any(other != steps for other, _ in lines):
-                raise ValueError(f"{variant}: its seeds have {name} at different steps: no mean can be drawn")
+            if any(other != steps for other, _ in lines):  # one ended early
+                warnings.warn(
+                    f"{name} of {variant} is not drawn: its seeds have it at different steps", stacklevel=2
+                )
+                continue
             heights = np.array([line for _, line in lines])
             (drawn,) = axis.plot(steps, heights.mean(0), label=variant)
             axis.fill_between(steps, heights.min(0), heights.max(0), color=drawn.get_color(), alpha=0.2)

@@ -53,17 +53,24 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
     Args:
         folder: Of the results; gets `settings.json`, all settings that results in it were made with.
-        settings: What the results to come depend on, by name; those told before must agree, others join them.
+        settings: What the results to come depend on, by name; those told before must agree. Once there
+            are results, only variants may join them.
 
     Raises:
         SystemExit: The folder holds results of other settings, or does not tell of which.
     """
     told: dict[str, Any] = json.loads(json.dumps(settings))  # as a file will tell it
     file = folder / "settings.json"
-    if (folder / "results.json").is_file() and not file.is_file():
+    has_results = (folder / "results.json").is_file()
+    if has_results and not file.is_file():
         raise SystemExit(f"{folder} holds results and no settings.json of theirs: give another --output")
     before = read_json(file)
-    if differing := [name for name in told if name in before and before[name] != told[name]]:
+    differing = [
+        name
+        for name in told
+        if (before[name] != told[name] if name in before else has_results and not name.startswith("variant "))
+    ]
+    if differing:
         raise SystemExit(f"{folder} holds results with another {', '.join(differing)}: give another --output")
     write_whole(file, json.dumps(before | told, indent=1) + "\n")
 

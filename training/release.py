@@ -2,7 +2,8 @@
 
     python training/release.py training/recipes/few_nerd_inter_minilm.yaml --train_file FILE
 
-A model that the recipe's output folder already holds is not trained again, if it has the recipe's options.
+The released adapter was made with `--bf16 true --use_cpu true` behind it. A model that the recipe's output
+folder already holds is not trained again, if it has the recipe's options.
 """
 
 import argparse

@@ -26,7 +26,7 @@ class TransferRecipe:
         episodes: N-way K~2K-shot episodes.
         method: Class of the model: `lacl`, or that of a baseline (see [`baselines`]).
         stage: Second stage: `lacl` for [`adapt`], or that of a baseline.
-        config: Options of the model's configuration to replace, as `{"viterbi": true}`.
+        config: Options of the model's configuration to replace, of its `FREE_OPTIONS`: `{"viterbi": true}`.
         adapt: Further arguments of the second stage, as `{"steps": 20}`.
         batch_size: Sentences a forward pass when predicting; does not change results.
         seed: Seed of adapting and of the bootstrap.
