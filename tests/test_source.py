@@ -35,7 +35,7 @@ def train_file(tmp_path):
 
 @pytest.fixture
 def run(train_file, tiny_encoder, tmp_path):
-    def start(held_out_types=("product-plane",), viterbi=None, **options):
+    def start(held_out_types=("product-plane",), model=None, **options):
         settings = {
             "max_steps": 3,
             "per_device_train_batch_size": 8,
@@ -47,7 +47,7 @@ def run(train_file, tiny_encoder, tmp_path):
             "eval_draws": 1,
         }
         return train_source(
-            ModelArguments(encoder=str(tiny_encoder), projection_size=8, viterbi=viterbi),
+            ModelArguments(encoder=str(tiny_encoder), **(model or {"projection_size": 8})),
             DataArguments(train_file=str(train_file), held_out_types=list(held_out_types)),
             LaclTrainingArguments(output_dir=str(tmp_path / "model"), **{**settings, **options}),
         )
@@ -76,7 +76,9 @@ def test_the_checkpoint_stands_on_its_own(run, tmp_path):
 def test_viterbi_is_the_default_of_a_trained_model(run):
     """Only training has transitions to decode with, so a bare configuration cannot have it."""
     assert run().config.viterbi
-    assert not run(viterbi=False, overwrite_output_dir=True).config.viterbi
+    assert not run(model={"viterbi": False}, overwrite_output_dir=True).config.viterbi
+    plain = {"method": "classifier", "use_prompts": False, "projection": "hidden"}
+    assert not run(model=plain, held_out_types=(), overwrite_output_dir=True).config.viterbi
 
 
 def test_the_same_seed_gives_the_same_model(run):
