@@ -98,9 +98,9 @@ def run_demo(
             source = _train(data / "few_nerd_source.txt", Path(folder) / "source", source_steps, seed)
         else:
             console.print(
-                f"[bold]1. Source.[/bold] {RELEASED[0]} comes with the package: a small encoder trained on "
-                "sentences of FEW-NERD\n   with 36 entity types. `lacl demo --train` trains one briefly, as "
-                "you watch."
+                f"[bold]1. Source.[/bold] {RELEASED[0]}, which comes with the package: a small\n"
+                "   encoder trained on sentences of FEW-NERD with 36 entity types.\n"
+                "   `lacl demo --train` trains one briefly, as you watch."
             )
             source = LaclForTokenClassification.from_pretrained(RELEASED[0])
         tokenizer = source.tokenizer
@@ -118,7 +118,7 @@ def run_demo(
         table = Table("entity scores in percent", "precision", "recall", "micro-F1")
         for row, scores in (
             ("before: by the names of the types alone", zero_shot_scores),
-            ("before: with the labelled posts, not trained on them", unadapted_scores),
+            ("before: with the posts looked at alone", unadapted_scores),
             ("after adapting", adapted_scores),
         ):
             table.add_row(row, *(f"{100 * scores[key]:.1f}" for key in ("precision", "recall", "f1")))
