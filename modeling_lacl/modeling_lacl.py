@@ -457,13 +457,9 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         config = self.config
         whole = gather_batch(tokens, labels) if across_processes else None
+        to_tokens = self.similarity(tokens, tokens if whole is None else whole.tokens)
         context_context = context_context_loss(
-            self.similarity(tokens, tokens if whole is None else whole.tokens),
-            labels,
-            config.loss_type,
-            config.class_weight_power,
-            whole,
-            config.outside_attracts,
+            to_tokens, labels, config.loss_type, config.class_weight_power, whole, config.outside_attracts
         )
         if label_similarity is None or present is None:
             return context_context, context_context, None

@@ -39,12 +39,10 @@ def natural_label_name(label: str) -> str:
     """
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", label)
     parts = re.sub(r"[\s_/.\-]+", " ", words).split()
-    named = [
-        ABBREVIATIONS.get(part.lower(), part.lower()) if short else part.lower()
-        for part in parts
-        for short in [len(parts) == 1 or (part.isupper() and not label.isupper())]
-    ]
-    return " ".join(named) or label
+    short = [len(parts) == 1 or (part.isupper() and not label.isupper()) for part in parts]
+    lower = [part.lower() for part in parts]
+    names = [ABBREVIATIONS.get(word, word) if one else word for word, one in zip(lower, short, strict=True)]
+    return " ".join(names) or label
 
 
 def build_prompt(

@@ -41,10 +41,7 @@ def main() -> None:
     require("matplotlib.figure", "plot")  # now, not after hours of training
     plan = read_plan(options)
     settings = without(plan, "seeds", "variants") | {"arguments": overrides}
-    files = digests(
-        options.data_root, plan["train_file"], *(one["path"] for one in plan["dev_files"].values())
-    )
-    settings |= {"recipe": read_recipe(plan["recipe"]), "files": files}
+    settings |= {"recipe": read_recipe(plan["recipe"]), "files": digests(plan, options.data_root)}
     check_settings(options.output, settings | {f"variant {name}": v for name, v in plan["variants"].items()})
     results_file, curves_file = options.output / "results.json", options.output / "curves.json"
     results: dict[str, dict[str, float]] = read_json(results_file)

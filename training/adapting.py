@@ -59,10 +59,9 @@ def main() -> None:
         plan["checkpoint"] = options.checkpoint
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
     settings = without(plan, "shots", "draws", "thresholds", "transition_power", "checkpoint")
-    files = digests(
-        options.data_root, plan["train_file"], *(one["path"] for one in plan["dev_files"].values())
+    check_settings(
+        options.output, settings | {"model": model_digest(model), "files": digests(plan, options.data_root)}
     )
-    check_settings(options.output, settings | {"model": model_digest(model), "files": files})
     results_file = options.output / "results.json"
     results: list[dict[str, Any]] = json.loads(results_file.read_text()) if results_file.is_file() else []
     done = {(entry["set"], entry["shots"], entry["draw"]) for entry in results}

@@ -75,8 +75,10 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     write_whole(file, json.dumps(before | told, indent=1) + "\n")
 
 
-def digests(root: Path, *files: str) -> dict[str, str]:
-    """SHA-256 of data files, by their names: results depend on what they hold, not on where they lie."""
+def digests(plan: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """SHA-256 of a plan's data files, by name: results depend on what they hold, not on where they lie."""
+    files = [one["path"] for one in plan["dev_files"].values()]
+    files += [plan["train_file"]] if "train_file" in plan else []
     return {file: hashlib.sha256((root / file).read_bytes()).hexdigest() for file in files}
 
 

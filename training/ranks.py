@@ -38,8 +38,10 @@ def main() -> None:
     require("matplotlib.figure", "plot")  # now, not after all the work
     plan = read_plan(options)
     source = LaclForTokenClassification.from_pretrained(options.checkpoint)
-    files = digests(options.data_root, *(one["path"] for one in plan["dev_files"].values()))
-    check_settings(options.output, without(plan, "ranks") | {"model": model_digest(source), "files": files})
+    check_settings(
+        options.output,
+        without(plan, "ranks") | {"model": model_digest(source), "files": digests(plan, options.data_root)},
+    )
     results: dict[str, dict[str, list[float]]] = read_json(options.output / "results.json")
     for rank in (None, *plan["ranks"]):
         name = f"rank {rank}" if rank else "whole"
