@@ -327,7 +327,11 @@ class _Predictor:
         stream = iter(texts)
         while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
             scores = self.scores(buffer)
-            yield from zip(buffer, scores, _decode(self.model.config, buffer, scores), strict=True)
+            yield from zip(buffer, scores, self.decode(buffer, scores), strict=True)
+
+    def decode(self, texts: Sequence[_Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+        """(W,) label ids of each text from its scores (W, K); overridden where tokens decide one by one."""
+        return _decode(self.model.config, texts, scores)
 
     def scores(self, texts: Sequence[_Text]) -> list[Tensor]:
         """(W, K) log-scores of the words of each text."""
@@ -439,7 +443,6 @@ def decode_words(
 
 
 def _decode(config: LaclConfig, texts: Sequence[_Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
-    """(W,) label ids of the words of each text, from their scores (W, K)."""
     labels = decode_scores(config, scores)
     return [_without_edge_emoji(text, ids) for text, ids in zip(texts, labels, strict=True)]
 
