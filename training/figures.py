@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,7 @@ def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> N
     figure = require("matplotlib.figure", "plot").Figure(
         figsize=(4.2 * len(shown), 3.6), layout="constrained"
     )
+    drawn: dict[str, Any] = {}  # a line of each variant, for one legend below all panels
     for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for variant, runs in curves.items():
             lines = [run[name] for run in runs if name in run]
@@ -59,10 +61,12 @@ def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> N
                 )
                 continue
             heights = np.array([line for _, line in lines])
-            (drawn,) = axis.plot(steps, heights.mean(0), label=variant)
-            axis.fill_between(steps, heights.min(0), heights.max(0), color=drawn.get_color(), alpha=0.2)
+            # A variant that is missing in a panel must not shift the colours of those after it.
+            color = f"C{list(curves).index(variant)}"
+            (drawn[variant],) = axis.plot(steps, heights.mean(0), color=color)
+            axis.fill_between(steps, heights.min(0), heights.max(0), color=color, alpha=0.2)
         axis.set(xlabel="step", title=name)
         if name.endswith(("loss", "norm")):
             axis.set_yscale("log")
-        axis.legend(fontsize=7)
+    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=5, fontsize=8)
     figure.savefig(file)
