@@ -50,7 +50,7 @@ def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> N
     )
     drawn: dict[str, Any] = {}  # a line of each variant, for one legend below all panels
     for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        for variant, runs in curves.items():
+        for place, (variant, runs) in enumerate(curves.items()):
             lines = [run[name] for run in runs if name in run]
             if not lines:
                 continue
@@ -61,8 +61,7 @@ def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> N
                 )
                 continue
             heights = np.array([line for _, line in lines])
-            # A variant that is missing in a panel must not shift the colours of those after it.
-            color = f"C{list(curves).index(variant)}"
+            color = f"C{place}"  # the same in all panels, also where a variant is missing in one
             (drawn[variant],) = axis.plot(steps, heights.mean(0), color=color)
             axis.fill_between(steps, heights.min(0), heights.max(0), color=color, alpha=0.2)
         axis.set(xlabel="step", title=name)
