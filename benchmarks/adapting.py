@@ -44,7 +44,7 @@ def main() -> None:
 def support_set(types: int, shots: int) -> list[dict[str, Any]]:
     """Sentences of the samples, `shots` for each of the first types, with the tags of these types alone."""
     from modeling_lacl import read_dataset
-    from modeling_lacl.data import entity_types
+    from modeling_lacl.data.tags import entity_types
 
     dataset = read_dataset(SAMPLES / "few_nerd_source.txt")
     names = dataset.features["ner_tags"].feature.names
@@ -68,7 +68,7 @@ def adapting_table(options: Any) -> str:
     support = support_set(options.types, options.shots)
 
     def once(steps: int | None) -> float:
-        return seconds(lambda: adapt(model, model.tokenizer, support, steps=steps), options.clock)
+        return seconds(lambda: adapt(model, support, steps=steps), options.clock)
 
     once(0)
     looks = [once(0) for _ in range(options.rounds)]

@@ -20,7 +20,7 @@ import torch
 from measuring import arguments, in_child, interleaved, machine_line, peak_mib, ratio, table
 from torch import Tensor
 
-from modeling_lacl.divergences import Gaussians, pairwise_divergence
+from modeling_lacl.model.losses_lacl import Gaussians, pairwise_divergence
 
 EXPANSION = "expansion"
 DIVERGENCES = ("cosine", "euclidean", "jeffreys", "geometric_js", "moment_js")

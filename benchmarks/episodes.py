@@ -27,16 +27,18 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from modeling_lacl import LaclForTokenClassification, adapt
-from modeling_lacl.data import io_to_bio, label_names_for, read_dataset
-from modeling_lacl.encoder import resolve_encoder
-from modeling_lacl.evaluation import EpisodeTarget
-from modeling_lacl.evaluation.episode_evaluation import EpisodeSentences, drawn_episodes
-from modeling_lacl.evaluation.report import command_line, describe_machine, markdown_table
-from modeling_lacl.evaluation.scores import entity_counts
+from modeling_lacl.data.label_names import label_names_for
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.support import encode_support
+from modeling_lacl.data.tag_schemes import io_to_bio
+from modeling_lacl.evaluation.episodes import EpisodeSentences, drawn_episodes
 from modeling_lacl.evaluation.tagging import EncodedOnceTagger
-from modeling_lacl.label_set import with_own_labels
-from modeling_lacl.prediction import word_gaussians
-from modeling_lacl.support import encode_support
+from modeling_lacl.evaluation.targets import EpisodeTarget
+from modeling_lacl.hub.bundled import embedded_encoder_path
+from modeling_lacl.metrics import entity_counts
+from modeling_lacl.model.labels_lacl import with_own_labels
+from modeling_lacl.reporting import command_line, describe_machine, markdown_table
+from modeling_lacl.training.word_labels import word_gaussians
 
 Tags = list[list[str]]
 
@@ -75,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(options: argparse.Namespace) -> str:
     torch.manual_seed(0)
-    encoder = resolve_encoder(options.encoder)
+    encoder = embedded_encoder_path(options.encoder)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     model = LaclForTokenClassification.from_encoder(
         encoder, tokenizer, ["person"], use_prompts=False, **KINDS[options.model]
@@ -161,8 +163,8 @@ def encoded_anew(
     for episode in block:
         learner = with_own_labels(model)
         learner.set_labels(episode.types)
-        *support, labels = encode_support(learner, tokenizer, episode.support)
-        query = word_gaussians(model, tokenizer, episode.query)
+        *support, labels = encode_support(learner, episode.support)
+        query = word_gaussians(model, episode.query)
         mean = torch.cat([words.mean for words in query]).to(model.device)
         variance = torch.cat([words.variance for words in query]).to(model.device)
         nearest = [

@@ -102,10 +102,10 @@ def narrow() -> Any:
     from transformers import AutoTokenizer, BertConfig, BertModel
 
     from modeling_lacl import LaclForTokenClassification
-    from modeling_lacl.encoder import resolve_encoder
+    from modeling_lacl.hub.bundled import embedded_encoder_path
 
     torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(resolve_encoder("minilm"))
+    tokenizer = AutoTokenizer.from_pretrained(embedded_encoder_path("minilm"))
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,
@@ -153,15 +153,15 @@ def support_work(model: Any, size: int) -> tuple[Callable[[], Any], Callable[[],
 
     support, small = support_of(size), support_of(5)
     return (
-        lambda: adapt(model, model.tokenizer, support, steps=0),
-        lambda: adapt(model, model.tokenizer, small, steps=0),
+        lambda: adapt(model, support, steps=0),
+        lambda: adapt(model, small, steps=0),
     )
 
 
 def tagging_work(model: Any, size: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     from modeling_lacl import adapt
 
-    adapted = adapt(model, model.tokenizer, support_of(size), steps=0)
+    adapted = adapt(model, support_of(size), steps=0)
     texts = sample_texts(64)
     return lambda: adapted.predict(texts), lambda: adapted.predict(texts[:1])
 

@@ -110,7 +110,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def machine_line(options: argparse.Namespace) -> str:
     """What the figures were measured on, and when."""
-    from modeling_lacl.evaluation.report import describe_machine
+    from modeling_lacl.reporting import describe_machine
 
     machine = ", ".join(f"{key}: {value}" for key, value in describe_machine("cpu").items())
     kind = "processor time" if options.cpu_time else "wall-clock time"
@@ -137,7 +137,7 @@ def sample_texts(number: int | None = None) -> list[str]:
 
 def type_names(number: int) -> list[str]:
     """Names of entity types: FEW-NERD's fine-grained ones, then these with a number behind them."""
-    from modeling_lacl.data import load_label_names
+    from modeling_lacl.data.label_names import load_label_names
 
     names = list(dict.fromkeys(load_label_names("few_nerd").values()))
     return [

@@ -20,11 +20,12 @@ import torch
 
 import modeling_lacl
 from modeling_lacl import LaclForTokenClassification, adapt, read_dataset
-from modeling_lacl.data.labels import tag_names
-from modeling_lacl.evaluation import entity_scores
-from modeling_lacl.onnx import LaclOnnxModel, export_onnx
-from modeling_lacl.prediction import predict_words
-from modeling_lacl.schemes import io_to_bio
+from modeling_lacl.data.tag_schemes import io_to_bio
+from modeling_lacl.data.tags import tag_names
+from modeling_lacl.integrations.onnx.export import export_onnx
+from modeling_lacl.integrations.onnx.runner import LaclOnnxModel
+from modeling_lacl.metrics import entity_scores
+from modeling_lacl.training.word_labels import predict_words
 
 SUPPORT = Path(modeling_lacl.__file__).parent / "samples" / "wnut17_support_5shot.txt"
 
@@ -56,7 +57,7 @@ def adapted_model(checkpoint: str | None) -> LaclForTokenClassification:
     if checkpoint is not None:
         return LaclForTokenClassification.from_pretrained(checkpoint).eval()
     source = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
-    return adapt(source, source.tokenizer, SUPPORT, "wnut17")
+    return adapt(source, SUPPORT, "wnut17")
 
 
 def table(runners: dict[str, Any], rows: Any, rounds: int, batch_size: int) -> str:
@@ -69,7 +70,7 @@ def table(runners: dict[str, Any], rows: Any, rounds: int, batch_size: int) -> s
     for count in range(rounds + 1):
         for name, runner in runners.items():
             start = time.process_time()
-            found[name] = predict_words(runner, runner.tokenizer, sentences, batch_size=batch_size)
+            found[name] = predict_words(runner, sentences, batch_size=batch_size)
             if count:  # the first round warms up
                 seconds[name].append(time.process_time() - start)
     lines = ["| | F1 | sentences/s | times PyTorch |", "|---|---:|---:|---:|"]

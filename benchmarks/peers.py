@@ -56,11 +56,11 @@ def main() -> None:
 
 
 def comparison(folder: Path, options: argparse.Namespace) -> str:
-    from modeling_lacl.encoder import resolve_encoder
+    from modeling_lacl.hub.bundled import embedded_encoder_path
 
     texts = folder / "texts.json"
     texts.write_text(json.dumps(sample_texts(options.texts)), encoding="utf-8")
-    encoder = resolve_encoder(options.encoder)
+    encoder = embedded_encoder_path(options.encoder)
     os.environ["HF_HUB_OFFLINE"] = "1"
     tasks: dict[str, dict[str, Any]] = {}
     notes = []
@@ -118,7 +118,7 @@ def prepare(task: dict[str, Any]) -> dict[str, str]:
             for index, text in enumerate(json.loads(Path(task["texts"]).read_text())[:40] * 3)
             if (n := len(text.split())) and index < max(len(TYPES), 40)
         ]
-        adapt(model, tokenizer, support, steps=0).save_pretrained(folder)
+        adapt(model, support, steps=0).save_pretrained(folder)
         return {}
     if system == "pipeline":
         names = ["O", *(f"{prefix}-{name}" for name in TYPES for prefix in "BI")]

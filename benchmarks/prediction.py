@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
+import modeling_lacl.modeling_lacl
 import torch
 from measuring import (
     arguments,
@@ -32,10 +33,9 @@ from measuring import (
     type_names,
 )
 
-import modeling_lacl.modeling_lacl
 from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.data import read_dataset
-from modeling_lacl.support import encode_support
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.support import encode_support
 
 WORDS_OF_A_MESSAGE, WORDS_OF_A_PARAGRAPH, MESSAGES_FOR_A_PARAGRAPH = 8, 90, 12
 
@@ -68,7 +68,7 @@ def with_support(model: LaclForTokenClassification, number: int, examples: int) 
             for index, words in enumerate(sample_words(number * examples))
         ]
     )
-    model.set_support(*encode_support(model, model.tokenizer, support))
+    model.set_support(*encode_support(model, support))
 
 
 def encoder_batches(model: LaclForTokenClassification, texts: list[str]) -> list[dict[str, Any]]:

@@ -33,13 +33,15 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification
 
 from modeling_lacl import LaclForTokenClassification, read_dataset
-from modeling_lacl.collator import LaclDataCollator
-from modeling_lacl.configuration_lacl import DIVERGENCES
-from modeling_lacl.data import entity_types, label_names_for, tokenize_dataset
-from modeling_lacl.encoder import resolve_encoder
-from modeling_lacl.evaluation.report import write_whole
-from modeling_lacl.losses import context_context_loss, context_label_loss
+from modeling_lacl.data.label_names import label_names_for
+from modeling_lacl.data.tags import entity_types
+from modeling_lacl.data.tokenize import tokenize_dataset
+from modeling_lacl.hub.bundled import embedded_encoder_path
+from modeling_lacl.model.configuration_lacl import DIVERGENCES
+from modeling_lacl.model.losses_lacl import context_context_loss, context_label_loss
 from modeling_lacl.optional import require
+from modeling_lacl.reporting import write_whole
+from modeling_lacl.training.collator import LaclDataCollator
 
 
 def main() -> None:
@@ -86,7 +88,7 @@ class Bench:
     """Encoder, sentences and models."""
 
     def __init__(self, encoder: str) -> None:
-        self.encoder = resolve_encoder(encoder)
+        self.encoder = embedded_encoder_path(encoder)
         self.tokenizer = AutoTokenizer.from_pretrained(self.encoder)
         dataset = read_dataset(SAMPLES / "few_nerd_source.txt")
         self.types = entity_types(dataset)

@@ -7,10 +7,10 @@ support = [
     {"tokens": ["Tom", "Hale", "went", "to", "Lima"], "ner_tags": ["person", "person", "O", "O", "city"]},
 ]
 model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
-ner = adapt(model, model.tokenizer, support)
+ner = adapt(model, support)
 
 more = [{"tokens": ["She", "flew", "a", "Boeing", "737"], "ner_tags": ["O", "O", "O", "plane", "plane"]}]
-ner = add_types(ner, ner.tokenizer, more, label_names={"plane": "type of airplane"})
+ner = add_types(ner, more, label_names={"plane": "type of airplane"})
 text = "Ana Ruiz flew a Cessna 172 to Quito."
 print([(entity["word"], entity["entity_group"]) for entity in ner.predict(text)])
 

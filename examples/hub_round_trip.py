@@ -15,7 +15,7 @@ support = [
 ]
 repository = sys.argv[1]
 model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
-ner = adapt(model, model.tokenizer, support)
+ner = adapt(model, support)
 ner.push_to_hub(repository, private=True)
 
 loaded = AutoModelForTokenClassification.from_pretrained(repository, trust_remote_code=True)

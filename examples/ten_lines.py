@@ -17,7 +17,7 @@ support = [
     },
 ]
 model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
-ner = adapt(model, model.tokenizer, support, label_names={"plane": "type of airplane"})
+ner = adapt(model, support, label_names={"plane": "type of airplane"})
 
 for entity in ner.predict("Ana Ruiz landed her Cessna 172 in the rain."):
     print(f"{entity['word']}: {entity['entity_group']}, {entity['score']:.2f}")

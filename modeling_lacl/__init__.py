@@ -8,49 +8,65 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import registration
+from .version import __version__
 
 if TYPE_CHECKING:
-    from .adaptation import adapt
-    from .arguments import LaclTrainingArguments
-    from .configuration_lacl import LaclConfig
-    from .data import LaclDataError, read_dataset
-    from .modeling_lacl import LaclForTokenClassification, LaclModel, LaclOutput, LaclPreTrainedModel
-    from .pipeline_lacl import LaclPipeline
-    from .trainer import LaclTrainer
-    from .type_changes import add_types, remove_types
+    from .data.corpora.loading import load_corpus
+    from .data.examples import LaclDataError
+    from .data.reading import read_dataset
+    from .data.tokenize import tokenize_dataset
+    from .integrations.onnx.runner import LaclOnnxModel
+    from .model.configuration_lacl import LaclConfig
+    from .model.modeling_lacl import LaclForTokenClassification, LaclModel, LaclOutput, LaclPreTrainedModel
+    from .model.pipeline_lacl import LaclPipeline
+    from .training.adaptation import adapt, add_types, remove_types
+    from .training.arguments import LaclTrainingArguments
+    from .training.collator import LaclDataCollator
+    from .training.source import train_source
+    from .training.trainer import LaclTrainer
 
-__version__ = "0.1.0"
-
+# The module of each name: PEP 562 has no way to import later but by the module's name.
 _MODULES = {
-    "LaclConfig": "configuration_lacl",
-    "LaclDataError": "data",
-    "LaclForTokenClassification": "modeling_lacl",
-    "LaclModel": "modeling_lacl",
-    "LaclOutput": "modeling_lacl",
-    "LaclPipeline": "pipeline_lacl",
-    "LaclPreTrainedModel": "modeling_lacl",
-    "LaclTrainer": "trainer",
-    "LaclTrainingArguments": "arguments",
-    "adapt": "adaptation",
-    "add_types": "type_changes",
-    "read_dataset": "data",
-    "remove_types": "type_changes",
+    "LaclConfig": "model.configuration_lacl",
+    "LaclDataCollator": "training.collator",
+    "LaclDataError": "data.examples",
+    "LaclForTokenClassification": "model.modeling_lacl",
+    "LaclModel": "model.modeling_lacl",
+    "LaclOnnxModel": "integrations.onnx.runner",
+    "LaclOutput": "model.modeling_lacl",
+    "LaclPipeline": "model.pipeline_lacl",
+    "LaclPreTrainedModel": "model.modeling_lacl",
+    "LaclTrainer": "training.trainer",
+    "LaclTrainingArguments": "training.arguments",
+    "adapt": "training.adaptation",
+    "add_types": "training.adaptation",
+    "load_corpus": "data.corpora.loading",
+    "read_dataset": "data.reading",
+    "remove_types": "training.adaptation",
+    "tokenize_dataset": "data.tokenize",
+    "train_source": "training.source",
 }
 
 __all__ = [
     "LaclConfig",
+    "LaclDataCollator",
     "LaclDataError",
     "LaclForTokenClassification",
     "LaclModel",
+    "LaclOnnxModel",
     "LaclOutput",
     "LaclPipeline",
     "LaclPreTrainedModel",
     "LaclTrainer",
     "LaclTrainingArguments",
+    "__version__",
     "adapt",
     "add_types",
+    "load_corpus",
     "read_dataset",
     "remove_types",
+    "tokenize_dataset",
+    "train_source",
 ]
 
 
@@ -60,6 +76,10 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 registration.watch()

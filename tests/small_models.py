@@ -15,8 +15,8 @@ from transformers import (
 )
 
 from modeling_lacl import LaclConfig, LaclForTokenClassification
-from modeling_lacl.divergences import pairwise_divergence
-from modeling_lacl.prompts import PADDING_LABEL, build_prompt
+from modeling_lacl.model.labels_lacl import PADDING_LABEL, build_prompt
+from modeling_lacl.model.losses_lacl import pairwise_divergence
 
 VOCABULARY = 60
 LOWEST = torch.finfo(torch.float32).min

@@ -21,8 +21,10 @@ import pytest
 import spacy
 import yaml
 
-from modeling_lacl import adaptation, cli, demo
-from modeling_lacl.data import load_corpus
+from modeling_lacl import cli
+from modeling_lacl.cli import walkthrough as demo
+from modeling_lacl.data.corpora.loading import load_corpus
+from modeling_lacl.training import adaptation
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [

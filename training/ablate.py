@@ -25,14 +25,15 @@ from figures import plot_curves, plot_scores  # type: ignore[import-not-found]  
 from plans import check_settings, digests, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
 from scoring import adapted_score, mean_and_spread  # type: ignore[import-not-found]  # beside this file
 
-from modeling_lacl.arguments import parse_arguments
-from modeling_lacl.data import load_label_names, read_dataset
+from modeling_lacl.data.label_names import load_label_names
+from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.evaluation.recipe import read_recipe
-from modeling_lacl.evaluation.report import write_whole
 from modeling_lacl.optional import require
-from modeling_lacl.plots import Curves, learning_curves
-from modeling_lacl.source import read_source, train_source
-from modeling_lacl.validation import FewShotValidation
+from modeling_lacl.reporting import write_whole
+from modeling_lacl.training.arguments import parse_arguments
+from modeling_lacl.training.source import read_source, train_source
+from modeling_lacl.training.validation import FewShotValidation
+from modeling_lacl.viz.plots import Curves, learning_curves
 
 
 def main() -> None:
@@ -113,7 +114,7 @@ def run_variant(
                 query_size=plan["query_size"],
                 label_names=names,
             )
-            scores[f"{name}, {shots}-shot"] = 100 * validation.scores(model, model.tokenizer)["f1"]
+            scores[f"{name}, {shots}-shot"] = 100 * validation.scores(model)["f1"]
             if shots:
                 scores[f"{name}, {shots}-shot adapted"] = adapted_score(model, validation, plan["adapt"])
     return {key: round(value, 2) for key, value in scores.items()}, curves

@@ -29,19 +29,21 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from modeling_lacl import LaclForTokenClassification, adapt
-from modeling_lacl.arguments import parse_arguments
-from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
-from modeling_lacl.data.labels import tag_names
-from modeling_lacl.decoding import combine_scores, expand_transitions, viterbi
-from modeling_lacl.evaluation import entity_scores
-from modeling_lacl.evaluation.report import write_whole
-from modeling_lacl.evaluation.transfer import model_digest
-from modeling_lacl.label_set import with_own_labels
+from modeling_lacl.data.label_names import load_label_names
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.support import encode_support
+from modeling_lacl.data.tag_schemes import io_to_bio
+from modeling_lacl.data.tags import tag_names
+from modeling_lacl.evaluation.results import model_digest
+from modeling_lacl.metrics import entity_scores
+from modeling_lacl.model.decoding_lacl import combine_scores, expand_transitions, viterbi
+from modeling_lacl.model.labels_lacl import with_own_labels
 from modeling_lacl.optional import require
-from modeling_lacl.prediction import word_scores
-from modeling_lacl.source import read_source
-from modeling_lacl.support import encode_support
-from modeling_lacl.validation import FewShotValidation
+from modeling_lacl.reporting import write_whole
+from modeling_lacl.training.arguments import parse_arguments
+from modeling_lacl.training.source import read_source
+from modeling_lacl.training.validation import FewShotValidation
+from modeling_lacl.training.word_labels import word_scores
 
 
 def main() -> None:
@@ -135,12 +137,12 @@ def follow(
     def score(adapted: LaclForTokenClassification) -> dict[str, float]:
         learner = with_own_labels(adapted)
         learner.config.viterbi = False
-        learner.set_support(*encode_support(learner, model.tokenizer, support))
+        learner.set_support(*encode_support(learner, support))
         types = list(learner.config.id2label.values())[1:]
 
         def scores_at(label_weight: float) -> list[Tensor]:
             learner.config.label_weight = label_weight
-            return word_scores(learner, model.tokenizer, rows["tokens"])
+            return word_scores(learner, rows["tokens"])
 
         # Two passes serve every weight: by the names alone, and by the support alone.
         by_names, by_support = scores_at(1.0), scores_at(0.0)
@@ -157,9 +159,7 @@ def follow(
 
     def run(steps: int, **options: Any) -> LaclForTokenClassification:
         names = validation.label_names
-        return adapt(
-            model, model.tokenizer, support, names, steps=steps, seed=draw, **plan["adapt"], **options
-        )
+        return adapt(model, support, names, steps=steps, seed=draw, **plan["adapt"], **options)
 
     snapshots = _Snapshots(
         score, plan["steps"], batches=math.ceil(len(support) / plan["adapt"]["batch_size"])

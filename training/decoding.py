@@ -29,15 +29,17 @@ from scoring import mean_and_spread  # type: ignore[import-not-found]  # beside 
 from torch import Tensor
 
 from modeling_lacl import LaclForTokenClassification, adapt
-from modeling_lacl.data import io_to_bio, load_label_names, read_dataset
-from modeling_lacl.data.labels import tag_names
-from modeling_lacl.decoding import IMPOSSIBLE, combine_scores, label_runs
-from modeling_lacl.evaluation import entity_scores
-from modeling_lacl.evaluation.report import write_whole
-from modeling_lacl.nearest import support_similarities
+from modeling_lacl.data.label_names import load_label_names
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.tag_schemes import io_to_bio
+from modeling_lacl.data.tags import tag_names
+from modeling_lacl.metrics import entity_scores
+from modeling_lacl.model.decoding_lacl import IMPOSSIBLE, combine_scores, label_runs
 from modeling_lacl.optional import require
-from modeling_lacl.prediction import word_scores
-from modeling_lacl.validation import FewShotValidation
+from modeling_lacl.reporting import write_whole
+from modeling_lacl.training.validation import FewShotValidation
+from modeling_lacl.training.word_labels import word_scores
+from modeling_lacl.viz.nearest import support_similarities
 
 
 def main() -> None:
@@ -91,9 +93,7 @@ def readings(
                 label_names=load_label_names(file["label_names"]),
             )
             for draw, (support, query) in enumerate(validation.splits):
-                adapted = adapt(
-                    model, model.tokenizer, dataset.select(support), validation.label_names, seed=draw
-                )
+                adapted = adapt(model, dataset.select(support), validation.label_names, seed=draw)
                 rows = dataset.select(query)
                 to_support = support_similarities(adapted, rows["tokens"])
                 by_names = scores_by(adapted, rows["tokens"], label_weight=1.0)
@@ -108,7 +108,7 @@ def scores_by(model: LaclForTokenClassification, sentences: list[list[str]], **o
     """(W, K) log-scores of each sentence with other options in the configuration, which stays as it was."""
     before = {name: getattr(model.config, name) for name in options}
     model.config.update(options)
-    scores = word_scores(model, model.tokenizer, sentences)
+    scores = word_scores(model, sentences)
     model.config.update(before)
     return scores
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from modeling_lacl.evaluation import evaluate_recipe
+from modeling_lacl.evaluation.comparison import evaluate_recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,17 +18,14 @@ from typing import Any
 
 from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 
-from modeling_lacl.arguments import parse_arguments
-from modeling_lacl.evaluation import (
-    ComparisonReport,
-    TransferRecipe,
-    TransferReport,
-    TransferTarget,
-    evaluate_transfer,
-)
-from modeling_lacl.evaluation.recipe import slug
-from modeling_lacl.evaluation.report import command_line
-from modeling_lacl.source import train_source
+from modeling_lacl.evaluation.comparison import ComparisonReport
+from modeling_lacl.evaluation.recipe import TransferRecipe, slug
+from modeling_lacl.evaluation.report import TransferReport
+from modeling_lacl.evaluation.targets import TransferTarget
+from modeling_lacl.evaluation.transfer import evaluate_transfer
+from modeling_lacl.reporting import command_line
+from modeling_lacl.training.arguments import parse_arguments
+from modeling_lacl.training.source import train_source
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,11 +21,13 @@ from plans import machine, plan_parser, read_plan  # type: ignore[import-not-fou
 from scoring import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification, adapt
-from modeling_lacl.data import entity_types, load_label_names, read_dataset, to_io
-from modeling_lacl.decoding import label_runs
-from modeling_lacl.evaluation.report import write_whole
+from modeling_lacl.data.label_names import load_label_names
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.tags import entity_types, to_io
+from modeling_lacl.model.decoding_lacl import label_runs
 from modeling_lacl.optional import require
-from modeling_lacl.validation import FewShotValidation
+from modeling_lacl.reporting import write_whole
+from modeling_lacl.training.validation import FewShotValidation
 
 
 def main() -> None:
@@ -102,7 +104,7 @@ def with_examples_score(
     """F1 in percent once adapted to a support set of which the names tell examples."""
     chosen = validation.dataset.select(support)
     names = names_with_examples(validation.label_names, chosen)
-    return query_score(adapt(model, model.tokenizer, chosen, names), validation, query)
+    return query_score(adapt(model, chosen, names), validation, query)
 
 
 def names_with_examples(names: Mapping[str, str], support: Dataset, number: int = 2) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from accelerate import PartialState  # type: ignore[import-untyped]
 
-from modeling_lacl.evaluation.report import describe_machine, write_whole
+from modeling_lacl.reporting import describe_machine, write_whole
 
 
 def plan_parser(description: str | None, keys: str) -> argparse.ArgumentParser:

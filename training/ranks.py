@@ -22,13 +22,13 @@ from safetensors.torch import load_file
 from scoring import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
 
 from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.data import load_label_names, read_dataset
-from modeling_lacl.encoder import embedded_encoder
-from modeling_lacl.evaluation.report import write_whole
-from modeling_lacl.evaluation.transfer import model_digest
+from modeling_lacl.data.label_names import load_label_names
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.evaluation.results import model_digest
+from modeling_lacl.hub.bundled import embedded_encoder, extract_adapter, merge_adapter
 from modeling_lacl.optional import require
-from modeling_lacl.released import extract_adapter, merge_adapter
-from modeling_lacl.validation import FewShotValidation
+from modeling_lacl.reporting import write_whole
+from modeling_lacl.training.validation import FewShotValidation
 
 
 def main() -> None:

@@ -13,10 +13,15 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.arguments import parse_arguments
-from modeling_lacl.encoder import embedded_encoder
-from modeling_lacl.released import ADAPTER_FILE, RELEASED, extract_adapter, released_folder
-from modeling_lacl.source import train_source
+from modeling_lacl.hub.bundled import (
+    ADAPTER_FILE,
+    RELEASED,
+    embedded_encoder,
+    extract_adapter,
+    released_folder,
+)
+from modeling_lacl.training.arguments import parse_arguments
+from modeling_lacl.training.source import train_source
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from modeling_lacl import LaclForTokenClassification, adapt
-from modeling_lacl.data import io_to_bio
-from modeling_lacl.data.labels import tag_names
-from modeling_lacl.evaluation import entity_scores
-from modeling_lacl.prediction import predict_words
-from modeling_lacl.validation import FewShotValidation
+from modeling_lacl.data.tag_schemes import io_to_bio
+from modeling_lacl.data.tags import tag_names
+from modeling_lacl.metrics import entity_scores
+from modeling_lacl.training.validation import FewShotValidation
+from modeling_lacl.training.word_labels import predict_words
 
 
 def adapted_score(
@@ -22,7 +22,7 @@ def adapted_score(
     found: list[float] = []
     for support, query in validation.splits:
         chosen = validation.dataset.select(support)
-        ner = adapt(model, model.tokenizer, chosen, validation.label_names, **arguments)
+        ner = adapt(model, chosen, validation.label_names, **arguments)
         found.append(query_score(ner, validation, query))
     return float(np.mean(found))
 
@@ -38,7 +38,7 @@ def query_score(
     names = tag_names(validation.dataset)
     gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
     types = list(labels or ner.config.id2label.values())[0 if labels else 1 :]
-    tags = io_to_bio(predict_words(ner, ner.tokenizer, rows["tokens"], labels=labels), types)
+    tags = io_to_bio(predict_words(ner, rows["tokens"], labels=labels), types)
     return 100 * float(entity_scores(gold, tags)["f1"])
 
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from modeling_lacl.arguments import parse_arguments
-from modeling_lacl.source import train_source
+from modeling_lacl.training.arguments import parse_arguments
+from modeling_lacl.training.source import train_source
 
 
 def main() -> None:

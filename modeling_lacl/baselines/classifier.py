@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..configuration_lacl import LaclConfig
-from ..modeling_lacl import LaclForTokenClassification
-from ..outputs_lacl import LaclOutput
+from ..model.configuration_lacl import LaclConfig
+from ..model.modeling_lacl import LaclForTokenClassification, LaclOutput
 
 
 class TokenClassifier(LaclForTokenClassification):

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..configuration_lacl import LaclConfig
-from ..decoding import prototypes
-from ..divergences import euclidean
-from ..modeling_lacl import LaclForTokenClassification, full_precision
-from ..outputs_lacl import LaclOutput
+from ..model.configuration_lacl import LaclConfig
+from ..model.decoding_lacl import prototypes
+from ..model.losses_lacl import euclidean
+from ..model.modeling_lacl import LaclForTokenClassification, LaclOutput, full_precision
 
 
 class PrototypicalModel(LaclForTokenClassification):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import Checkpoint, app, entity_types, next_step, no_short_bars
+from .app import Checkpoint, app, next_step, no_short_bars
 from .reading import Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
 
 
@@ -69,23 +69,22 @@ def adapt(
     """
     # Before the training, not after it.
     output.mkdir(parents=True, exist_ok=True)
-    from ..adaptation import adapt as adapt_model
-    from ..adaptation import check_support
-    from ..loading import load_model
+    from ..data.support import read_support
+    from ..hub.loading import load_model
+    from ..training.adaptation import adapt as adapt_model
 
     no_short_bars()
-    examples = read_labelled(support, data_format, token_column, tag_column, scheme, encoding)
-    check_support(examples, str(support))
+    dataset = read_labelled(support, data_format, token_column, tag_column, scheme, encoding)
+    examples = read_support(dataset, str(support))
     given: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate}
     model = load_model(checkpoint)
     adapted = adapt_model(
         model,
-        model.tokenizer,
         examples,
         label_names,
         seed=seed,
         **{key: value for key, value in given.items() if value is not None},
     )
     adapted.save_pretrained(output)
-    print(f"Saved to {output}: {', '.join(entity_types(adapted))}", file=sys.stderr)
+    print(f"Saved to {output}: {', '.join(adapted.entity_types)}", file=sys.stderr)
     next_step(f"lacl predict {output} FILE")

@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from .. import __version__
-
-if TYPE_CHECKING:
-    from ..modeling_lacl import LaclForTokenClassification
-    from ..onnx import LaclOnnxModel
+from ..version import __version__
 
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
 """What wrong input, files and settings raise. Any other is a fault of ours and shows its traceback."""
@@ -68,12 +64,6 @@ def options(
     """
     if debug:
         os.environ["LACL_DEBUG"] = "1"
-
-
-def entity_types(model: LaclForTokenClassification | LaclOnnxModel) -> list[str]:
-    """The model's entity types, without outside."""
-    labels: dict[int, str] = model.config.id2label
-    return [labels[index] for index in range(1, len(labels))]
 
 
 def no_short_bars() -> None:

@@ -39,7 +39,7 @@ def demo(
     lacl demo "Ana Ruiz posted a trailer of Blue Harbor from Quito."
     lacl demo --train
     """
-    from ..demo import run_demo
+    from .walkthrough import run_demo
 
     no_short_bars()
     run_demo(text, train=train, output=output, svg=svg)

@@ -43,7 +43,7 @@ def evaluate(
     lacl evaluate recipe.yaml --checkpoint outputs/source --limit 1
     lacl evaluate training/recipes/compare_minilm.yaml --method LACL --method CONTaiNER
     """
-    from ..evaluation import evaluate_recipe
+    from ..evaluation.comparison import evaluate_recipe
 
     report = evaluate_recipe(
         recipe, methods=method, checkpoint=checkpoint, data_root=data_root, output=output, limit=limit

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import Checkpoint, app, entity_types, next_step, no_short_bars
+from .app import Checkpoint, app, next_step, no_short_bars
 from .labels import Labels, parse_labels
 
 
@@ -32,13 +32,13 @@ def export(
     lacl export outputs/ner outputs/ner-int8 --int8
     """
     wanted = None if labels is None else parse_labels(labels)
-    from ..loading import load_model
-    from ..onnx import export_onnx
+    from ..hub.loading import load_model
+    from ..integrations.onnx.export import export_onnx
 
     no_short_bars()
     model = load_model(checkpoint)
     if wanted is not None:
         model.set_labels(list(wanted), wanted if isinstance(wanted, dict) else None)
     export_onnx(model, folder, quantize="int8" if int8 else None)
-    typer.echo(f"Saved to {folder}: {', '.join(entity_types(model))}", err=True)
+    typer.echo(f"Saved to {folder}: {', '.join(model.entity_types)}", err=True)
     next_step(f"lacl predict {folder} FILE")

@@ -41,6 +41,6 @@ def parse_labels(given: Sequence[str]) -> list[str] | dict[str, str]:
         raise typer.BadParameter("give at least one entity type", param_hint="--labels")
     if all(name is None for name in names.values()):
         return list(names)
-    from ..prompts import natural_label_name
+    from ..model.labels_lacl import natural_label_name
 
     return {label: name or natural_label_name(label) for label, name in names.items()}

@@ -45,7 +45,7 @@ def curves(
     [bold]Example[/bold]
     lacl plot curves outputs/source --output curves.svg
     """
-    from ..plots import plot_learning_curves
+    from ..viz.plots import plot_learning_curves
 
     plot_learning_curves(folder, output)
     saved(output)
@@ -68,8 +68,8 @@ def space(
     [bold]Example[/bold]
     lacl plot space outputs/ner dev.txt --output space.svg
     """
-    from ..loading import load_model
-    from ..plots import plot_embedding_space
+    from ..hub.loading import load_model
+    from ..viz.plots import plot_embedding_space
 
     no_short_bars()
     dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding)
@@ -94,17 +94,16 @@ def confusion(
     [bold]Example[/bold]
     lacl plot confusion outputs/ner test.txt --output confusion.svg
     """
-    from ..data import io_to_bio
-    from ..data.labels import tag_names
-    from ..loading import load_model
-    from ..plots import plot_confusion
-    from ..prediction import predict_words
-    from .app import entity_types
+    from ..data.tag_schemes import io_to_bio
+    from ..data.tags import tag_names
+    from ..hub.loading import load_model
+    from ..training.word_labels import predict_words
+    from ..viz.plots import plot_confusion
 
     no_short_bars()
     dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding)
     model = load_model(checkpoint)
-    found = io_to_bio(predict_words(model, model.tokenizer, dataset["tokens"]), entity_types(model))
+    found = io_to_bio(predict_words(model, dataset["tokens"]), model.entity_types)
     names = tag_names(dataset)
     plot_confusion([[names[tag] for tag in tags] for tags in dataset["ner_tags"]], found, output)
     saved(output)

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from ..shards import Shard, job_key, processes, texts_left
-from .app import Checkpoint, app, entity_types, keep_input, no_short_bars, saved
+from .app import Checkpoint, app, keep_input, no_short_bars, saved
 from .labels import Labels, parse_labels
+from .output import Shard, job_key, processes, texts_left
 from .texts import read_texts
 
 if TYPE_CHECKING:
-    from ..modeling_lacl import LaclForTokenClassification
-    from ..onnx import LaclOnnxModel
+    from ..integrations.onnx.runner import LaclOnnxModel
+    from ..model.modeling_lacl import LaclForTokenClassification
+
 
 Result: TypeAlias = tuple[str, list[dict[str, Any]]]
 """A text and its entities."""
@@ -120,11 +121,11 @@ def predict(
             if not place.exists() or place.is_file():
                 open(place, "ab").close()  # or it fails now; what it holds stays until there is a model
 
-        from ..loading import load_predictor
+        from ..integrations.predictors import load_predictor
 
         no_short_bars()
         model = load_predictor(checkpoint)
-        shown = list(wanted) if wanted else entity_types(model)
+        shown = list(wanted) if wanted else model.entity_types
         one_by_one = text is None and file == "-" and sys.stdin.isatty()
         if one_by_one:
             print("One text a line; Ctrl-D ends.", file=sys.stderr)
@@ -141,7 +142,7 @@ def predict(
             batch_size=batch_size,
         )
         if svg is not None:
-            from ..render import save_svg
+            from ..viz.terminal import save_svg
 
             save_svg(svg, results, labels=shown)
         elif view or (view is None and target is None and sys.stdout.isatty()):
@@ -207,7 +208,7 @@ def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True
 def _show(results: Iterable[Result], labels: Sequence[str]) -> None:
     from rich.console import Console
 
-    from ..render import EntityView
+    from ..viz.terminal import EntityView
 
     view = EntityView(Console(highlight=False), labels)
     for text, entities in results:

@@ -54,8 +54,8 @@ def push(
     lacl push outputs/source my-source --report outputs/results/report.json
     lacl push outputs/ner my-ner --update
     """
-    from ..hub import published_files, push_folder
-    from ..model_card import add_results
+    from ..evaluation.card_results import add_results
+    from ..hub.push import published_files, push_folder
 
     published_files(folder)
     for file in report or ():

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from datasets import Dataset
 
+
 Format: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -44,8 +45,8 @@ def read_labelled(
     encoding: str,
 ) -> Dataset:
     """`read_dataset` with what the options say; raises as it does."""
-    from ..data import read_dataset
     from ..data.columns import column_of
+    from ..data.reading import read_dataset
 
     return read_dataset(
         file,

@@ -32,7 +32,7 @@ def render(
     lacl predict outputs/ner texts.txt --output entities.jsonl
     lacl render entities.jsonl --output entities.html
     """
-    from ..page import save_html
+    from ..viz.html import save_html
 
     keep_input(file, "--output", output)
     with open(file, "rb") as stream:

@@ -48,12 +48,12 @@ def train(
     lacl train recipe.yaml --max_steps 500 --learning_rate 3e-5
     lacl train recipe.yaml --resume
     """
-    from ..arguments import argument_parser, parse_arguments
+    from ..training.arguments import argument_parser, parse_arguments
 
     if list_arguments:
         argument_parser("lacl train").print_help()
         return
-    from ..source import train_source
+    from ..training.source import train_source
 
     given = list(arguments or [])
     given += [f"--config={recipe}" for recipe in config or ()]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import Checkpoint, app, entity_types, keep_input, no_short_bars, saved
+from .app import Checkpoint, app, keep_input, no_short_bars, saved
 from .labels import Labels, parse_labels
 from .texts import read_texts
 
@@ -45,10 +45,10 @@ def view(
         keep_input(file, "--output", output)
         with open(file, "rb") as stream:
             text = list(read_texts(stream, str(file)))
-    from ..loading import load_predictor
-    from ..modeling_lacl import LaclForTokenClassification
-    from ..nearest import nearest_examples
-    from ..page import save_html
+    from ..integrations.predictors import load_predictor
+    from ..model.modeling_lacl import LaclForTokenClassification
+    from ..viz.html import save_html
+    from ..viz.nearest import nearest_examples
 
     no_short_bars()
     model = load_predictor(checkpoint)
@@ -59,6 +59,6 @@ def view(
         for entities, examples in zip(found, nearest_examples(model, texts, found), strict=True):
             for entity, example in zip(entities, examples, strict=True):
                 entity["nearest_example"] = example
-    shown = list(wanted) if wanted else entity_types(model)
+    shown = list(wanted) if wanted else model.entity_types
     save_html(output, zip(texts, found, strict=True), labels=shown)
     saved(output)

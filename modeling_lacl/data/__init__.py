@@ -1,16 +1,17 @@
-"""Labelled data: readers for every format and tag scheme, label names, tokenisation."""
+"""Labelled data: readers for every format and tag scheme, label names, tokenising, sampling, support sets."""
 
-from ..errors import LaclDataError
-from ..schemes import io_to_bio, to_bio
 from .corpora import load_corpus
-from .labels import entity_types, to_io
-from .names import label_names_for, load_label_names, shipped_label_names
+from .examples import LaclDataError
+from .label_names import label_names_for, load_label_names, shipped_label_names
 from .reading import read_dataset
+from .tag_schemes import io_to_bio, to_bio
+from .tags import entity_types, gold_tags, to_io
 from .tokenize import tokenize_dataset
 
 __all__ = [
     "LaclDataError",
     "entity_types",
+    "gold_tags",
     "io_to_bio",
     "label_names_for",
     "load_corpus",

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from ..errors import LaclDataError
-from ..schemes import looks_like_tag, may_be_tag
-from ..sentences import Sentence
+from .examples import LaclDataError, Sentence
 from .lines import read_lines
+from .tag_schemes import looks_like_tag, may_be_tag
 
 _SAMPLE_LINES = 2000
 _DOCUMENT_START = "-DOCSTART-"

@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..errors import LaclDataError
-from ..records import read_record
-from ..sentences import Sentence
+from .examples import LaclDataError, Sentence, read_record
 from .lines import read_lines
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import LaclDataError
+from .examples import LaclDataError
 
 logger = logging.getLogger(__name__)
 

@@ -8,14 +8,21 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict
 
-from ..errors import LaclDataError
-from ..records import DOCUMENT_COLUMNS, SPAN_COLUMNS, TAG_COLUMNS, TOKEN_COLUMNS, read_record
-from ..schemes import split_tag
-from ..sentences import Origin
 from .building import build
 from .columns import looks_like_csv, read_columns
+from .examples import (
+    DOCUMENT_COLUMNS,
+    SPAN_COLUMNS,
+    TAG_COLUMNS,
+    TOKEN_COLUMNS,
+    LaclDataError,
+    Origin,
+    read_record,
+)
 from .jsonl import is_json_array, is_jsonl, read_json, read_jsonl
 from .lines import read_lines
+from .tag_schemes import split_tag
+from .tags import is_bio_dataset
 
 FORMATS = ("columns", "jsonl", "json")
 
@@ -78,6 +85,8 @@ def read_dataset(
             None if tag_column is None else str(tag_column),
         )
         if isinstance(source, Dataset):
+            if (labels, scheme, names, *keys) == (None,) * 5 and is_bio_dataset(source):
+                return source.with_format(None)
             origin = Origin("dataset", has_lines=False)
             return _from_dataset(source, origin, *keys, labels, scheme, names)
         origin = Origin("examples", has_lines=False)

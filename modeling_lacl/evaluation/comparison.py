@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..reporting import command_line, markdown_table, percent, write_whole
 from .recipe import ComparisonRecipe, TransferRecipe, read_recipe
-from .report import TransferReport, command_line, markdown_table, percent, write_whole
+from .report import TransferReport
 from .transfer import evaluate_transfer
 
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shlex
-import sys
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import transformers
 
+from ..reporting import markdown_table, percent, write_whole
 from .results import TransferResult
 
 if TYPE_CHECKING:
-    from .episode_evaluation import EpisodeResult
+    from .episodes import EpisodeResult
+
 
 _RESAMPLES = 10_000
 
@@ -200,52 +195,6 @@ class TransferReport:
         write_whole(folder / "report.md", self.to_markdown())
 
 
-def describe_machine(device: torch.device | str) -> dict[str, Any]:
-    """Processor, cores usable by this process, device and versions."""
-    from .. import __version__  # the package's own file may import this one
-
-    device = torch.device(device)
-    return {
-        "processor": _processor(),
-        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "lacl": __version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-
-
-def command_line() -> str:
-    """The command that this process was started with, as one would type it."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a kill, finds the old content or the new and nothing between."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _processor() -> str:
-    """Name of the processor; Linux keeps it where the platform module does not look."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
-
-
 def _mean_by_type(results: Sequence[TransferResult]) -> dict[str, float]:
     """F1 of each type of the test set or the predictions; 0 for a set where neither holds it."""
     types = sorted(set().union(*(result.per_type for result in results)))
@@ -253,18 +202,6 @@ def _mean_by_type(results: Sequence[TransferResult]) -> dict[str, float]:
         name: [one.per_type[name]["f1"] if name in one.per_type else 0.0 for one in results] for name in types
     }
     return {name: float(np.mean(scores)) for name, scores in f1.items()}
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int]) -> list[str]:
-    """Lines of a Markdown table, the columns in `numbers` set to the right."""
-    right = set(numbers)
-    rule = ["---:" if column in right else "---" for column in range(len(header))]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, rule, *rows)]
-    return [f"| {' | '.join(row)} |" for row in cells]
-
-
-def percent(score: float | None) -> str:
-    return "–" if score is None else f"{100 * score:.1f}"
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .scores import TypeScores
+import torch
 
-ZERO_SHOT = "zero-shot"
+from ..metrics import TypeScores
+from ..model.modeling_lacl import LaclForTokenClassification
 
 
 @dataclass(kw_only=True)
@@ -86,3 +88,26 @@ def read_results(path: Path) -> list[TransferResult]:
             )
         results.append(TransferResult(**values))
     return results
+
+
+# Keys of a configuration that loading fills in.
+_NOT_OF_THE_MODEL = {"_name_or_path", "architectures", "dtype", "transformers_version"}
+
+
+def model_digest(model: LaclForTokenClassification) -> str:
+    """Digest of weights and configuration: equal for a model and its copy loaded from disk."""
+    config = _without(model.config.to_dict(), _NOT_OF_THE_MODEL)
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _without(values: dict[str, Any], keys: set[str]) -> dict[str, Any]:
+    """A nested mapping with these keys left out at every depth."""
+    return {
+        key: _without(value, keys) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if key not in keys
+    }

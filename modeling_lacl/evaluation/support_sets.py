@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from ..data import LaclDataError, entity_types, load_corpus, read_dataset, to_io
-from ..data.labels import keep_types, tag_names
-from ..episodes import count_entities, draw_support
+from ..data.corpora.loading import load_corpus
+from ..data.examples import LaclDataError
+from ..data.reading import read_dataset
+from ..data.sampling import count_entities, draw_support
+from ..data.tags import entity_types, keep_types, tag_names, to_io
 from .targets import TransferTarget
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from ..adaptation import check_support, names_of
-from ..baselines import TokenClassifier
-from ..data import entity_types, io_to_bio, to_io
-from ..decoding import outside_scores
-from ..label_set import with_own_labels
-from ..modeling_lacl import LaclForTokenClassification
-from ..prediction import EncodedWords, decode_words, predict_words, word_gaussians
-from ..support import encode_support
-
-Stage = Callable[..., LaclForTokenClassification]
+from ..baselines.classifier import TokenClassifier
+from ..data.support import LabelledSupport, encode_support, names_for, read_support
+from ..data.tag_schemes import io_to_bio
+from ..model.decoding_lacl import outside_scores
+from ..model.labels_lacl import with_own_labels
+from ..model.modeling_lacl import LaclForTokenClassification
+from ..training.word_labels import EncodedWords, decode_words, predict_words, word_gaussians
+from .stages import Stage
 
 # Words that are compared with a support set at once.
 _WORDS_AT_ONCE = 2**13
@@ -32,7 +29,6 @@ class Tagger:
         stage: The second stage: `adapt`, or that of a baseline.
         arguments: Its further arguments.
         model: The source model; it is left as it is.
-        tokenizer: Its tokenizer.
         batch_size: Sentences a forward pass.
     """
 
@@ -41,13 +37,11 @@ class Tagger:
         stage: Stage,
         arguments: Mapping[str, Any],
         model: LaclForTokenClassification,
-        tokenizer: PreTrainedTokenizerBase,
         batch_size: int,
     ) -> None:
         self.stage = stage
         self.arguments = arguments
         self.model = model
-        self.tokenizer = tokenizer
         self.batch_size = batch_size
 
     def prepare(self, sentences: Iterable[Sequence[str]]) -> None:
@@ -63,9 +57,9 @@ class Tagger:
             label_names: Natural-language names of its types.
             sentences: Lists of words.
         """
-        adapted = self.stage(self.model, self.tokenizer, support, label_names=label_names, **self.arguments)
-        ids = predict_words(adapted, self.tokenizer, sentences, batch_size=self.batch_size)
-        return io_to_bio(ids, types_of(adapted))
+        adapted = self.stage(self.model, support, label_names=label_names, **self.arguments)
+        ids = predict_words(adapted, sentences, batch_size=self.batch_size)
+        return io_to_bio(ids, adapted.entity_types)
 
 
 class EncodedOnceTagger(Tagger):
@@ -82,34 +76,32 @@ class EncodedOnceTagger(Tagger):
 
     def prepare(self, sentences: Iterable[Sequence[str]]) -> None:
         new = [key for key in dict.fromkeys(map(tuple, sentences)) if key not in self.encoded]
-        words = word_gaussians(self.model, self.tokenizer, new, batch_size=self.batch_size)
+        words = word_gaussians(self.model, new, batch_size=self.batch_size)
         self.encoded.update(zip(new, words, strict=True))
 
     @torch.inference_mode()
     def tag(
         self, support: Dataset, label_names: Mapping[str, str], sentences: Sequence[Sequence[str]]
     ) -> list[list[str]]:
-        check_support(support)
-        types = entity_types(support)
+        read = read_support(support)
         adapted = self.learner
-        adapted.set_labels(types, names_of(types, label_names))
-        adapted.set_support(*self._support(adapted, support))
+        adapted.set_labels(read.types, names_for(read.types, label_names))
+        adapted.set_support(*self._support(adapted, read))
         self.prepare(sentences)
         scores = self._scores(adapted, [self.encoded[tuple(words)] for words in sentences])
-        return io_to_bio(decode_words(adapted.config, sentences, scores), types)
+        return io_to_bio(decode_words(adapted.config, sentences, scores), read.types)
 
     def _support(
-        self, adapted: LaclForTokenClassification, support: Dataset
+        self, adapted: LaclForTokenClassification, support: LabelledSupport
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As `encode_support` gives them."""
-        sentences = list(support["tokens"])
+        sentences = list(support.dataset["tokens"])
         self.prepare(sentences)
         parts = []
-        labels = to_io(support, types_of(adapted))
-        for row, (words, ids) in enumerate(zip(sentences, labels, strict=True)):
+        for number, (words, ids) in enumerate(zip(sentences, support.labels, strict=True)):
             known = self.encoded[tuple(words)]
             if known.windows > 1:  # support sentences are cut, where windows overlap
-                parts.append(encode_support(adapted, self.tokenizer, support.select([row]), self.batch_size))
+                parts.append(encode_support(adapted, support.dataset.select([number]), self.batch_size)[:3])
             else:
                 found = ~known.mean[:, 0].isnan()
                 parts.append((known.mean[found], known.variance[found], torch.tensor(ids)[found]))
@@ -142,7 +134,6 @@ def make_tagger(
     stage: Stage,
     arguments: Mapping[str, Any],
     model: LaclForTokenClassification,
-    tokenizer: PreTrainedTokenizerBase,
     batch_size: int,
 ) -> Tagger:
     """The tagger that encodes sentences once if the model, its second stage and its arguments allow it."""
@@ -152,10 +143,4 @@ def make_tagger(
         and not model.config.use_prompts
         and not isinstance(model, TokenClassifier)  # which has a last layer for each label set
     )
-    return (EncodedOnceTagger if once else Tagger)(stage, arguments, model, tokenizer, batch_size)
-
-
-def types_of(model: LaclForTokenClassification) -> list[str]:
-    """The entity types of a model, in the order of its labels."""
-    id2label: Any = model.config.id2label
-    return [id2label[label] for label in range(1, len(id2label))]
+    return (EncodedOnceTagger if once else Tagger)(stage, arguments, model, batch_size)

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..data.corpora import CORPORA
-from .results import ZERO_SHOT
+from ..data.corpora.registry import CORPORA
+from ..reporting import ZERO_SHOT
 
 
 @dataclass(kw_only=True)

@@ -16,22 +16,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import tqdm
 
-from ..baselines import adapting, model_class
-from ..configuration_lacl import FREE_OPTIONS, OUTSIDE, LaclConfig
-from ..data import entity_types, io_to_bio, label_names_for, load_label_names
-from ..loading import load_model
-from ..modeling_lacl import LaclForTokenClassification
-from ..prediction import predict_words
-from .episode_evaluation import evaluate_episodes, model_digest
-from .recipe import TransferRecipe, TransferTarget
-from .report import TransferReport, command_line, describe_machine
-from .results import ZERO_SHOT, TransferResult, append_result, read_results
-from .scores import entity_scores
+from ..baselines import model_class
+from ..data.label_names import label_names_for, load_label_names
+from ..data.tag_schemes import io_to_bio
+from ..data.tags import entity_types
+from ..hub.loading import load_model
+from ..metrics import entity_scores
+from ..model.configuration_lacl import FREE_OPTIONS, OUTSIDE, LaclConfig
+from ..model.modeling_lacl import LaclForTokenClassification
+from ..reporting import ZERO_SHOT, command_line, describe_machine
+from ..training.word_labels import predict_words
+from .episodes import evaluate_episodes
+from .recipe import TransferRecipe
+from .report import TransferReport
+from .results import TransferResult, append_result, model_digest, read_results
+from .stages import second_stage
 from .support_sets import SupportSet, read_test, support_sets
 from .tagging import Tagger, make_tagger
+from .targets import TransferTarget
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +73,6 @@ class _Run:
 def evaluate_transfer(
     recipe: TransferRecipe,
     model: LaclForTokenClassification | None = None,
-    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> TransferReport:
     """Adapts on every support set of a recipe and scores all words of the test sets.
 
@@ -81,19 +84,17 @@ def evaluate_transfer(
     Args:
         recipe: What to evaluate.
         model: The source model; by default loaded from `recipe.checkpoint`. It is left as it is.
-        tokenizer: Its tokenizer; by default the one saved with the model.
 
     Raises:
         ValueError: The checkpoint does not load, a file is missing or malformed, an argument of adapting is
             unknown, or the output folder holds results made with other settings.
     """
-    stage = adapting(recipe.stage)
+    stage = second_stage(recipe.stage)
     adapt_arguments = stage_arguments(stage, recipe.adapt)
     if model is None:
         model = load_source(recipe)
-    tokenizer = tokenizer or model.tokenizer
     tagger = make_tagger(
-        *(recipe.stage, stage, {**adapt_arguments, "seed": recipe.seed}, model, tokenizer, recipe.batch_size)
+        *(recipe.stage, stage, {**adapt_arguments, "seed": recipe.seed}, model, recipe.batch_size)
     )
     runs = _plan(recipe, model, adapt_arguments)
     output = Path(recipe.output).expanduser()
@@ -250,9 +251,7 @@ def _evaluate(run: _Run, tagger: Tagger) -> TransferResult:
     start = time.perf_counter()
     names, sentences = run.settings["label_names"], run.target.sentences
     if run.support is None:
-        ids = predict_words(
-            tagger.model, tagger.tokenizer, sentences, labels=names, batch_size=tagger.batch_size
-        )
+        ids = predict_words(tagger.model, sentences, labels=names, batch_size=tagger.batch_size)
         tags = io_to_bio(ids, run.labels)
     else:
         tags = tagger.tag(run.support.sentences, names, sentences)
@@ -275,6 +274,3 @@ def _evaluate(run: _Run, tagger: Tagger) -> TransferResult:
         seconds=seconds,
         settings=run.settings,
     )
-
-
-__all__ = ["TransferRecipe", "TransferTarget", "evaluate_transfer", "model_digest"]

@@ -5,8 +5,9 @@ import torch
 from transformers import BertForTokenClassification, TrainerCallback
 
 from modeling_lacl import LaclForTokenClassification, adapt
-from modeling_lacl.adaptation import ENOUGH
 from modeling_lacl.baselines import TokenClassifier, model_class
+from modeling_lacl.baselines.classifier import TokenClassifier
+from modeling_lacl.training.adaptation import ENOUGH
 
 PLAIN = {
     "use_prompts": False,
@@ -48,7 +49,7 @@ def test_loss_and_gradients_are_those_of_transformers(classifier, tiny_tokenizer
 def test_fine_tuning_learns_the_support_set_with_a_new_last_layer(make_tiny_model, tiny_tokenizer):
     learner = {"initializer_range": 0.1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     source = make_tiny_model(model_class=TokenClassifier, encoder=learner, **PLAIN)
-    ner = adapt(source, tiny_tokenizer, SUPPORT, steps=60, learning_rate=3e-3)
+    ner = adapt(source, SUPPORT, steps=60, learning_rate=3e-3)
     assert ner.state_dict()["classifier.weight"].shape == (4, 32) and source.config.id2label[1] == "person"
     found = ner.predict("Ana Ruiz flew to Quito .")
     assert [(one["entity_group"], one["word"]) for one in found] == [("pilot", "Ana Ruiz"), ("town", "Quito")]
@@ -64,7 +65,7 @@ def test_the_rule_of_adapting_goes_by_its_loss(make_tiny_model, tiny_tokenizer):
 
     learner = {"initializer_range": 0.1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     source = make_tiny_model(model_class=TokenClassifier, encoder=learner, **PLAIN)
-    adapt(source, tiny_tokenizer, SUPPORT, learning_rate=3e-3, callbacks=[Watch()])
+    adapt(source, SUPPORT, learning_rate=3e-3, callbacks=[Watch()])
     assert losses[-1] < ENOUGH <= min(losses[:-1])
 
 
@@ -74,7 +75,7 @@ def test_saved_it_loads_as_itself_and_as_nnshot(classifier, tiny_tokenizer, tmp_
     texts = ["ana flew to york", "the play"]
     assert again.predict(texts) == classifier.predict(texts)
 
-    nnshot = adapt(LaclForTokenClassification.from_pretrained(tmp_path), tiny_tokenizer, SUPPORT, steps=0)
+    nnshot = adapt(LaclForTokenClassification.from_pretrained(tmp_path), SUPPORT, steps=0)
     batch = tiny_tokenizer("Ana in York", return_tensors="pt")
     with torch.no_grad():
         states = classifier.lacl.encoder(**batch).last_hidden_state[0]

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from modeling_lacl import adapt
-from modeling_lacl.baselines import PrototypicalModel
-from modeling_lacl.baselines.prototypical import prototypical_loss
+from modeling_lacl.baselines.prototypical import PrototypicalModel, prototypical_loss
 
 PLAIN = {
     "use_prompts": False,
@@ -71,7 +70,7 @@ def test_decoding_is_by_the_nearest_prototype(make_tiny_model, tiny_tokenizer):
         {"tokens": "the play in York".split(), "ner_tags": "O O O B-town".split()},
     ]
     source = make_tiny_model(model_class=PrototypicalModel, **PLAIN)
-    ner = adapt(source, tiny_tokenizer, support, steps=0)
+    ner = adapt(source, support, steps=0)
     centres = torch.stack([ner.support_mean[ner.support_labels == label].mean(0) for label in range(3)])
     batch = tiny_tokenizer("Ana in York", return_tensors="pt")
     with torch.no_grad():

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from modeling_lacl.data import LaclDataError, read_dataset
+from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.reading import read_dataset
 
 
 @pytest.fixture

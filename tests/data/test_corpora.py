@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modeling_lacl.data import entity_types, load_corpus, read_dataset
+from modeling_lacl.data.corpora.loading import load_corpus
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.tags import entity_types
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the corpora beside the repository")

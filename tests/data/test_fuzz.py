@@ -12,7 +12,8 @@ from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modeling_lacl.data import LaclDataError, read_dataset
+from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.reading import read_dataset
 
 COLUMNS = "# newdoc id = a\nAna\tB-person\nRuiz\tI-person\n\n-DOCSTART- O\n東京\tB-place\n#\tO\n".encode()
 SPACES = b"EU NNP I-NP I-ORG\nrejects VBZ I-VP O\n\nGerman JJ B-NP B-MISC\n"

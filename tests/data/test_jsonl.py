@@ -12,8 +12,9 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_lacl.data import LaclDataError, read_dataset
-from modeling_lacl.words import split_words
+from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.model.words_lacl import split_words
 
 
 def sentences(dataset):

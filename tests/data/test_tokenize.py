@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from modeling_lacl.data import read_dataset, to_io, tokenize_dataset
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.tags import to_io
+from modeling_lacl.data.tokenize import tokenize_dataset
 
 TEXT = (
     "the river Ruiz flows to Quito and the city of Ana Ruiz lies on the old 東京 naïve Zoë don't 10km".split()

@@ -9,9 +9,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from modeling_lacl.baselines import TokenClassifier
-from modeling_lacl.cli import app
-from modeling_lacl.evaluation import ComparisonRecipe, compare, evaluate_recipe
+from modeling_lacl.baselines.classifier import TokenClassifier
+from modeling_lacl.cli.app import app
+from modeling_lacl.evaluation.comparison import compare, evaluate_recipe
+from modeling_lacl.evaluation.recipe import ComparisonRecipe
 
 PLAIN: dict[str, Any] = {
     "use_prompts": False,

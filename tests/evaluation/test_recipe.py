@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from modeling_lacl.evaluation import TransferRecipe, TransferTarget
+from modeling_lacl.evaluation.recipe import TransferRecipe
+from modeling_lacl.evaluation.targets import TransferTarget
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 TARGET: dict[str, Any] = {"name": "news", "test": "test.conll", "support": {"1-shot": ["0.txt", "1.txt"]}}

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from modeling_lacl.evaluation import TransferReport, TransferResult
-from modeling_lacl.evaluation.report import describe_machine, pooled_interval, spread, write_whole
+from modeling_lacl.evaluation.report import TransferReport, pooled_interval, spread
+from modeling_lacl.evaluation.results import TransferResult
+from modeling_lacl.reporting import describe_machine, write_whole
 
 
 def result(target, shots, f1, support="0.txt", per_type=None):

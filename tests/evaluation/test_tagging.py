@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from modeling_lacl import LaclForTokenClassification, adapt
-from modeling_lacl.baselines import PrototypicalModel, TokenClassifier
-from modeling_lacl.data import io_to_bio, read_dataset
-from modeling_lacl.decoding import estimate_transitions
+from modeling_lacl.baselines.classifier import TokenClassifier
+from modeling_lacl.baselines.prototypical import PrototypicalModel
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.tag_schemes import io_to_bio
 from modeling_lacl.evaluation.tagging import EncodedOnceTagger, Tagger, make_tagger
-from modeling_lacl.prediction import predict_words
+from modeling_lacl.training.transitions import estimate_transitions
+from modeling_lacl.training.word_labels import predict_words
 
 HIDDEN: dict[str, Any] = {
     "use_prompts": False,
@@ -61,7 +63,7 @@ def plain(request, model, tokenizer):
 
 
 def tagger(model, steps=0, batch_size=3):
-    return make_tagger("lacl", adapt, {"steps": steps, "seed": 0}, model, model.tokenizer, batch_size)
+    return make_tagger("lacl", adapt, {"steps": steps, "seed": 0}, model, batch_size)
 
 
 def test_the_same_tags_with_each_sentence_encoded_once(plain):
@@ -82,8 +84,8 @@ def test_the_same_tags_with_each_sentence_encoded_once(plain):
     every = [tag for tags in found for sentence in tags for tag in sentence]
     assert {"O", "B-person"} < set(every)
     for support, given, tags in zip(SUPPORTS, names, found, strict=True):
-        adapted = adapt(plain, plain.tokenizer, support, given, steps=0)
-        ids = predict_words(adapted, plain.tokenizer, SENTENCES)
+        adapted = adapt(plain, support, given, steps=0)
+        ids = predict_words(adapted, SENTENCES)
         assert tags == io_to_bio(ids, list(adapted.config.label2id)[1:])
         assert [len(sentence) for sentence in tags] == [len(sentence) for sentence in SENTENCES]
 
@@ -98,7 +100,7 @@ def test_only_where_no_support_set_changes_the_encoding(model, plain):
     assert type(tagger(plain, steps=1)) is Tagger
     assert type(tagger(plain, steps=None)) is Tagger
     assert type(tagger(model)) is Tagger  # with prompts a word depends on the label names
-    container = make_tagger("container", adapt, {"steps": 0}, plain, plain.tokenizer, 3)
+    container = make_tagger("container", adapt, {"steps": 0}, plain, 3)
     assert type(container) is Tagger
     classifier = TokenClassifier.from_encoder(model.lacl.encoder, model.tokenizer, ["person"], **HIDDEN)
     assert type(tagger(classifier)) is Tagger

@@ -11,18 +11,16 @@ import torch
 import yaml
 
 from modeling_lacl import adapt
-from modeling_lacl.data import io_to_bio
-from modeling_lacl.evaluation import (
-    TransferRecipe,
-    TransferReport,
-    TransferTarget,
-    evaluate_recipe,
-    evaluate_transfer,
-)
+from modeling_lacl.data.tag_schemes import io_to_bio
 from modeling_lacl.evaluation import transfer as protocol
+from modeling_lacl.evaluation.comparison import evaluate_recipe
+from modeling_lacl.evaluation.recipe import TransferRecipe
+from modeling_lacl.evaluation.report import TransferReport
 from modeling_lacl.evaluation.results import read_results
 from modeling_lacl.evaluation.support_sets import support_sets
-from modeling_lacl.prediction import predict_words
+from modeling_lacl.evaluation.targets import TransferTarget
+from modeling_lacl.evaluation.transfer import evaluate_transfer
+from modeling_lacl.training.word_labels import predict_words
 
 SETS = ["support-1shot/0.txt", "support-1shot/1.txt"]
 
@@ -42,14 +40,14 @@ def recipe(data, tmp_path):
 def adapted_on(monkeypatch):
     """The support sets that were adapted on, by their first word."""
     calls = []
-    adapt = protocol.adapting("lacl")
+    adapt = protocol.second_stage("lacl")
 
     @functools.wraps(adapt)  # its arguments are looked up
     def recorded(model, tokenizer, support, **kwargs):
         calls.append(support[0]["tokens"][0])
-        return adapt(model, tokenizer, support, **kwargs)
+        return adapt(model, support, **kwargs)
 
-    monkeypatch.setattr(protocol, "adapting", lambda name: recorded)
+    monkeypatch.setattr(protocol, "second_stage", lambda name: recorded)
     return calls
 
 
@@ -199,7 +197,7 @@ def test_zero_shot_is_label_similarity_alone(recipe, model, tokenizer, predicted
         for block in (data / "test.conll").read_text().strip().split("\n\n")
     ]
     labels = {"person": "person", "location": "location", "creative-work": "creative work"}
-    assert predicted[-1] == io_to_bio(predict_words(model, tokenizer, sentences, labels=labels), list(labels))
+    assert predicted[-1] == io_to_bio(predict_words(model, sentences, labels=labels), list(labels))
 
 
 def test_zero_shot_labels_do_not_depend_on_the_limit(recipe, model, data):

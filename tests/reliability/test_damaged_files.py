@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modeling_lacl.arguments import parse_arguments
 from modeling_lacl.cli.texts import read_texts
-from modeling_lacl.data import LaclDataError, load_label_names
-from modeling_lacl.loading import load_model
+from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.label_names import load_label_names
+from modeling_lacl.hub.loading import load_model
+from modeling_lacl.training.arguments import parse_arguments
 
 FILES = int(os.environ.get("LACL_FUZZ", "60"))
 many = settings(

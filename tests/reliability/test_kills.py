@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.loading import load_model
+from modeling_lacl.hub.loading import load_model
 
 KILLS = int(os.environ.get("LACL_KILLS", "3"))
 TEXTS = [f"ana ruiz {number} flew to quito on a cessna" for number in range(800)]

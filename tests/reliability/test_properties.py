@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import modeling_lacl
-from modeling_lacl.prediction import word_scores
+from modeling_lacl.training.word_labels import word_scores
 
 LABELS = ["person", "city", "airplane", "company"]
 SENTENCES = [
@@ -71,8 +71,8 @@ def test_entities_of_a_batch_are_those_of_single_texts_in_any_order(released, ba
 @given(texts.filter(str.strip), st.integers(1, 60))
 def test_padding_changes_no_score(released, text, longer):
     words = text.split()
-    [alone] = word_scores(released, released.tokenizer, [words], labels=LABELS)
-    padded, _ = word_scores(released, released.tokenizer, [words, ["word"] * longer], labels=LABELS)
+    [alone] = word_scores(released, [words], labels=LABELS)
+    padded, _ = word_scores(released, [words, ["word"] * longer], labels=LABELS)
     torch.testing.assert_close(padded.softmax(-1), alone.softmax(-1), rtol=0, atol=1e-5)
 
 
@@ -112,10 +112,10 @@ def test_label_order_changes_little(released):
     `label_order.py`."""
     words = [sentence.split() for sentence in SENTENCES[:2]]
     generator = random.Random(0)
-    base = [scores.softmax(-1) for scores in word_scores(released, released.tokenizer, words, labels=LABELS)]
+    base = [scores.softmax(-1) for scores in word_scores(released, words, labels=LABELS)]
     for _ in range(4):
         order = generator.sample(range(len(LABELS)), len(LABELS))
-        shuffled = word_scores(released, released.tokenizer, words, labels=[LABELS[i] for i in order])
+        shuffled = word_scores(released, words, labels=[LABELS[i] for i in order])
         for one, other in zip(base, shuffled, strict=True):
             back = other.softmax(-1)[:, [0, *(1 + order.index(i) for i in range(len(LABELS)))]]
             assert (one - back).abs().max() < 0.5
@@ -135,7 +135,7 @@ try:
 except SystemExit as stop:
     assert not stop.code
 model = LaclForTokenClassification.from_pretrained(output)
-adapted = adapt(model, model.tokenizer, support, steps=2, seed=7)
+adapted = adapt(model, support, steps=2, seed=7)
 digest = hashlib.sha256()
 for one in (model, adapted):
     for name, tensor in sorted(one.state_dict().items()):

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modeling_lacl.arguments import parse_arguments
-from modeling_lacl.data import LaclDataError, load_label_names
-from modeling_lacl.render import save_svg
+from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.label_names import load_label_names
+from modeling_lacl.training.arguments import parse_arguments
+from modeling_lacl.viz.terminal import save_svg
 
 EVIL = "from pathlib import Path\nPath({proof!r}).touch()\nclass Evil: pass\nLaclConfig = Evil\n"
 

@@ -15,10 +15,12 @@ import numpy as np
 
 import modeling_lacl
 from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.data import entity_types, io_to_bio, label_names_for, read_dataset
-from modeling_lacl.data.labels import tag_names
-from modeling_lacl.evaluation.scores import entity_scores
-from modeling_lacl.prediction import predict_words
+from modeling_lacl.data.label_names import label_names_for
+from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.tag_schemes import io_to_bio
+from modeling_lacl.data.tags import entity_types, tag_names
+from modeling_lacl.metrics import entity_scores
+from modeling_lacl.training.word_labels import predict_words
 
 PLAIN = argparse.RawDescriptionHelpFormatter
 
@@ -36,9 +38,7 @@ def measure(orders: int, limit: int, seed: int) -> None:
     scores: list[float] = []
     for number in range(orders + 1):
         order = types if number == 0 else draw.sample(types, len(types))
-        ids = predict_words(
-            model, model.tokenizer, dataset["tokens"], labels={name: names[name] for name in order}
-        )
+        ids = predict_words(model, dataset["tokens"], labels={name: names[name] for name in order})
         found.append([["O", *order][label] for sentence in ids for label in sentence])
         f1 = entity_scores(references, io_to_bio(ids, order))["f1"]
         print(f"{'given' if number == 0 else number:>6}  F1 {100 * f1:5.2f}  {', '.join(order)}", flush=True)

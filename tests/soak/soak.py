@@ -23,7 +23,7 @@ import psutil  # type: ignore[import-untyped]
 
 import modeling_lacl
 from modeling_lacl import LaclForTokenClassification, adapt
-from modeling_lacl.data import read_dataset
+from modeling_lacl.data.reading import read_dataset
 
 SAMPLES = Path(modeling_lacl.__file__).parent / "samples"
 MOST_GROWTH = 0.05
@@ -34,7 +34,7 @@ LABELS = ["person", "city or country", "company", "song or film"]
 def requests() -> dict[str, Callable[[], Any]]:
     """What is asked, by name; each gives the same answer whenever it is asked."""
     source = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
-    adapted = adapt(source, source.tokenizer, SAMPLES / "wnut17_support_5shot.txt", "wnut17", steps=0)
+    adapted = adapt(source, SAMPLES / "wnut17_support_5shot.txt", "wnut17", steps=0)
     sentences: list[list[str]] = read_dataset(SAMPLES / "wnut17_test.txt")["tokens"][:120]
     texts = [" ".join(words) for words in sentences]
     long = " ".join(texts)

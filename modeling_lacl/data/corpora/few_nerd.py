@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import LaclDataError
+from ..examples import LaclDataError
 from ..lines import read_lines
 
 _SHAPE = (

@@ -14,9 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import LaclDataError
-from ...sentences import Sentence
 from ..columns import read_columns
+from ..examples import LaclDataError, Sentence
 from ..lines import read_lines
 
 logger = logging.getLogger(__name__)

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
-from ...errors import LaclDataError
-from ...records import words_from_spans
-from ...sentences import Sentence
+from ..examples import LaclDataError, Sentence, words_from_spans
 
 logger = logging.getLogger(__name__)
 

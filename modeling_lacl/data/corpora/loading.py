@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from datasets import ClassLabel, DatasetDict, Features, IterableDataset, IterableDatasetDict, List, Value
+from datasets import DatasetDict, IterableDataset, IterableDatasetDict
 
-from ...errors import LaclDataError
-from ...schemes import OUTSIDE, bio_tags, split_tag, to_bio
-from ...sentences import Origin, Sentence
 from ..building import build
-from ..names import load_label_names
+from ..examples import LaclDataError, Origin, Sentence
+from ..label_names import load_label_names
+from ..tag_schemes import OUTSIDE, bio_tags, split_tag, to_bio
+from ..tags import bio_features
 from .registry import CORPORA, Corpus
 
 SPLITS = {
@@ -148,17 +148,9 @@ def _split_of(path: Path) -> str | None:
 
 
 def _stream(name: str, files: Sequence[Path], types: Sequence[str]) -> IterableDataset:
-    features = Features(
-        {
-            "id": Value("string"),
-            "document_id": Value("string"),
-            "tokens": List(Value("string")),
-            "ner_tags": List(ClassLabel(names=bio_tags(types))),
-        }
-    )
     # A tuple: lists would be taken for shards, and sentences be numbered in each.
     arguments = {"name": name, "files": tuple(map(str, files)), "types": tuple(types)}
-    return IterableDataset.from_generator(_examples, features=features, gen_kwargs=arguments)
+    return IterableDataset.from_generator(_examples, features=bio_features(types), gen_kwargs=arguments)
 
 
 def _examples(name: str, files: Sequence[str], types: Sequence[str]) -> Iterator[dict[str, Any]]:

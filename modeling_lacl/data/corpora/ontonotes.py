@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import LaclDataError
-from ...sentences import Sentence
+from ..examples import LaclDataError, Sentence
 from ..lines import read_lines
 
 _WORD, _ENTITY = 3, 10

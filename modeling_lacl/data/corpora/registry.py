@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ...sentences import Sentence
 from ..columns import read_columns
+from ..examples import Sentence
 from .gum import read_gum
 from .i2b2 import read_i2b2
 from .ontonotes import read_ontonotes

@@ -4,7 +4,9 @@ import logging
 
 import pytest
 
-from modeling_lacl.data import LaclDataError, entity_types, load_corpus
+from modeling_lacl.data.corpora.loading import load_corpus
+from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.tags import entity_types
 
 HEAD = "# newdoc id = GUM_news_boats\n# global.Entity = GRP-etype-infstat-centering-minspan-link-identity\n"
 

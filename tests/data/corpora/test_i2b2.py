@@ -4,7 +4,9 @@ import logging
 
 import pytest
 
-from modeling_lacl.data import LaclDataError, entity_types, load_corpus
+from modeling_lacl.data.corpora.loading import load_corpus
+from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.tags import entity_types
 
 NOTE = "Record date: 2071-03-09\n\nMr. Olaf Berg, 61yo, saw Dr. Ana\nRuiz at Lakeside.\n\tPhone 555-0199\n"
 

@@ -4,8 +4,11 @@ import re
 
 import pytest
 
-from modeling_lacl.data import LaclDataError, entity_types, load_corpus, load_label_names
-from modeling_lacl.data.corpora import CORPORA
+from modeling_lacl.data.corpora.loading import load_corpus
+from modeling_lacl.data.corpora.registry import CORPORA
+from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.label_names import load_label_names
+from modeling_lacl.data.tags import entity_types
 
 CONLL = """\
 -DOCSTART- -X- O O

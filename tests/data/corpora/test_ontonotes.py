@@ -2,7 +2,10 @@
 
 import pytest
 
-from modeling_lacl.data import LaclDataError, entity_types, load_corpus, load_label_names
+from modeling_lacl.data.corpora.loading import load_corpus
+from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.label_names import load_label_names
+from modeling_lacl.data.tags import entity_types
 
 
 def conll2012(sentences, document="nw/paper/00/paper_0001", part=0):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from modeling_lacl.data import LaclDataError
-from modeling_lacl.data.corpora import read_episodes
+from modeling_lacl.data.corpora.few_nerd import read_episodes
+from modeling_lacl.data.examples import LaclDataError
 
 EPISODE = {
     "support": {

@@ -1,0 +1,228 @@
+"""A labelled support set: read once, tokenised once, and encoded to the Gaussians that a model keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import DataCollatorForTokenClassification
+
+from ..model.configuration_lacl import OUTSIDE, OUTSIDE_ID, whole_number
+from ..model.labels_lacl import with_own_labels
+from ..model.modeling_lacl import LaclForTokenClassification
+from ..model.prediction_lacl import BATCH_SIZE, evaluating
+from .examples import LaclDataError
+from .label_names import load_label_names, shipped_label_names
+from .reading import check_source, read_dataset
+from .tags import entity_spans, entity_types, gold_tags, to_io
+from .tokenize import sequences_dataset, tokenize_words
+
+
+@dataclass(frozen=True)
+class LabelledSupport:
+    """A support set that is read and checked: each of its types has an example.
+
+    Attributes:
+        dataset: Sentences as from `read_dataset`.
+        types: Their entity types.
+        labels: IO label ids of every sentence, 0 outside and i + 1 for `types[i]`.
+    """
+
+    dataset: Dataset
+    types: list[str]
+    labels: list[list[int]]
+
+
+Support: TypeAlias = str | Path | Dataset | Iterable[Mapping[str, Any]] | LabelledSupport
+"""Labelled sentences: whatever `read_dataset` reads, or what `read_support` has read."""
+
+
+class TokenizedSupport(NamedTuple):
+    """Support sentences as model input.
+
+    Attributes:
+        sequences: `input_ids`, `attention_mask` and `labels`, as from `tokenize_dataset`.
+        entities: For each labelled token the entity that it is a word of; `""` outside of entities.
+    """
+
+    sequences: Dataset
+    entities: list[str]
+
+
+class EncodedSupport(NamedTuple):
+    """Support tokens as [`LaclForTokenClassification.set_support`] takes them.
+
+    Attributes:
+        mean, variance: `(S, d)` fp32, of the first subword of every word.
+        labels: `(S,)` long label ids.
+        words: The entity that each is a word of; `""` outside of entities.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    labels: Tensor
+    words: list[str]
+
+
+def check_model(model: Any) -> None:
+    """Check that `model` can take on types.
+
+    Raises:
+        TypeError: It is no LACL model: the name of one, or one of another kind.
+    """
+    # By what it can do: a checkpoint's own code has a class of its own.
+    if not hasattr(model, "set_labels"):
+        raise TypeError(
+            f"model is of type {type(model).__name__}: give a model, as "
+            "LaclForTokenClassification.from_pretrained(…) loads it"
+        )
+
+
+def read_support(support: Support, place: str | None = None) -> LabelledSupport:
+    """Read a support set and check that each of its types has an example.
+
+    Args:
+        support: The labelled sentences; what is read already is not read again.
+        place: What errors call it; by default its path, or "the support set".
+
+    Raises:
+        LaclDataError: No sentence, no entity, or a type without an example.
+        TypeError: No labelled sentences, but something else.
+    """
+    if isinstance(support, LabelledSupport):
+        return support
+    check_source(support, "support")
+    if place is None:
+        place = str(support) if isinstance(support, str | Path) else "the support set"
+    dataset = read_dataset(support)
+    if not len(dataset):
+        raise LaclDataError(f"{place}: has no sentence; give at least one labelled sentence a type")
+    types = entity_types(dataset)
+    if not types:
+        raise LaclDataError(f"{place}: has no entity; give at least one labelled example a type")
+    labels = to_io(dataset, types)
+    seen = {label for sentence in labels for label in sentence}
+    missing = [name for index, name in enumerate(types, start=1) if index not in seen]
+    if missing:
+        raise LaclDataError(
+            f"{place}: no example of {', '.join(missing)}; add a sentence with one, or leave the type out"
+        )
+    return LabelledSupport(dataset, types, labels)
+
+
+def names_for(types: list[str], label_names: str | Path | Mapping[str, str] | None) -> dict[str, str]:
+    """Return the given label names of these types; a map shipped for a corpus may name more than there are.
+
+    Raises:
+        LaclDataError: A name for a type that is not among them.
+    """
+    if label_names is None:
+        return {}
+    names = load_label_names(label_names)
+    unseen = [name for name in names if name not in (*types, OUTSIDE)]
+    if unseen and label_names not in shipped_label_names():
+        place = label_names if isinstance(label_names, str | Path) else "label_names"
+        raise LaclDataError(
+            f"{place} has a name for {', '.join(unseen)}, of which the support set has no example; add a "
+            "sentence with one, or take the name out"
+        )
+    return {name: words for name, words in names.items() if name not in unseen}
+
+
+def tokenize_support(
+    model: LaclForTokenClassification, dataset: Dataset, labels: list[list[int]] | None = None
+) -> TokenizedSupport:
+    """Tokenise support sentences as input of a model, by its own tokenizer and label set.
+
+    Args:
+        model: Its label set numbers the labels.
+        dataset: Sentences as from `read_dataset`.
+        labels: The model's label id of every word; by default from the tags, with types that the model lacks
+            as outside.
+    """
+    if labels is None:
+        labels = to_io(dataset, model.entity_types, unknown_types="outside")
+    tokens = list(dataset["tokens"])
+    sequences = tokenize_words(tokens, labels, model.tokenizer, model.max_sequence_length)
+    of_words: list[list[str]] = []
+    for words, tags in zip(tokens, gold_tags(dataset), strict=True):
+        of_words.append([""] * len(words))
+        for first, stop, _ in entity_spans(tags):
+            of_words[-1][first:stop] = [" ".join(words[first:stop])] * (stop - first)
+    entities = [of_words[one.sentence][word] for one in sequences for word in one.words.tolist()]
+    return TokenizedSupport(sequences_dataset(sequences), entities)
+
+
+@torch.inference_mode()
+def encode_tokenized(
+    model: LaclForTokenClassification, support: TokenizedSupport, batch_size: int = BATCH_SIZE
+) -> EncodedSupport:
+    """Encode tokenised support sentences under the model's own label prompt.
+
+    Args:
+        model: Its mode (train or eval) is as before afterwards.
+        support: Of `tokenize_support`.
+        batch_size: Sequences that go through the encoder at once.
+    """
+    collate = DataCollatorForTokenClassification(model.tokenizer)
+    sequences: Any = support.sequences
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    with evaluating(model):
+        for start in range(0, len(sequences), batch_size):
+            stop = min(start + batch_size, len(sequences))
+            batch = collate([dict(sequences[index]) for index in range(start, stop)]).to(model.device)
+            valid = batch["labels"] >= 0
+            output = model(batch["input_ids"], batch["attention_mask"], return_dict=True)
+            parts.append((output.mean[valid], output.variance[valid], batch["labels"][valid]))
+    mean, variance, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return EncodedSupport(mean, variance, labels, support.entities)
+
+
+def encode_support(
+    model: LaclForTokenClassification, dataset: Dataset, batch_size: int = BATCH_SIZE
+) -> EncodedSupport:
+    """Tokenise and encode sentences from `read_dataset`; types that the model lacks are outside."""
+    return encode_tokenized(model, tokenize_support(model, dataset), batch_size)
+
+
+def with_support(
+    model: LaclForTokenClassification, support: Any, label_names: Any = None, batch_size: int | None = None
+) -> LaclForTokenClassification:
+    """Return a model on the same weights that holds another support set, as `adapt(..., steps=0)` makes it.
+
+    Nothing is kept: `model` is left as it was, and threads can share it.
+
+    Args:
+        model: The model.
+        support: The labelled sentences: whatever `read_dataset` reads.
+        label_names: Natural-language names of types, a mapping; by rule where a type has none.
+        batch_size: Sentences that go through the encoder at once; None means 32.
+
+    Raises:
+        LaclDataError: As `read_support`.
+        ValueError: A name for a type that has no example.
+        TypeError: `label_names` is no mapping.
+    """
+    if label_names is not None and not isinstance(label_names, Mapping):
+        raise TypeError(
+            f"labels is {label_names!r}: with support, which has the types, give a mapping to their names, "
+            "or leave it out"
+        )
+    batch_size = BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, 1)
+    read = read_support(support)
+    own = with_own_labels(model)
+    own.set_labels(read.types, label_names)
+    own.set_support(*encode_tokenized(own, tokenize_support(own, read.dataset, read.labels), batch_size))
+    return own
+
+
+def joining_tokens(encoded: EncodedSupport) -> EncodedSupport:
+    """Keep the support tokens of entities alone."""
+    inside = encoded.labels != OUTSIDE_ID
+    words = [word for word, joins in zip(encoded.words, inside.tolist(), strict=True) if joins]
+    return EncodedSupport(encoded.mean[inside], encoded.variance[inside], encoded.labels[inside], words)

@@ -1,0 +1,265 @@
+"""Tag schemes: IO, IOB1, BIO, BIOES and BILOU, told apart and brought to BIO.
+
+A scheme is a matter of where entities begin. All of them come to one rule on flat arrays: a token of type *t*
+begins an entity if its prefix says so (B, S, U), if the token before it is of another type, is outside, in
+another sentence, or has closed its entity (E, S, L, U).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.configuration_lacl import OUTSIDE
+from .examples import LaclDataError
+
+SCHEMES = ("IO", "IOB1", "BIO", "BIOES", "BILOU")
+_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
+# The prefix as some write it: b-person, B_person.
+_ODDLY_PREFIXED = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL | re.IGNORECASE)
+# What is more often a slip in a scheme than the name of a type.
+_DOUBTFUL = re.compile(r"[BI]([-_].*)?|[O0]", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class NormalizedTags:
+    """Tags of N tokens as types and starts.
+
+    Attributes:
+        scheme: the scheme that was found or given.
+        types: entity types in order of first appearance in the list of tags.
+        type_ids: (N,) int, index into `types`, −1 outside.
+        starts: (N,) bool, the token begins an entity.
+        repaired: positions of the tokens that continue an entity which was never begun (an I- without its
+            B-).
+        respelt: tags that were read as those of a scheme though they are not written like them (b-person).
+        doubtful: tags that were taken for types, as they stand, though each looks like a slip (b-person with
+            no i-person beside it, a lower-case o).
+    """
+
+    scheme: str
+    types: list[str]
+    type_ids: NDArray[np.int64]
+    starts: NDArray[np.bool_]
+    repaired: NDArray[np.int64]
+    respelt: list[str]
+    doubtful: list[str]
+
+    def bio_ids(self) -> NDArray[np.int64]:
+        """(N,) ids into `bio_tags(self.types)`."""
+        return np.where(self.type_ids < 0, 0, 2 * self.type_ids + np.where(self.starts, 1, 2))
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """``B-person`` -> ("B", "person"); a tag without a prefix -> ("", tag)."""
+    match = _PREFIXED.fullmatch(tag)
+    return (match[1], match[2]) if match else ("", tag)
+
+
+def looks_like_tag(tag: str) -> bool:
+    """Whether a tag can be told by its form alone: ``O``, or a scheme's prefix and a type."""
+    return tag == OUTSIDE or _PREFIXED.fullmatch(tag) is not None
+
+
+def may_be_tag(tag: str) -> bool:
+    """Whether `looks_like_tag` holds but for the spelling: ``o``, ``b-person``, ``B_person``."""
+    return tag.upper() == OUTSIDE or _ODDLY_PREFIXED.fullmatch(tag) is not None
+
+
+def spelt_like_scheme(tags: Sequence[str], scheme: str | None = None) -> list[str]:
+    """The distinct tags of a source, ``b-person`` and ``B_person`` as ``B-person`` where that is meant.
+
+    It is where a scheme is given; else, if no tag is written as schemes are, where some type has a B and a
+    further prefix, or where there are several types and all have a B: ``e-mail`` and ``i-phone`` are types.
+    """
+    if scheme == "IO" or any(split_tag(tag)[0] in ("B", "I") for tag in tags):
+        return list(tags)
+    matches = [_ODDLY_PREFIXED.fullmatch(tag) for tag in tags]
+    prefixes: dict[str, set[str]] = {}
+    for match in filter(None, matches):
+        prefixes.setdefault(match[2], set()).add(match[1].upper())
+    paired = any("B" in found and len(found) > 1 for found in prefixes.values())
+    entities = sum(tag.upper() != OUTSIDE for tag in tags)
+    all_begin = len(prefixes) == entities > 1 and all(found == {"B"} for found in prefixes.values())
+    if scheme is None and not paired and not all_begin:
+        return list(tags)
+    return [
+        f"{match[1].upper()}-{match[2]}" if match else OUTSIDE if tag == OUTSIDE.lower() else tag
+        for tag, match in zip(tags, matches, strict=True)
+    ]
+
+
+def bio_tags(types: Iterable[str]) -> list[str]:
+    """["O", "B-x", "I-x", "B-y", …], the class names of a dataset of these types."""
+    return [OUTSIDE, *(f"{prefix}-{name}" for name in types for prefix in "BI")]
+
+
+def normalize(
+    tags: Sequence[str],
+    tag_ids: NDArray[np.integer],
+    sentence_starts: NDArray[np.bool_],
+    scheme: str | None = None,
+    place: Callable[[str], str] = lambda tag: "tags",
+) -> NormalizedTags:
+    """Bring the tags of a whole dataset to types and starts; the scheme is detected unless given.
+
+    Args:
+        tags: the distinct tags.
+        tag_ids: (N,) index into `tags` of each token.
+        sentence_starts: (N,) bool, the token is the first of its sentence.
+        scheme: one of `SCHEMES`, or None. "IO" takes tags as they are: an ``I-`` before every one is dropped,
+            any other prefix is part of the type's name.
+        place: names the place of a tag's first appearance, for errors.
+
+    Raises:
+        LaclDataError: tags with and without a prefix side by side, prefixes of different schemes, a tag with
+        no type.
+        ValueError: an unknown scheme.
+    """
+    if scheme is not None and scheme not in SCHEMES:
+        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
+    spelt = spelt_like_scheme(tags, scheme)
+    prefixes, names = _parse(tags, spelt, scheme, place)
+    types = list(dict.fromkeys(name for name in names if name != OUTSIDE))
+    type_index = {name: index for index, name in enumerate(types)} | {OUTSIDE: -1}
+    type_ids = np.array([type_index[name] for name in names], dtype=np.int64)[tag_ids]
+    prefix = np.array(prefixes, dtype="U1")[tag_ids]
+
+    previous_type = np.where(sentence_starts, -1, np.concatenate(([-1], type_ids[:-1])))
+    previous_prefix = np.concatenate((np.array([""], dtype="U1"), prefix[:-1]))
+    inside = type_ids >= 0
+    begins = inside & np.isin(prefix, ("B", "S", "U"))
+    follows = inside & (previous_type == type_ids)
+    continues = follows & ~np.isin(previous_prefix, ("E", "S", "L", "U"))
+    never_begun = inside & ~begins & ~continues
+
+    doubtful = _doubtful(tags) if scheme is None and not any(prefixes) else []
+    if scheme is None:
+        scheme = _detect(set(prefixes), never_begun, begins, follows)
+    repaired = (
+        np.flatnonzero(never_begun) if scheme in ("BIO", "BIOES", "BILOU") else np.empty(0, dtype=np.int64)
+    )
+    respelt = [tag for tag, other in zip(tags, spelt, strict=True) if tag != other]
+    return NormalizedTags(scheme, types, type_ids, begins | never_begun, repaired, respelt, doubtful)
+
+
+def _doubtful(tags: Sequence[str]) -> list[str]:
+    """Of tags that are taken for types those that look like slips, unless they stand beside plain types."""
+    found = [tag for tag in tags if tag != OUTSIDE and _DOUBTFUL.fullmatch(tag)]
+    plain = len(found) < sum(tag != OUTSIDE for tag in tags)
+    return [tag for tag in found if tag in "o0" or not plain]
+
+
+def _detect(
+    prefixes: set[str], never_begun: NDArray[np.bool_], begins: NDArray[np.bool_], follows: NDArray[np.bool_]
+) -> str:
+    if prefixes & set("ES"):
+        return "BIOES"
+    if prefixes & set("LU"):
+        return "BILOU"
+    if "B" not in prefixes:
+        return "IO"
+    # In IOB1 a B- stands only between two entities of one type that touch; in BIO every entity has one.
+    if never_begun.any() and begins.any() and bool(follows[begins].all()):
+        return "IOB1"
+    return "BIO"
+
+
+def _parse(
+    tags: Sequence[str], spelt: Sequence[str], scheme: str | None, place: Callable[[str], str]
+) -> tuple[list[str], list[str]]:
+    """The prefix ("" without) and the type ("O" outside) of each distinct tag, from `spelt_like_scheme`."""
+    entity = [index for index, tag in enumerate(spelt) if tag != OUTSIDE]
+    pairs = [("", OUTSIDE) if tag == OUTSIDE else split_tag(tag) for tag in spelt]
+    prefixes = {pairs[index][0] for index in entity}
+    bare = _are_bare_types(prefixes, scheme)
+    if bare:
+        pairs = [("", tag) for tag in tags]
+    allowed = _allowed_prefixes(prefixes, scheme)
+    for index in entity:
+        tag, (prefix, name) = tags[index], pairs[index]
+        if tag in ("B", "I", "B-", "I-", ""):
+            problem = f"the tag {tag!r} names no entity type; write it as 'B-person'"
+        elif name == OUTSIDE:
+            problem = f"the tag {tag!r} names a type 'O', which means outside; rename the type"
+        elif bare or (prefix and prefix in allowed):
+            continue
+        elif prefix:
+            problem = (
+                f"the tag {tag!r} does not belong to {scheme or 'the scheme of the other tags'} "
+                f"(prefixes {', '.join(allowed)}); correct it or pass the right scheme"
+            )
+        else:
+            problem = (
+                f"the tag {tag!r} has no scheme prefix (B-, I-, …) as the other tags have; correct it, "
+                "name the right tag_column, or the scheme IO if tags are types without a prefix"
+            )
+        raise LaclDataError(f"{place(tag)}: {problem}")
+    return [prefix for prefix, _ in pairs], [name for _, name in pairs]
+
+
+def _are_bare_types(prefixes: set[str], scheme: str | None) -> bool:
+    """Whether tags are types without a prefix; `prefixes` is what `split_tag` takes for theirs."""
+    if scheme == "IO":
+        return prefixes != {"I"}
+    # E-, S-, L- or U- alone can be the start of a type's own name (E-mail); B- and I- always mean a scheme.
+    return scheme is None and "" in prefixes and not prefixes & {"B", "I"}
+
+
+def _allowed_prefixes(prefixes: set[str], scheme: str | None) -> str:
+    if scheme in ("BIO", "IOB1"):
+        return "BI"
+    if scheme == "BILOU" or (scheme is None and prefixes & set("LU") and not prefixes & set("ES")):
+        return "BILU"
+    return "BIES"
+
+
+def to_bio(sequences: Sequence[Sequence[str]], scheme: str | None = None) -> list[list[str]]:
+    """Tag sequences of one dataset, in any scheme, as BIO.
+
+    Raises:
+        LaclDataError: as `normalize`.
+    """
+    flat = [tag for sequence in sequences for tag in sequence]
+    tags = list(dict.fromkeys(flat))
+    index = {tag: position for position, tag in enumerate(tags)}
+    lengths = [len(sequence) for sequence in sequences]
+    tag_ids = np.array([index[tag] for tag in flat], dtype=np.int64)
+    normalized = normalize(tags, tag_ids, sentence_starts(lengths), scheme)
+    return _strings(normalized.bio_ids(), bio_tags(normalized.types), lengths)
+
+
+def io_to_bio(label_ids: Sequence[Sequence[int]], types: Sequence[str]) -> list[list[str]]:
+    """IO label ids (0 outside, `types[i − 1]` for i), one sequence a sentence, as BIO tags: one entity a run.
+
+    Raises:
+        ValueError: an id outside 0 … len(types).
+    """
+    lengths = [len(sequence) for sequence in label_ids]
+    flat = np.array([label for sequence in label_ids for label in sequence], dtype=np.int64)
+    if flat.size and not (0 <= flat.min() and flat.max() <= len(types)):
+        raise ValueError(
+            f"label ids must be 0 to {len(types)} for {len(types)} types, got {flat.min()} to {flat.max()}"
+        )
+    begins = sentence_starts(lengths) | (flat != np.concatenate(([0], flat[:-1])))
+    bio = np.where(flat == 0, 0, 2 * (flat - 1) + np.where(begins, 1, 2))
+    return _strings(bio, bio_tags(types), lengths)
+
+
+def sentence_starts(lengths: Sequence[int] | NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(sum of lengths,) bool: the first token of each sentence."""
+    ends = np.cumsum(np.asarray(lengths, dtype=np.int64))
+    starts = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=bool)
+    first = np.concatenate(([0], ends[:-1])) if len(ends) else ends
+    starts[first[first < len(starts)]] = True
+    return starts
+
+
+def _strings(ids: NDArray[np.int64], names: Sequence[str], lengths: Sequence[int]) -> list[list[str]]:
+    flat = np.array(names, dtype=object)[ids].tolist()
+    ends = np.cumsum([0, *lengths]).tolist()
+    return [flat[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]

@@ -1,0 +1,143 @@
+"""The tags of a dataset from `read_dataset`: BIO classes as names, as entities, and as IO label ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+from datasets import ClassLabel, Dataset, Features, List, Value
+from numpy.typing import NDArray
+
+from ..model.configuration_lacl import OUTSIDE
+from .tag_schemes import bio_tags, sentence_starts, split_tag
+
+UnknownTypes = Literal["error", "outside"]
+
+
+def tag_names(dataset: Dataset) -> list[str]:
+    """The class names of `ner_tags`: O, B-x, I-x, …
+
+    Raises:
+        ValueError: the dataset does not come from `read_dataset`.
+    """
+    feature = getattr(dataset.features.get("ner_tags"), "feature", None)
+    names = list(feature.names) if isinstance(feature, ClassLabel) else []
+    if not names or names[0] != "O" or any(split_tag(name)[0] not in ("B", "I") for name in names[1:]):
+        raise ValueError(
+            "the dataset has no BIO ClassLabel column 'ner_tags'; pass it through read_dataset first"
+        )
+    return names
+
+
+def gold_tags(dataset: Dataset) -> list[list[str]]:
+    """Return the BIO tags of every sentence of a dataset from `read_dataset`, by name."""
+    names = tag_names(dataset)
+    return [[names[tag] for tag in tags] for tags in dataset["ner_tags"]]
+
+
+def entity_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Return the entities of a sentence as (first word, one past the last, type), from valid BIO tags."""
+    spans: list[tuple[int, int, str]] = []
+    for word, tag in enumerate(tags):
+        prefix, name = split_tag(tag)
+        if prefix == "B":
+            spans.append((word, word + 1, name))
+        elif prefix == "I":
+            spans[-1] = (spans[-1][0], word + 1, name)
+    return spans
+
+
+def entity_types(dataset: Dataset) -> list[str]:
+    """The entity types of a dataset from `read_dataset`, in the order of its classes."""
+    return list(dict.fromkeys(split_tag(name)[1] for name in tag_names(dataset)[1:]))
+
+
+def io_lookup(
+    dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes = "error"
+) -> NDArray[np.int64]:
+    """(number of classes,) IO label id of each BIO class: 0 outside, i + 1 for `types[i]`.
+
+    Args:
+        unknown_types: what becomes of a class whose type is not in `types`: "error", or "outside".
+
+    Raises:
+        ValueError: such a class is there and `unknown_types` is "error".
+    """
+    if unknown_types not in ("error", "outside"):
+        raise ValueError(f"unknown_types must be 'error' or 'outside', got {unknown_types!r}")
+    order = {name: index for index, name in enumerate(types, start=1)}
+    present = entity_types(dataset)
+    missing = [name for name in present if name not in order]
+    if missing and unknown_types == "error":
+        raise ValueError(
+            f"the dataset has types that are not among the given ones: {', '.join(missing)}; "
+            "add them to types or pass unknown_types='outside'"
+        )
+    return np.array(
+        [0, *(order.get(split_tag(name)[1], 0) for name in tag_names(dataset)[1:])], dtype=np.int64
+    )
+
+
+def to_io(dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes = "error") -> list[list[int]]:
+    """IO label ids of every sentence, 0 outside and i + 1 for `types[i]`.
+
+    Raises:
+        ValueError: as `io_lookup`.
+    """
+    lookup = io_lookup(dataset, types, unknown_types)
+    column = dataset.with_format("arrow")[:]["ner_tags"].combine_chunks()
+    flat = lookup[column.flatten().to_numpy(zero_copy_only=False)].tolist()
+    ends = np.cumsum([0, *column.value_lengths().to_pylist()]).tolist()
+    return [flat[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def keep_types(dataset: Dataset, types: Sequence[str]) -> Dataset:
+    """The sentences of a dataset from `read_dataset` with `types` alone; every other type becomes outside."""
+    names = bio_tags(types)
+    ids = {name: index for index, name in enumerate(names)}
+    lookup = [ids.get(name, 0) for name in tag_names(dataset)]
+
+    def rename(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"ner_tags": [[lookup[tag] for tag in tags] for tags in rows["ner_tags"]]}
+
+    features = Features({**dataset.features, "ner_tags": List(ClassLabel(names=names))})
+    return dataset.map(rename, batched=True, features=features, desc="Keeping types")
+
+
+def bio_features(types: Sequence[str]) -> Features:
+    """Return the columns of what `read_dataset` gives for these types."""
+    return Features(
+        {
+            "id": Value("string"),
+            "document_id": Value("string"),
+            "tokens": List(Value("string")),
+            "ner_tags": List(ClassLabel(names=bio_tags(types))),
+        }
+    )
+
+
+def is_bio_dataset(dataset: Dataset) -> bool:
+    """Return whether a dataset is as `read_dataset` gives it: its columns, and BIO tags without an error."""
+    classes = getattr(dataset.features.get("ner_tags"), "feature", None)
+    if not isinstance(classes, ClassLabel) or not classes.names or classes.names[0] != OUTSIDE:
+        return False
+    types = list(dict.fromkeys(split_tag(name)[1] for name in classes.names[1:]))
+    if dataset.features != bio_features(types):
+        return False
+    table = dataset.with_format("arrow")[:]
+    tokens, tags = (table[name].combine_chunks() for name in ("tokens", "ner_tags"))
+    words = tokens.flatten()
+    lengths = tags.value_lengths().to_numpy(zero_copy_only=False)
+    if words.null_count or not np.array_equal(tokens.value_lengths().to_numpy(zero_copy_only=False), lengths):
+        return False
+    # Classes are numbered O, B-x, I-x, B-y, …: an even number above 0 continues the entity of that or the
+    # number below.
+    ids = tags.flatten().to_numpy(zero_copy_only=False)
+    before = np.where(sentence_starts(lengths), 0, np.concatenate(([0], ids[:-1])))
+    continues = (ids > 0) & (ids % 2 == 0)
+    is_valid = ((ids >= 0) & (ids < len(classes.names))).all() and ((before == ids) | (before == ids - 1))[
+        continues
+    ].all()
+    return bool(is_valid) and not bool(pc.any(pc.equal(words, "")).as_py())

@@ -1,0 +1,106 @@
+"""Second stages: `adapt`, and that of CONTaiNER (Das et al., ACL 2022) as its authors' program does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from transformers import (
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from ..data.support import Support, encode_support, read_support
+from ..model.configuration_lacl import LaclConfig
+from ..model.modeling_lacl import LaclForTokenClassification
+from ..training.adaptation import adapt
+
+LONGEST_RUN = 100
+"""Steps where the loss never rises."""
+
+Stage: TypeAlias = Callable[..., LaclForTokenClassification]
+"""Takes a source model, a support set and label names, and returns an adapted model."""
+
+
+def adapt_container(
+    model: LaclForTokenClassification,
+    support: Support,
+    label_names: str | Path | Mapping[str, str] | None = None,
+    *,
+    steps: int | None = None,
+    learning_rate: float = 5e-5,
+    seed: int = 0,
+) -> LaclForTokenClassification:
+    """Fine-tunes on the support set, then decodes by the nearest support token in the encoder's last layer.
+
+    The whole support set is one batch, and fine-tuning ends when the loss first rises. Decoding compares
+    hidden states scaled to length 1 by squared Euclidean distance; the projection head serves training
+    alone (Das et al., section 3.3).
+
+    Args:
+        model: A model trained with CONTaiNER's loss; it is left as it was.
+        support, label_names, learning_rate, seed: As in `adapt`.
+        steps: Optimiser steps, in the place of the rule.
+    """
+    read = read_support(support)
+    stopping = [_StopWhenLossRises()] if steps is None else []
+    adapted = adapt(
+        model,
+        read,
+        label_names,
+        steps=LONGEST_RUN if steps is None else steps,
+        learning_rate=learning_rate,
+        weight_decay=0.0,
+        batch_size=len(read.dataset),
+        seed=seed,
+        callbacks=stopping,
+    )
+    decoder = by_hidden_states(adapted)
+    decoder.set_support(*encode_support(decoder, read.dataset))
+    return decoder.eval()
+
+
+def by_hidden_states(model: LaclForTokenClassification) -> LaclForTokenClassification:
+    """A model with the same encoder and labels that compares hidden states of length 1."""
+    values = model.config.to_dict()
+    values |= {"projection": "unit_hidden", "divergence": "euclidean", "similarity_temperature": 1.0}
+    values |= {"support_size": 0}
+    other = LaclForTokenClassification(LaclConfig(**values))
+    other.lacl.encoder = model.lacl.encoder
+    other.tokenizer = model.tokenizer
+    return other.to(model.device)
+
+
+class _StopWhenLossRises(TrainerCallback):
+    def __init__(self) -> None:
+        self.last = float("inf")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            control.should_training_stop = logs["loss"] > self.last
+            self.last = logs["loss"]
+
+
+STAGES: dict[str, Stage] = {"lacl": adapt, "container": adapt_container}
+"""The second stages by the names that recipes give them."""
+
+
+def second_stage(name: str) -> Stage:
+    """Return the second stage of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if name not in STAGES:
+        raise ValueError(f"stage is {name!r}; choose one of {', '.join(STAGES)}")
+    return STAGES[name]

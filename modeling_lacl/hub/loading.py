@@ -1,0 +1,121 @@
+"""Checkpoints by folder or Hub name, with errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelerate import PartialState  # type: ignore[import-untyped]
+from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError
+from transformers import PreTrainedConfig
+
+from ..model.configuration_lacl import LaclConfig
+from ..model.modeling_lacl import LaclForTokenClassification
+from .bundled import RELEASED, check_name
+
+if TYPE_CHECKING:
+    pass
+
+
+_REMEDY = (
+    f"name a folder that `lacl train` or `lacl adapt` wrote, {' or '.join(RELEASED)}, "
+    "or a LACL model on the Hub"
+)
+
+
+def load_model(
+    checkpoint: str | Path, model_class: type[LaclForTokenClassification] = LaclForTokenClassification
+) -> LaclForTokenClassification:
+    """Loads a checkpoint onto the fastest device at hand, ready to predict.
+
+    Args:
+        checkpoint: A folder that `save_pretrained`, `lacl train` or `lacl adapt` wrote, the name of a
+            released model, or a name on the Hub.
+        model_class: The class of the model.
+
+    Raises:
+        ValueError: It is not there, is not a LACL model, or is damaged; names the file of a folder.
+    """
+    name, folder = str(checkpoint), Path(checkpoint)
+    is_folder = folder.is_dir() and not (name in RELEASED and not (folder / "config.json").is_file())
+    try:
+        if is_folder:
+            _check_type(name, _read_config(folder))
+        elif name not in RELEASED:
+            check_name(name)
+            values, _ = PreTrainedConfig.get_config_dict(name)
+            if not values:
+                raise OSError("no config.json")
+            _check_type(name, values)
+        model = model_class.from_pretrained(name)
+        if is_folder:
+            _try_out(model)
+    except SafetensorError as error:
+        raise ValueError(
+            f"the weights in {checkpoint} are damaged or cut short ({error}): copy or train them again"
+        ) from error
+    except (OSError, HFValidationError) as error:
+        if is_folder and (folder / "config.json").is_file():
+            raise ValueError(f"cannot load the checkpoint {name!r}: {_first_line(error)}") from error
+        raise ValueError(f"cannot load the checkpoint {name!r}: {_REMEDY}") from error
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        if not is_folder or (isinstance(error, ValueError) and str(folder) in str(error)):
+            raise
+        # Whatever a broken configuration makes the encoder's code run into.
+        raise ValueError(
+            f"{folder / 'config.json'} does not fit the weights beside it ({_first_line(error)}): "
+            "copy or make the checkpoint again"
+        ) from error
+    return model.to(PartialState().device).eval()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The values of a folder's configuration, checked as far as it can be without its weights."""
+    file = folder / "config.json"
+    remedy = "copy or make the checkpoint again"
+    if not file.is_file():
+        if any(folder.glob(".saving-*")):
+            raise ValueError(
+                f"cannot load the checkpoint {str(folder)!r}: it has no config.json, since saving it was "
+                "broken off: make it again"
+            )
+        raise ValueError(f"cannot load the checkpoint {str(folder)!r}, which has no config.json: {_REMEDY}")
+    try:
+        values = json.loads(file.read_bytes().decode("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file}:{error.lineno}: not JSON ({error.msg}): {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: not JSON ({error}): {remedy}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{file}: holds a {type(values).__name__}, not an object: {remedy}")
+    if values.get("model_type") == LaclConfig.model_type:
+        try:
+            LaclConfig.from_dict(values)
+        except Exception as error:  # transformers checks the encoder's values in many ways
+            raise ValueError(f"{file}: {_first_line(error)}") from error
+    return values
+
+
+def _try_out(model: LaclForTokenClassification) -> None:
+    """Tags one word. Much of a configuration is read only then, some of it deep inside of the encoder."""
+    config = model.config
+    if model.has_support or (config.use_prompts and config.label_token_ids):
+        model.predict("a")
+
+
+def _check_type(name: str, values: dict[str, Any]) -> None:
+    if values.get("model_type") != LaclConfig.model_type:
+        raise ValueError(
+            f"{name} is a {values.get('model_type')} model, not a LACL one: {_REMEDY}; "
+            "`lacl train --encoder …` makes one from it"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else ""
+    return first if isinstance(error, ValueError | OSError) and first else f"{type(error).__name__}: {first}"

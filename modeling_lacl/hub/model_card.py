@@ -1,0 +1,252 @@
+"""The model card: `README.md` of a checkpoint, written at every save from what is known of the model.
+
+The file `card.json` beside it has what the card is written from, so that a checkpoint that is loaded and
+saved again, adapted, measured or pushed still knows where it comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers.utils import cached_file, logging
+
+from ..model.configuration_lacl import FREE_OPTIONS, LaclConfig, hub_name
+from ..reporting import markdown_table, percent
+from .bundled import RELEASED, released_folder
+from .card_facts import FACTS_FILE, CardFacts, fingerprint
+
+if TYPE_CHECKING:
+    from ..model.modeling_lacl import LaclForTokenClassification
+
+
+logger = logging.get_logger(__name__)
+
+CARD_FILE = "README.md"
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
+TEXT = "Ana Ruiz flew to Quito on a Cessna 172."
+_SEAL = re.compile(r"\n<!-- lacl:card ([0-9a-f]{64}) -->\s*\Z")
+_HUB_DATASET = re.compile(r"[\w.-]+/[\w.-]+")
+_OPTIONS = ("projection", "projection_size", *FREE_OPTIONS)
+
+
+def save_card(model: LaclForTokenClassification, folder: Path, destination: Path | None = None) -> None:
+    """Writes a model's card, and `card.json`, into `folder`.
+
+    Args:
+        model: The model.
+        folder: Where the two files go.
+        destination: Where they are moved later; a card there that somebody has changed stays, and none is
+            written. By default `folder`.
+    """
+    write_card(folder, model.config, facts_of(model), destination)
+
+
+def write_card(folder: Path, config: LaclConfig, facts: CardFacts, destination: Path | None = None) -> None:
+    """Writes a card from its facts; as `save_card`."""
+    (folder / FACTS_FILE).write_text(facts.to_json(), encoding="utf-8", newline="\n")
+    if not keep_changed_card(folder, destination or folder):
+        (folder / CARD_FILE).write_text(card_text(config, facts), encoding="utf-8", newline="\n")
+
+
+def keep_changed_card(folder: Path, destination: Path) -> bool:
+    """Whether `destination` has a card that somebody has changed; then `folder` has none to put there."""
+    standing = destination / CARD_FILE
+    if not standing.is_file() or is_ours(read_text(standing)):
+        return False
+    logger.warning(
+        "%s is not as this package wrote it, so it stays; remove it to have a new card written", standing
+    )
+    if folder != destination:
+        (folder / CARD_FILE).unlink(missing_ok=True)
+    return True
+
+
+def is_ours(text: str) -> bool:
+    """Whether a card is as this package wrote it: its last line has the digest of the rest."""
+    text = text.replace("\r\n", "\n")
+    seal = _SEAL.search(text)
+    return seal is not None and seal[1] == _digest(text[: seal.start()])
+
+
+def read_text(path: Path) -> str:
+    """A card as text, whatever bytes somebody put there."""
+    return path.read_text(encoding="utf-8-sig", errors="replace")
+
+
+def stated_license(text: str) -> str | None:
+    """The licence that a card states if it has metadata alone; empty without one, None if it has a text."""
+    card = ModelCard(text)
+    return None if card.text.strip() else str(card.data.get("license") or "")
+
+
+def facts_of(model: LaclForTokenClassification) -> CardFacts:
+    """What is known of a model as it is now.
+
+    That is what its training left with it, or its folder, if it is still true of the weights, the labels and
+    the options; else only what a model inherits from the one that it was made from.
+    """
+    known = known_facts(model)
+    if known is None:
+        return CardFacts()
+    return known if known.fingerprint == fingerprint(model) else known.inherited()
+
+
+def known_facts(model: LaclForTokenClassification) -> CardFacts | None:
+    """What is known of the model that this one was loaded as, or trained to; it may have changed since."""
+    if model.card_facts is not None:
+        return cast(CardFacts, model.card_facts)
+    name = str(model.name_or_path or "")
+    if name in RELEASED and not (Path(name) / "config.json").is_file():
+        data = ModelCard.load(released_folder(name) / CARD_FILE).data
+        return CardFacts(
+            name=name,
+            encoder=data.base_model,
+            language=_list(data.language),
+            license=data.license,
+            datasets=_list(data.datasets),
+        )
+    if not name:
+        return None
+    try:
+        file = cached_file(name, FACTS_FILE, **model.tokenizer_arguments)
+    except OSError:  # no such file, or no way to it
+        file = None
+    found = None if file is None else CardFacts.from_file(file)
+    return CardFacts(repo_id=name) if found is None and hub_name(name) else found
+
+
+def card_text(config: LaclConfig, facts: CardFacts) -> str:
+    """The whole card: metadata, text, and the line by which `is_ours` knows it."""
+    settings: Any = config
+    labels = [settings.id2label[index] for index in range(1, len(settings.id2label or ()))]
+    encoder = facts.encoder or hub_name(settings.encoder_config.name_or_path)
+    name = facts.name or (facts.repo_id or "").rpartition("/")[2] or "LACL"
+    card = ModelCard.from_template(
+        _metadata(facts, encoder, name),
+        template_path=str(TEMPLATE),
+        title=_cell(name),
+        facts=facts,
+        settings=settings,
+        source=_code(facts.source or ""),
+        encoder=_code(encoder or ""),
+        datasets_named=", ".join(map(_cell, facts.datasets)),
+        checkpoint=json.dumps(facts.repo_id or "."),
+        text=json.dumps(TEXT),
+        adapted=bool(settings.support_size),
+        can_predict=bool(labels) and bool(settings.use_prompts or settings.support_size),
+        labels_table=_label_table(settings, labels, facts),
+        results_table=_result_table(facts),
+        types_table=_type_table(facts),
+        hows=[f"{_cell(one.dataset)}, {one.shots}: {one.how}" for one in facts.results if one.how],
+        curve_table=_curve_table(facts),
+        hyperparameters=[(key, _code(value)) for key, value in facts.hyperparameters.items()],
+        options=[(key, _code(getattr(settings, key))) for key in _OPTIONS],
+    )
+    text = re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n"
+    return f"{text}\n<!-- lacl:card {_digest(text)} -->\n"
+
+
+def _metadata(facts: CardFacts, encoder: str | None, name: str) -> ModelCardData:
+    # The Hub shows a model in the tree of the one that it was made from.
+    source = facts.source if facts.source and _HUB_DATASET.fullmatch(facts.source) else None
+    results = [
+        EvalResult(
+            task_type="token-classification",
+            task_name=f"Named entity recognition, {one.shots}",
+            dataset_type=re.sub(r"[^\w./-]+", "-", one.dataset.lower()).strip("-"),
+            dataset_name=one.dataset,
+            metric_type=kind,
+            metric_name=f"{kind if kind != 'f1' else 'micro-F1'} of entities",
+            metric_value=round(value, 4),
+        )
+        for one in facts.results
+        for kind, value in (("f1", one.f1), ("precision", one.precision), ("recall", one.recall))
+        if value is not None
+    ]
+    emissions = None if facts.emissions is None else {"emissions": facts.emissions, "source": "codecarbon"}
+    return ModelCardData(
+        language=facts.language or None,
+        license=facts.license,
+        library_name="transformers",
+        pipeline_tag="token-classification",
+        tags=["named-entity-recognition", "few-shot", "zero-shot", "lacl", *facts.tags],
+        base_model=source or encoder or None,
+        datasets=[name for name in facts.datasets if _HUB_DATASET.fullmatch(name)] or None,
+        metrics=["f1", "precision", "recall"] if results else None,
+        eval_results=results or None,
+        model_name=name if results else None,
+        co2_eq_emissions=emissions,
+    )
+
+
+def _label_table(config: Any, labels: Sequence[str], facts: CardFacts) -> str:
+    names = config.label_names or {}
+    rows = [
+        [
+            _cell(label),
+            _cell(names.get(label, "")),
+            str(facts.entities.get(label, "–")),
+            ", ".join(map(_cell, facts.examples.get(label, []))) or "–",
+        ]
+        for label in labels
+    ]
+    return _table(["label", "name", "entities", "examples"], rows, [2])
+
+
+def _result_table(facts: CardFacts) -> str:
+    rows = [
+        [_cell(one.dataset), one.shots, *map(percent, (one.f1, one.deviation, one.precision, one.recall))]
+        for one in facts.results
+    ]
+    return _table(["data", "examples", "F1", "sd", "precision", "recall"], rows, range(2, 6))
+
+
+def _type_table(facts: CardFacts) -> str:
+    rows = [
+        [_cell(one.dataset), one.shots, _cell(name), percent(f1)]
+        for one in facts.results
+        for name, f1 in one.per_type_f1.items()
+    ]
+    return _table(["data", "examples", "type", "F1"], rows, [3])
+
+
+def _curve_table(facts: CardFacts) -> str:
+    with_f1 = any("f1" in row for row in facts.curve)
+    rows = [
+        [
+            str(row["step"]),
+            f"{row['loss']:.4f}" if "loss" in row else "–",
+            *([percent(row.get("f1"))] if with_f1 else []),
+        ]
+        for row in facts.curve
+    ]
+    return _table(["step", "loss", *(["F1"] if with_f1 else [])], rows, range(3))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
+    return "\n".join(markdown_table(header, rows, numbers)) if rows else ""
+
+
+def _cell(text: str) -> str:
+    """Anybody's text on one line, as nothing but text."""
+    return re.sub(r"([\\`*_\[\]#~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+def _code(value: Any) -> str:
+    """A value as it is written in a program, within backticks."""
+    return f"`{str(value).replace('`', '')}`" if str(value) else ""
+
+
+def _list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

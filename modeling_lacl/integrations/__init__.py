@@ -1,0 +1,1 @@
+"""LACL inside of other tools: spaCy pipelines, and ONNX Runtime."""

@@ -1,0 +1,302 @@
+"""The configuration of a LACL model: encoder, projection head, objectives, label set and decoding."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import os
+import re
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+FORMAT_VERSION = 1
+"""Version of the checkpoint layout that this code writes, and the newest one that it reads."""
+
+OUTSIDE = "O"
+"""The label of a token that belongs to no entity."""
+OUTSIDE_ID = 0
+"""Its label id."""
+
+DIVERGENCES = ("jeffreys", "geometric_js", "moment_js", "euclidean", "cosine")
+LOSS_TYPES = ("container", "supcon_out", "decoupled")
+SUPPORT_METHODS = ("neighbors", "prototypes")
+PROJECTIONS = ("gaussian", "relu_gaussian", "hidden", "unit_hidden")
+
+AUTO_MAP = {
+    "AutoConfig": "pipeline_lacl.LaclConfig",
+    "AutoModel": "pipeline_lacl.LaclModel",
+    "AutoModelForTokenClassification": "pipeline_lacl.LaclForTokenClassification",
+}
+"""What the Auto classes find in a checkpoint's own code, where this package is not installed.
+
+All in the file that imports every other: transformers copies a file with what it imports, and keys the copy
+by the contents. So configuration, models and pipelines belong together, also for checkpoints of two versions
+in one process.
+"""
+
+_TOKEN_CLASSIFICATION = {
+    "impl": "pipeline_lacl.LaclTokenClassificationPipeline",
+    "pt": ["AutoModelForTokenClassification"],
+    "type": "text",
+}
+CUSTOM_PIPELINES = {
+    "few-shot-ner": {
+        "impl": "pipeline_lacl.LaclPipeline",
+        "pt": ["AutoModelForTokenClassification"],
+        "type": "text",
+    },
+    "token-classification": _TOKEN_CLASSIFICATION,
+    "ner": _TOKEN_CLASSIFICATION,
+}
+"""What `transformers.pipeline` finds there, by task."""
+
+FREE_OPTIONS = (
+    "divergence",
+    "similarity_temperature",
+    "loss_type",
+    "alpha",
+    "class_weight_power",
+    "outside_attracts",
+    "support_method",
+    "label_weight",
+    "viterbi",
+    "transition_power",
+    "max_text_length",
+    "max_prompt_length",
+)
+"""Options of losses, decoding and lengths: no weight is there or not because of them."""
+
+_CHOICES = {
+    "projection": PROJECTIONS,
+    "divergence": DIVERGENCES,
+    "loss_type": LOSS_TYPES,
+    "support_method": SUPPORT_METHODS,
+}
+_FROM_ZERO = {
+    "alpha": 1.0,
+    "label_weight": 1.0,
+    "class_weight_power": float("inf"),
+    "transition_power": float("inf"),
+}
+_ABOVE_ZERO = ("similarity_temperature", "variance_epsilon")
+_WHOLE_NUMBERS = {"projection_size": 1, "max_text_length": 1, "max_prompt_length": 1, "support_size": 0}
+_SWITCHES = ("outside_attracts", "use_prompts", "shared_prompt", "viterbi")
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class LaclConfig(PreTrainedConfig):
+    """Configuration of [`LaclModel`] and [`LaclForTokenClassification`].
+
+    Args:
+        encoder_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the encoder; any that `AutoModel` builds. Defaults to BERT base.
+        projection (`str`): What stands for a token: `gaussian` (linear layers), `relu_gaussian` (a ReLU
+            before them, as CONTaiNER has it), `hidden` (the hidden state itself as a mean, with variance 1)
+            or `unit_hidden` (the same, scaled to length 1).
+        projection_size (`int`): Dimension *d* of the Gaussians; without a projection that of hidden states.
+        variance_epsilon (`float`): Added to `ELU + 1`, so that no variance is zero.
+        divergence (`str`): Distance between two Gaussians, one of `jeffreys`, `geometric_js`, `moment_js`,
+            `euclidean`, `cosine` (see [`divergences.pairwise_divergence`]).
+        similarity_temperature (`float`): A similarity is minus the divergence, divided by this.
+        loss_type (`str`): `container`, `supcon_out` or `decoupled` (see [`losses`]).
+        alpha (`float`): Weight in [0, 1] of the context–context loss; context–label weighs `1 - alpha`.
+        class_weight_power (`float`): In both losses a token of a class with *n* tokens in the batch weighs
+            `n ** -class_weight_power`: 0 weighs tokens alike, 1 classes.
+        outside_attracts (`bool`): In the context–context loss, tokens outside of entities are a class like
+            others. Without, they do not attract each other, and are only what those of entities repel.
+        use_prompts (`bool`): Append the label names to every text. Without, there is no context–label loss
+            and no zero-shot prediction.
+        shared_prompt (`bool`): Label names do not look at the text. Their states are the same for every text,
+            so they are encoded once a batch, which saves their share of the work. A model is trained for one
+            or the other.
+        outside_name (`str`): The words that stand for "no entity" in the prompt.
+        label_names (`dict[str, str]`): Natural-language name of each label.
+        label_token_ids (`list[list[int]]`): Tokens of each label's name, by label id.
+        separator_token_id (`int`): Token after each label name.
+        pad_token_id (`int`, *optional*): Padding of packed rows; the encoder's by default.
+        max_text_length (`int`): Longest text, in tokens with the special ones, that goes through the encoder
+            at once; longer text is cut into overlapping windows.
+        max_prompt_length (`int`): Longest prompt in tokens; a larger label set is split over several prompts.
+        support_size (`int`): Number of support tokens kept with the model.
+        support_words (`list[str]`, *optional*): For each of them the entity that it is a word of, as it is in
+            its sentence; an empty string outside of entities.
+        support_method (`str`): `neighbors` (nearest support token) or `prototypes`.
+        label_weight (`float`): Weight in [0, 1] of label similarity when a support is there as well.
+        viterbi (`bool`): Decode by Viterbi with `transitions`.
+        transition_power (`float`): Power to which transition probabilities are raised: below 1 they count
+            less against the scores of the words.
+        transitions (`dict`, *optional*): Abstract transition probabilities (see [`decoding`]).
+        format_version (`int`): Layout version of the checkpoint.
+
+    Raises:
+        ValueError: An unknown choice, a number outside its range, an encoder without `model_type`, or a
+            checkpoint of a newer format.
+    """
+
+    model_type = "lacl"
+    sub_configs = {"encoder_config": AutoConfig}
+
+    encoder_config: Any = None
+    projection: str = "gaussian"
+    projection_size: int = 128
+    variance_epsilon: float = 1e-6
+    divergence: str = "cosine"
+    similarity_temperature: float = 0.1
+    loss_type: str = "supcon_out"
+    alpha: float = 0.6
+    class_weight_power: float = 0.5
+    outside_attracts: bool = True
+    use_prompts: bool = True
+    shared_prompt: bool = False
+    outside_name: str = "none"
+    label_names: dict[str, str] | None = None
+    label_token_ids: list[list[int]] | None = None
+    separator_token_id: int | None = None
+    pad_token_id: int | None = None
+    max_text_length: int = 128
+    max_prompt_length: int = 128
+    support_size: int = 0
+    support_words: list[str] | None = None
+    support_method: str = "neighbors"
+    label_weight: float = 0.7
+    viterbi: bool = False
+    transition_power: float = 0.3
+    transitions: dict[str, Any] | None = None
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self._check_options()
+        self.encoder_config = encoder = _encoder_config(self.encoder_config)
+        if self.label_token_ids:
+            _check_token_ids(
+                self.label_token_ids, self.separator_token_id, getattr(encoder, "vocab_size", None)
+            )
+        if not self.projection.endswith("gaussian"):
+            self.projection_size = self.hidden_size
+        if self.pad_token_id is None:
+            self.pad_token_id = encoder.pad_token_id
+        kwargs.setdefault("auto_map", dict(AUTO_MAP))
+        pipelines = copy.deepcopy(kwargs.pop("custom_pipelines", CUSTOM_PIPELINES))
+        if not __name__.startswith("transformers_modules."):
+            # The installed package registers these tasks: nobody need trust a checkpoint's own code for them.
+            pipelines = {task: impl for task, impl in pipelines.items() if task not in CUSTOM_PIPELINES}
+        super().__post_init__(**{**kwargs, "custom_pipelines": pipelines})
+
+    def _check_options(self) -> None:
+        if self.format_version > FORMAT_VERSION:
+            raise ValueError(
+                f"this checkpoint has LACL format version {self.format_version}, and the code reads up to "
+                f"{FORMAT_VERSION}: update it, by `pip install .` in a newer clone of lacl"
+            )
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for name, highest in _FROM_ZERO.items():
+            if not 0 <= getattr(self, name) <= highest:
+                raise ValueError(f"{name} must be between 0 and {highest}, got {getattr(self, name)}")
+        for name in _ABOVE_ZERO:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name, lowest in _WHOLE_NUMBERS.items():
+            number = getattr(self, name)
+            if not isinstance(number, int) or number < lowest:
+                raise ValueError(f"{name} must be a whole number from {lowest}, got {number!r}")
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        if not isinstance(self.outside_name, str):
+            raise ValueError(f"outside_name must be text, got {self.outside_name!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values, as they are saved: with the way to the checkpoint's own code, and no folder's name."""
+        values = super().to_dict()
+        values["auto_map"] = dict(AUTO_MAP)
+        values["custom_pipelines"] = copy.deepcopy(CUSTOM_PIPELINES)
+        encoder = values.get("encoder_config")
+        if encoder and encoder.get("_name_or_path"):
+            encoder["_name_or_path"] = hub_name(encoder["_name_or_path"])
+        return values
+
+    @property
+    def hidden_size(self) -> int:
+        """Size of the encoder's hidden states."""
+        size: int = self.encoder_config.hidden_size
+        return size
+
+    @property
+    def vocab_size(self) -> int:
+        """Size of the encoder's vocabulary; set by `resize_token_embeddings`."""
+        size: int = self.encoder_config.vocab_size
+        return size
+
+    @vocab_size.setter
+    def vocab_size(self, size: int) -> None:
+        self.encoder_config.vocab_size = size
+
+
+def _encoder_config(given: PreTrainedConfig | dict[str, Any] | None) -> Any:
+    """The encoder's configuration: of BERT base if none is given."""
+    if given is None:
+        return AutoConfig.for_model("bert")
+    if not isinstance(given, dict):
+        return given
+    if "model_type" not in given:
+        raise ValueError("encoder_config has no model_type: give one, such as bert")
+    return AutoConfig.for_model(**given)
+
+
+def _check_token_ids(labels: Any, separator: Any, vocab_size: int | None) -> None:
+    """Raises unless these are the tokens of label names and the one between them, of this vocabulary."""
+
+    def is_token(value: Any) -> bool:
+        return isinstance(value, int) and 0 <= value < (vocab_size or value + 1)
+
+    if not isinstance(labels, list) or not all(
+        isinstance(name, list) and name and all(map(is_token, name)) for name in labels
+    ):
+        raise ValueError("label_token_ids must have a list of the encoder's token ids for each label")
+    if not is_token(separator):
+        raise ValueError(f"separator_token_id must be one of the encoder's token ids, got {separator!r}")
+
+
+def hub_name(name: str | os.PathLike[str] | None) -> str:
+    """A name on the Hub as it is, and nothing for a folder of this machine, which tells others nothing."""
+    text = os.fspath(name or "")
+    return text if _HUB_NAME.fullmatch(text) and not os.path.exists(text) else ""
+
+
+def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """`value` as an int: Python's, NumPy's or torch's.
+
+    Raises:
+        TypeError: It is no whole number, but a text, a fraction, None, a truth value.
+        ValueError: It is out of its range.
+    """
+    range_of = f"{least} or more" if most is None else f"from {least} to {most}"
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{name} is {value!r}: give a whole number, {range_of}")
+    if number < least or (most is not None and number > most):
+        raise ValueError(f"{name} is {value}: give a whole number, {range_of}")
+    return number
+
+
+def real_number(name: str, value: Any, least: float, most: float | None = None) -> float:
+    """`value` as a float: Python's, NumPy's or torch's.
+
+    Raises:
+        TypeError: It is no number, but a text, None, a truth value.
+        ValueError: It is out of its range, or NaN.
+    """
+    range_of = f"{least:g} or more" if most is None else f"from {least:g} to {most:g}"
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} is {value!r}: give a number, {range_of}")
+    number = float(value)
+    if not (least <= number and (most is None or number <= most)):
+        raise ValueError(f"{name} is {value}: give a number, {range_of}")
+    return number

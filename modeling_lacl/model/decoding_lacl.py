@@ -1,0 +1,314 @@
+"""Decoding: from similarities to labels, from labels to entities. Pure functions on tensors.
+
+Label 0 is always "outside" (`O`). Scores are log-scores: larger is better. `K` counts the labels and outside,
+`S` the support tokens, `B` the texts of a batch, `W` the words of a text.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .configuration_lacl import OUTSIDE_ID
+from .losses_lacl import Gaussians
+
+# A log-score that loses against every real one, and that can still be added up without overflow in float32.
+IMPOSSIBLE = -1e30
+# Only differences of path scores matter: setting the best back to 0 keeps float32 exact over any length.
+_RESCALE_EVERY = 16
+# Viterbi pads texts to a common number of words: at most this many (text, word) cells at a time.
+_VITERBI_CELLS = 2**16
+
+# Pairs of a token and a support token that are compared at once: 4 MiB of fp32, which a processor's cache
+# holds. Other devices, which do more at once, take 32 times as many.
+_PAIRS = 1 << 20
+_ROWS = 1 << 10
+
+# The abstract transitions of StructShot (Yang & Katiyar 2020): from each state, its successors.
+SUCCESSORS = {"start": ("O", "I"), "O": ("O", "I"), "I": ("O", "same", "other")}
+
+
+def nearest_neighbor_scores(similarity: Tensor, support_labels: Tensor, num_labels: int) -> Tensor:
+    """The similarity of the nearest support token of every label (NNShot, Yang & Katiyar 2020).
+
+    Args:
+        similarity: (N, S) float, similarity of each token to each support token.
+        support_labels: (S,) long, label ids in [0, num_labels).
+        num_labels: K.
+
+    Returns:
+        (N, K), dtype of `similarity`. A label without a support token gets the dtype's lowest finite number.
+    """
+    lowest = torch.finfo(similarity.dtype).min
+    scores = similarity.new_full((similarity.shape[0], num_labels), lowest)
+    return scores.scatter_reduce(1, support_labels.expand_as(similarity), similarity, reduce="amax")
+
+
+def nearest_in_blocks(
+    similarity: Callable[[Gaussians, Gaussians], Tensor],
+    tokens: Gaussians,
+    support: Gaussians,
+    support_labels: Tensor,
+    num_labels: int,
+) -> Tensor:
+    """As `nearest_neighbor_scores`, with no more than a block of the similarities in memory.
+
+    Args:
+        similarity: Of every token to every support token: of (n, d) and (s, d) Gaussians it gives (n, s).
+        tokens: Mean and variance, each (N, d).
+        support: Mean and variance, each (S, d).
+        support_labels: (S,) long, label ids in [0, num_labels).
+        num_labels: K.
+
+    Returns:
+        (N, K), dtype of the tokens.
+    """
+    pairs = _PAIRS * (1 if support_labels.device.type == "cpu" else 32)
+    rows = max(1, min(len(tokens[0]), _ROWS))
+    columns = max(1, pairs // rows)
+    labels = support_labels.split(columns)
+    blocks = list(zip(support[0].split(columns), support[1].split(columns), labels, strict=True))
+    parts = []
+    for part in zip(tokens[0].split(rows), tokens[1].split(rows), strict=True):
+        found = [
+            nearest_neighbor_scores(similarity(part, (mean, variance)), own, num_labels)
+            for mean, variance, own in blocks
+        ]
+        parts.append(torch.stack(found).amax(0) if len(found) > 1 else found[0])
+    return torch.cat(parts)
+
+
+def prototypes(
+    mean: Tensor, variance: Tensor, support_labels: Tensor, num_labels: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One Gaussian per label: average mean and average variance of its support tokens (Snell et al. 2017).
+
+    Args:
+        mean, variance: (S, d) float, the diagonal Gaussians of the support tokens.
+        support_labels: (S,) long, label ids in [0, num_labels).
+        num_labels: K.
+
+    Returns:
+        mean (K, d), variance (K, d), present (K,) bool. A label without a support token has `present` False,
+        mean 0 and variance 1, so that divergences from it are finite.
+    """
+    counts = torch.bincount(support_labels, minlength=num_labels)
+    present = counts > 0
+    share = counts.clamp(min=1).unsqueeze(1).to(mean.dtype)
+    shape = (num_labels, mean.shape[1])
+    label_mean = mean.new_zeros(shape).index_add(0, support_labels, mean) / share
+    label_variance = variance.new_zeros(shape).index_add(0, support_labels, variance) / share
+    return label_mean, torch.where(present.unsqueeze(1), label_variance, 1.0), present
+
+
+def combine_scores(label_scores: Tensor, support_scores: Tensor, label_weight: float) -> Tensor:
+    """Weighted geometric mean of two distributions over the labels, as log-scores.
+
+    Args:
+        label_scores: (..., K), similarity to the label names.
+        support_scores: (..., K), similarity to the support.
+        label_weight: weight of the label names in [0, 1]; the support has the rest.
+
+    Returns:
+        (..., K) `label_weight * log_softmax(label_scores) + (1 - label_weight) * log_softmax(support_scores)`
+    """
+    if not 0.0 <= label_weight <= 1.0:
+        raise ValueError(f"label_weight is {label_weight}: give a number from 0 (support) to 1 (names)")
+    # At either end the other part is left out: 0 times minus infinity would be NaN.
+    if label_weight == 1.0:
+        return label_scores.log_softmax(dim=-1)
+    if label_weight == 0.0:
+        return support_scores.log_softmax(dim=-1)
+    return torch.lerp(support_scores.log_softmax(dim=-1), label_scores.log_softmax(dim=-1), label_weight)
+
+
+def _checked_transitions(transitions: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    checked: dict[str, dict[str, float]] = {}
+    for state, successors in SUCCESSORS.items():
+        row = transitions.get(state)
+        if not isinstance(row, Mapping) or set(row) != set(successors):
+            raise ValueError(
+                f"transitions[{state!r}] is {row!r}: give a probability for each of {successors}"
+            )
+        values = {name: float(row[name]) for name in successors}
+        if min(values.values()) < 0.0 or not np.isclose(sum(values.values()), 1.0, atol=1e-3):
+            raise ValueError(f"transitions[{state!r}] is {row!r}: probabilities must be >= 0 and sum to 1")
+        checked[state] = values
+    return checked
+
+
+def expand_transitions(
+    transitions: Mapping[str, Any], num_labels: int, power: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Transitions between labels from abstract ones; the mass of "I" and "other" is spread over the types.
+
+    Args:
+        transitions: probabilities `{"start": {"O", "I"}, "O": {"O", "I"}, "I": {"O", "same", "other"}}`, as
+            `estimate_transitions` makes them from another label set (StructShot, Yang & Katiyar 2020).
+        num_labels: K >= 1. With no type (K = 1) or no other type (K = 2) the rest of a row is scaled up.
+        power: raises the probabilities to it, and scales every row to sum to 1 again; below 1 they count less
+            (CONTaiNER, Das et al., ACL 2022, takes 0.01).
+
+    Returns:
+        start (K,), matrix (K, K): float32 log-probabilities; matrix[i, j] is the step from label i to j.
+        Every row of probabilities sums to 1. A probability of 0 becomes `IMPOSSIBLE`.
+
+    Raises:
+        ValueError: a state or a successor is missing, or a row is no distribution.
+    """
+    if num_labels < 1:
+        raise ValueError(f"num_labels is {num_labels}: there is at least one label, outside")
+    p = _checked_transitions(transitions)
+    types, others = max(num_labels - 1, 1), max(num_labels - 2, 1)
+    start = torch.full((num_labels,), p["start"]["I"] / types, dtype=torch.float64)
+    start[OUTSIDE_ID] = p["start"]["O"]
+    matrix = torch.full((num_labels, num_labels), p["I"]["other"] / others, dtype=torch.float64)
+    matrix.fill_diagonal_(p["I"]["same"])
+    matrix[:, OUTSIDE_ID] = p["I"]["O"]
+    matrix[OUTSIDE_ID, :] = p["O"]["I"] / types
+    matrix[OUTSIDE_ID, OUTSIDE_ID] = p["O"]["O"]
+    return _log_distribution(start, power), _log_distribution(matrix, power)
+
+
+def _log_distribution(rows: Tensor, power: float) -> Tensor:
+    total = rows.sum(dim=-1, keepdim=True)
+    # A row left with no mass at all (every successor needs a type that is not there) becomes uniform.
+    rows = torch.where(total > 0, rows / total, 1.0 / rows.shape[-1])
+    tempered = torch.where(rows > 0, rows**power, 0.0)  # what is impossible stays so at any power
+    return (tempered / tempered.sum(dim=-1, keepdim=True)).log().clamp(min=IMPOSSIBLE).float()
+
+
+def viterbi(log_scores: Tensor, lengths: Tensor, start: Tensor, matrix: Tensor) -> Tensor:
+    """The best label path of every text: argmax of start + scores + transitions, by dynamic programming.
+
+    Args:
+        log_scores: (B, W, K) float, log-scores of the words; what stands past a text's length is not read.
+        lengths: (B,) long, words of each text, in [0, W].
+        start: (K,) log-probabilities of the first label.
+        matrix: (K, K) log-probabilities of the step from label i to label j.
+
+    Returns:
+        (B, W) long, label ids, -1 past a text's length. Vectorised over texts and labels, a loop over words.
+    """
+    batch, width, num_labels = log_scores.shape
+    device = log_scores.device
+    lengths = lengths.to(device)
+    if batch == 0 or width == 0:
+        return torch.full((batch, width), -1, dtype=torch.long, device=device)
+    shortest = int(lengths.min())
+    scores = log_scores.float().clamp(min=IMPOSSIBLE).transpose(0, 1)
+    matrix = matrix.to(device).float().clamp(min=IMPOSSIBLE)
+    stay = torch.arange(num_labels, device=device).expand(batch, num_labels)
+
+    best = scores[0] + start.to(device).float().clamp(min=IMPOSSIBLE)
+    pointers = [stay]
+    for word in range(1, width):
+        reached, pointer = (best.unsqueeze(2) + matrix).max(dim=1)
+        reached += scores[word]
+        if word % _RESCALE_EVERY == 0:
+            reached = (reached - reached.amax(dim=1, keepdim=True)).clamp(min=IMPOSSIBLE)
+        if word >= shortest:
+            # Past its end a text keeps its state, so that one backward walk serves every length.
+            inside = (lengths > word).unsqueeze(1)
+            reached, pointer = torch.where(inside, reached, best), torch.where(inside, pointer, stay)
+        best = reached
+        pointers.append(pointer)
+
+    previous = torch.stack(pointers).cpu().numpy()
+    paths = np.empty((width, batch), dtype=np.int64)
+    texts = np.arange(batch)
+    state = best.argmax(dim=1).cpu().numpy()
+    for word in range(width - 1, 0, -1):
+        paths[word] = state
+        state = previous[word, texts, state]
+    paths[0] = state
+    outside_text = torch.arange(width, device=device) >= lengths.unsqueeze(1)
+    return torch.from_numpy(paths.T.copy()).to(device).masked_fill(outside_text, -1)
+
+
+def decode_scores(config: Any, scores: Sequence[Tensor]) -> list[np.ndarray]:
+    """The labels of the words of each text: the best of each word, or by Viterbi if `config.viterbi`.
+
+    Args:
+        config: a `LaclConfig`.
+        scores: (W, K) float log-scores of each text.
+
+    Returns:
+        (W,) int64 label ids of each.
+
+    Raises:
+        ValueError: `config.viterbi` is set, and there are no transitions.
+    """
+    if not config.viterbi:
+        return [text.argmax(dim=1).numpy() for text in scores]
+    if config.transitions is None:
+        raise ValueError("config.viterbi is set without config.transitions: estimate them, or switch it off")
+    paths: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(scores)
+    order = sorted(range(len(scores)), key=lambda index: -len(scores[index]))
+    while order:
+        taken = max(1, _VITERBI_CELLS // max(1, len(scores[order[0]])))
+        chosen, order = order[:taken], order[taken:]
+        start, matrix = expand_transitions(
+            config.transitions, scores[chosen[0]].shape[1], config.transition_power
+        )
+        lengths = torch.tensor([len(scores[index]) for index in chosen])
+        padded = torch.nn.utils.rnn.pad_sequence([scores[index] for index in chosen], batch_first=True)
+        found = viterbi(padded, lengths, start, matrix).numpy()
+        for index, path, length in zip(chosen, found, lengths.tolist(), strict=True):
+            paths[index] = path[:length]
+    return paths
+
+
+def outside_scores(num_labels: int) -> Tensor:
+    """(K,) float32 log-scores of a word without a token, which is outside."""
+    scores = torch.full((num_labels,), IMPOSSIBLE)
+    scores[OUTSIDE_ID] = 0.0
+    return scores
+
+
+def label_runs(
+    label_ids: np.ndarray | Tensor | Sequence[int], with_outside: bool = False
+) -> list[tuple[int, int, int]]:
+    """Entities of a text: the runs of one type. Neighbouring words of one type make one entity (IO tags).
+
+    Args:
+        label_ids: (W,) label ids; 0 (outside) and ids below 0 belong to no entity.
+        with_outside: give the runs of label 0 as well.
+
+    Returns:
+        (start_word, end_word, label) per run, in order; `end_word` is one past the last word.
+    """
+    ids = np.asarray(label_ids, dtype=np.int64)
+    if not len(ids):
+        return []
+    edges = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+    starts = np.concatenate(([0], edges))
+    ends = np.concatenate((edges, [len(ids)]))
+    labels = ids[starts]
+    kept = labels >= OUTSIDE_ID if with_outside else labels > OUTSIDE_ID
+    return list(zip(starts[kept].tolist(), ends[kept].tolist(), labels[kept].tolist(), strict=True))
+
+
+def run_scores(log_scores: Tensor, runs: Sequence[tuple[int, int, int]]) -> list[float]:
+    """Score of each entity: the mean over its words of the softmax probability of its label.
+
+    Args:
+        log_scores: (W, K) float.
+        runs: entities of this text, as `label_runs` gives them.
+
+    Returns:
+        One float in [0, 1] per entity.
+    """
+    if not runs:
+        return []
+    starts, ends, labels = np.asarray(runs, dtype=np.int64).T
+    lengths = ends - starts
+    # Every word of every entity, one after the other.
+    first = np.cumsum(lengths) - lengths
+    words = torch.from_numpy(np.arange(lengths.sum()) + np.repeat(starts - first, lengths))
+    own_label = torch.from_numpy(np.repeat(labels, lengths))
+    probabilities = log_scores.detach().cpu()[words].double().softmax(dim=-1)
+    own = probabilities.gather(1, own_label.unsqueeze(1)).squeeze(1).numpy()
+    return np.clip(np.add.reduceat(own, first) / lengths, 0.0, 1.0).tolist()

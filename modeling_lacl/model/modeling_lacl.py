@@ -1,0 +1,564 @@
+"""The LACL model: an encoder over text and label names, a Gaussian head, and its contrastive objectives."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.compiler import is_compiling
+from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import ModelOutput
+
+from .configuration_lacl import LaclConfig, hub_name
+from .decoding_lacl import combine_scores, nearest_in_blocks, nearest_neighbor_scores, prototypes
+from .encoder_lacl import (
+    absolute_positions,
+    encode_in_groups,
+    encode_prompt,
+    encoder_length,
+    first_position_id,
+    gather_positions,
+    label_means,
+    length_groups,
+    pack,
+    share_prompt,
+    without_pooling,
+)
+from .labels_lacl import LabelSetMixin
+from .losses_lacl import (
+    GaussianProjection,
+    Gaussians,
+    HiddenStates,
+    context_context_loss,
+    context_label_loss,
+    gather_batch,
+    pairwise_divergence,
+)
+from .prediction_lacl import predict
+from .saving_lacl import CONFIG_FILE, SelfContainedModel, package
+
+
+@dataclass
+class LaclModelOutput(ModelOutput):
+    """Output of [`LaclModel`], all at the text's own positions.
+
+    Args:
+        last_hidden_state: `(B, L, H)`.
+        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
+        label_mean, label_variance: `(B, K, d)` fp32, each label's Gaussian in its row's prompt; None without
+            prompts.
+        label_present: `(B, K)` bool, whether the label stands in the row's prompt.
+        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
+    """
+
+    last_hidden_state: Tensor | None = None
+    mean: Tensor | None = None
+    variance: Tensor | None = None
+    label_mean: Tensor | None = None
+    label_variance: Tensor | None = None
+    label_present: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class LaclOutput(ModelOutput):
+    """Output of [`LaclForTokenClassification`].
+
+    Args:
+        loss: Scalar, `alpha * context_context_loss + (1 - alpha) * context_label_loss`; None without
+            `labels`.
+        logits: `(B, L, K)` fp32 log-scores over the labels.
+        context_context_loss, context_label_loss: Scalars, the parts of `loss`.
+        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
+        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    context_context_loss: Tensor | None = None
+    context_label_loss: Tensor | None = None
+    mean: Tensor | None = None
+    variance: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
+"""What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
+
+
+class LaclPreTrainedModel(SelfContainedModel):
+    """Base class: weights, configuration and loading."""
+
+    config_class = LaclConfig
+    base_model_prefix = "lacl"
+    supports_gradient_checkpointing = True
+    _keep_in_fp32_modules_strict = [
+        "projection.mean",
+        "projection.variance",
+        "support_mean",
+        "support_variance",
+    ]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
+    ) -> Any:
+        """As in every model, from safetensors alone; weights that have no part in the result stay frozen."""
+        kwargs["use_safetensors"] = True
+        place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "").rstrip(
+            os.sep
+        )
+        if os.path.isfile(place):
+            # transformers would take it for weights, and unpickle it.
+            raise OSError(f"{place} is a file: name the folder of the checkpoint")
+        if os.path.isdir(place) and not os.path.isfile(os.path.join(place, CONFIG_FILE)):
+            # Without it transformers would take the default configuration.
+            raise OSError(f"{place} has no {CONFIG_FILE}: it is no checkpoint, or saving one was broken off")
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        for module in model.modules():
+            if isinstance(module, GaussianProjection):
+                module.freeze_idle(model.config)  # loading puts new parameters in place of the frozen ones
+        return loaded
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=getattr(self.config.encoder_config, "initializer_range", 0.02))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class LaclModel(LaclPreTrainedModel):
+    """Encoder over `[CLS] text [SEP] none [SEP] person [SEP] …`, and each token and label as a Gaussian."""
+
+    # Of `LaclForTokenClassification`, from whose checkpoints a bare `LaclModel` loads as well.
+    _keys_to_ignore_on_load_unexpected = [r"^support_(mean|variance|labels)$"]
+
+    def __init__(self, config: LaclConfig) -> None:
+        super().__init__(config)
+        encoder_class = MODEL_MAPPING[type(config.encoder_config)]
+        # In the dtype that this model is built in, whichever the encoder's own checkpoint was stored in.
+        self.encoder = AutoModel.from_config(
+            config.encoder_config, dtype=torch.get_default_dtype(), **without_pooling(encoder_class)
+        )
+        head = GaussianProjection if config.projection.endswith("gaussian") else HiddenStates
+        self.projection = head(config)
+        parameters = inspect.signature(self.encoder.forward).parameters
+        self._takes_token_types = "token_type_ids" in parameters
+        self._positions = absolute_positions(self.encoder)
+        if config.shared_prompt:
+            share_prompt(self.encoder)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        embeddings: nn.Module = self.encoder.get_input_embeddings()
+        return embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.encoder.set_input_embeddings(value)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        prompt_ids: Tensor | None = None,
+        prompt_labels: Tensor | None = None,
+        num_labels: int | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> LaclModelOutput:
+        """Encodes text and prompt: in one row, or the prompt on its own if `config.shared_prompt`.
+
+        Args:
+            input_ids: `(B, L)` long, tokenised text with its special tokens.
+            attention_mask: `(B, L)`, 0 at padding on either side; all ones if None.
+            token_type_ids: `(B, L)`, passed on if the encoder has them; the prompt gets type 0.
+            prompt_ids: `(B, P)` long, suffix tokens; None for text alone.
+            prompt_labels: `(B, P)` long, label id of each suffix token, −1 at separators, −2 at padding.
+            num_labels: K; by default one more than the largest label in `prompt_labels`.
+            output_hidden_states, output_attentions: As in every encoder.
+
+        Raises:
+            ValueError: Prompt tokens without their labels, or text and prompt longer than the encoder's
+                positions.
+        """
+        if (prompt_ids is None) != (prompt_labels is None):
+            raise ValueError("prompt_ids and prompt_labels go together: give both or neither")
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if prompt_ids is None or prompt_labels is None:
+            prompt_ids = prompt_labels = input_ids.new_zeros((input_ids.shape[0], 0))
+        options: dict[str, Any] = {}
+        prompt_hidden = None
+        suffix = (prompt_ids, prompt_labels)
+        if self.config.shared_prompt and prompt_ids.shape[1]:
+            first = self._first_prompt_position(prompt_ids.shape[1])
+            options["prompt_states"], prompt_hidden = encode_prompt(self.encoder, *suffix, first)
+            prompt_labels = prompt_labels[: prompt_hidden.shape[0]]
+            suffix = (prompt_ids[:, :0], prompt_ids[:, :0])
+        packed = pack(input_ids, attention_mask, *suffix, self.config.pad_token_id or 0)
+        width = self._width(packed.attention_mask)
+        inputs = {"input_ids": packed.input_ids[:, :width]}
+        if token_type_ids is not None and self._takes_token_types:
+            types = pack(token_type_ids, attention_mask, torch.zeros_like(suffix[0]), suffix[1], 0)
+            inputs["token_type_ids"] = types.input_ids[:, :width]
+        if output_hidden_states is not None:
+            options["output_hidden_states"] = output_hidden_states
+        if output_attentions is not None:
+            options["output_attentions"] = output_attentions
+        encoded, hidden = self._encode(packed.attention_mask[:, :width], inputs, options)
+        text = gather_positions(hidden, packed.text_index)
+        if prompt_ids.shape[1]:
+            if num_labels is None:
+                num_labels = int(prompt_labels.max()) + 1
+            if prompt_hidden is None:
+                prompt_hidden = gather_positions(hidden, packed.prompt_index)
+            with full_precision(hidden):
+                names, present = label_means(prompt_hidden.float(), prompt_labels, num_labels)
+                rows = input_ids.shape[0]  # of which one prompt may be shared
+                label_mean, label_variance = (part.expand(rows, -1, -1) for part in self.projection(names))
+                label_present = present.expand(rows, -1)
+        else:
+            label_mean = label_variance = label_present = None
+        with full_precision(hidden):
+            mean, variance = self.projection(text.float())
+        return LaclModelOutput(
+            last_hidden_state=text,
+            mean=mean,
+            variance=variance,
+            label_mean=label_mean,
+            label_variance=label_variance,
+            label_present=label_present,
+            hidden_states=getattr(encoded, "hidden_states", None),
+            attentions=getattr(encoded, "attentions", None),
+        )
+
+    def _encode(
+        self, attention_mask: Tensor, inputs: dict[str, Tensor], options: dict[str, Any]
+    ) -> tuple[Any, Tensor]:
+        """The encoder's output, None where rows went through it in groups, and its last hidden states."""
+        # Where time goes by the padded token. Batches that are sorted by length are one group.
+        if attention_mask.device.type == "cpu" and not options and not is_compiling():
+            groups = length_groups(attention_mask.sum(1))
+            if len(groups) > 1:
+                return None, encode_in_groups(self.encoder, groups, attention_mask, **inputs)
+        encoded = self.encoder(attention_mask=attention_mask, return_dict=True, **inputs, **options)
+        return encoded, encoded.last_hidden_state
+
+    def _first_prompt_position(self, length: int) -> int:
+        """Position id of a shared prompt's first token: behind the longest text, whichever is given."""
+        if self._positions is None:
+            return int(self.config.max_text_length)
+        first = min(int(self.config.max_text_length), self._positions - length)
+        if first < 1:
+            raise ValueError(
+                f"label names take {length} tokens, the encoder has {self._positions} positions: "
+                "shorten them, or lower max_prompt_length"
+            )
+        return first + first_position_id(self.encoder)
+
+    def _width(self, attention_mask: Tensor) -> int:
+        """Columns of packed rows that go through the encoder: all of them if it has as many positions."""
+        width = attention_mask.shape[1]
+        if self._positions is None or width <= self._positions:
+            return width
+        longest = int(attention_mask.sum(1).max())
+        if longest > self._positions:
+            raise ValueError(
+                f"text and label names take {longest} tokens, the encoder has {self._positions} positions: "
+                "cut the text into windows (predict does), shorten label names, or lower max_prompt_length"
+            )
+        return longest
+
+
+class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
+    """Named entities by similarity to label names, to a support set, or to both.
+
+    The model owns its label set (`config.id2label`, `config.label_names`, their tokens) and, once adapted,
+    its support representations, so that a saved checkpoint predicts on its own. Labels are types; `O` is
+    label 0.
+    """
+
+    def __init__(self, config: LaclConfig) -> None:
+        super().__init__(config)
+        self.lacl = LaclModel(config)
+        shape = (config.support_size, config.projection_size)
+        self.register_buffer("support_mean", torch.zeros(shape))
+        self.register_buffer("support_variance", torch.ones(shape))
+        self.register_buffer("support_labels", torch.zeros(config.support_size, dtype=torch.long))
+        self._tokenizer: PreTrainedTokenizerBase | None = None
+        self.tokenizer_arguments: dict[str, Any] = {}
+        self.post_init()
+
+    @classmethod
+    def from_encoder(
+        cls,
+        encoder: str | os.PathLike[str] | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str],
+        label_names: Mapping[str, str] | None = None,
+        **config_kwargs: Any,
+    ) -> LaclForTokenClassification:
+        """A pretrained encoder with a fresh projection head.
+
+        Args:
+            encoder: Name or path of a pretrained encoder, `"minilm"` for the embedded one, or the encoder
+                itself.
+            tokenizer: Its tokenizer.
+            labels: The types, without `O`.
+            label_names: Natural-language names of labels; by rule where one is missing.
+            **config_kwargs: Further arguments of [`LaclConfig`].
+
+        Raises:
+            ValueError: The encoder's weights are not those that `AutoModel` expects, or as `set_labels`.
+        """
+        if not isinstance(encoder, PreTrainedModel):
+            place = package().encoder_path(str(encoder))
+            encoder = cast(PreTrainedModel, AutoModel.from_pretrained(place, use_safetensors=True))
+        encoder_config = copy.deepcopy(encoder.config)
+        encoder_config.name_or_path = hub_name(encoder_config.name_or_path)
+        model = cls(LaclConfig(encoder_config=encoder_config, **config_kwargs))
+        missing, unexpected = model.lacl.encoder.load_state_dict(encoder.state_dict(), strict=False)
+        unexpected = [name for name in unexpected if not name.startswith("pooler.")]
+        if missing or unexpected:
+            raise ValueError(
+                f"{type(encoder).__name__} does not fit {type(model.lacl.encoder).__name__}: missing weights "
+                f"{missing[:3]}, unexpected {unexpected[:3]}; give the bare encoder, as AutoModel builds it"
+            )
+        model.tokenizer = tokenizer
+        model.set_labels(labels, label_names)
+        return model.eval()
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
+    ) -> LaclForTokenClassification:
+        """Loads a checkpoint as every `from_pretrained` does, or one of the package's own by its name."""
+        name = pretrained_model_name_or_path
+        if name is not None and (bundled := package().load_bundled(cls, name, **kwargs)) is not None:
+            return cast(LaclForTokenClassification, bundled)
+        loaded: Any = super().from_pretrained(name, *model_args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded  # a pair with `output_loading_info`
+        model.tokenizer_arguments = {key: kwargs[key] for key in PLACE_ARGUMENTS if key in kwargs}
+        return cast(LaclForTokenClassification, loaded)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        prompt_ids: Tensor | None = None,
+        prompt_labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        across_processes: bool = False,
+    ) -> LaclOutput | tuple[Any, ...]:
+        """Scores every token against every label; with `labels`, the loss as well.
+
+        Args:
+            input_ids: `(B, L)` long, ordinary tokenised text.
+            attention_mask: `(B, L)`, 0 at padding.
+            token_type_ids: `(B, L)`, for encoders that have them.
+            labels: `(B, L)` long; −100 where a token does not count (all but the first piece of a word).
+            prompt_ids: `(B, P)` long, a label set of the call's own (see `build_prompt`); by default the
+                model's.
+            prompt_labels: `(B, P)` long, label id of each prompt token; −1 at separators, −2 at padding.
+            output_hidden_states, output_attentions, return_dict: As in every Hugging Face model.
+            across_processes: The losses take the batches of all processes of `torch.distributed` for one, in
+                which a label id means the same everywhere. The loss of that batch is the mean of those of the
+                processes. Every process must call with it.
+
+        Returns:
+            [`LaclOutput`]. `logits` weigh label similarity and support similarity by `config.label_weight`; a
+            call with labels of its own, or with `labels` to learn from, has label similarity alone. A label
+            that is missing from a row's prompt has the lowest finite logit.
+
+        Raises:
+            ValueError: The model has no labels, `labels` has an id beyond the prompt's, torch.distributed is
+                not set up for `across_processes`, or as [`LaclModel`].
+        """
+        own_labels = prompt_ids is None and prompt_labels is None
+        prompts = self._prompts(input_ids) if own_labels else [(prompt_ids, prompt_labels)]
+        num_labels = self.config.num_labels if own_labels else None
+        passes = [
+            self.lacl(
+                input_ids,
+                attention_mask,
+                token_type_ids,
+                *prompt,
+                num_labels=num_labels,
+                output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
+            )
+            for prompt in prompts
+        ]
+        first = passes[0]
+        with full_precision(first.mean):
+            mean, variance = first.mean, first.variance
+            if len(passes) > 1:
+                mean = torch.stack([one.mean for one in passes]).mean(0)
+                variance = torch.stack([one.variance for one in passes]).mean(0)
+            similarity, present = self._label_similarity(passes)
+            loss = context_context = context_label = None
+            if labels is not None:
+                valid = labels >= 0
+                loss, context_context, context_label = self._losses(
+                    (mean[valid], variance[valid]),
+                    labels[valid],
+                    None if similarity is None else similarity[valid],
+                    None if present is None else present.unsqueeze(1).expand(*labels.shape, -1)[valid],
+                    across_processes,
+                )
+            logits = None
+            if own_labels and self.has_support and labels is None:
+                logits = self.support_similarity(mean, variance)
+                if similarity is None:
+                    logits = logits.log_softmax(-1)
+                else:
+                    logits = combine_scores(similarity, logits, self.config.label_weight)
+            elif similarity is not None:
+                logits = similarity.log_softmax(-1)
+        # All at once: a field that is set later is no item of a ModelOutput.
+        output = LaclOutput(
+            loss=loss,
+            logits=logits,
+            context_context_loss=context_context,
+            context_label_loss=context_label,
+            mean=mean,
+            variance=variance,
+            hidden_states=first.hidden_states,
+            attentions=first.attentions,
+        )
+        if return_dict is False or (return_dict is None and not self.config.return_dict):
+            return output.to_tuple()
+        return output
+
+    @property
+    def encoder_positions(self) -> int:
+        """Longest sequence of text and label names that the encoder takes, in tokens."""
+        return encoder_length(self.lacl.encoder)
+
+    @property
+    def max_sequence_length(self) -> int:
+        """Longest text, in tokens with the special ones, that the encoder takes with the label names."""
+        prompts = self.label_prompts
+        room = self.encoder_positions - (prompts.length if prompts else 0)
+        return int(min(self.config.max_text_length, room))
+
+    def _prompts(self, input_ids: Tensor) -> list[tuple[Tensor | None, Tensor | None]]:
+        """The model's own label set as prompts for these sequences: several where it is too long for one."""
+        if not self.config.use_prompts:
+            return [(None, None)]
+        made = self.label_prompts
+        if made is None:
+            raise ValueError("the model has no labels: call set_labels, or give prompt_ids and prompt_labels")
+        number = input_ids.shape[0]  # len() would fix the number in an exported graph
+        return [(ids.expand(number, -1), labels.expand(number, -1)) for ids, labels in made.prompts]
+
+    def _label_similarity(self, passes: Sequence[LaclModelOutput]) -> tuple[Tensor | None, Tensor | None]:
+        """`(B, L, K)` similarity of tokens to labels, `(B, K)` presence in a prompt."""
+        if passes[0].label_mean is None:
+            return None, None
+        total = torch.zeros(())
+        number = torch.zeros(())
+        for one in passes:
+            tokens = cast(Gaussians, (one.mean, one.variance))
+            similarity = self.similarity(tokens, cast(Gaussians, (one.label_mean, one.label_variance)))
+            present = cast(Tensor, one.label_present).unsqueeze(1)
+            if len(passes) > 1:
+                # Several prompts are compared through "outside", which stands in each of them. Losses and
+                # log-scores do not change by what is taken off a whole row.
+                similarity = similarity - similarity[..., :1]
+            total = total.to(similarity.device) + similarity * present
+            number = number.to(similarity.device) + present.to(similarity.dtype)
+        similarity = total / number.clamp_min(1)
+        return similarity.masked_fill(number == 0, torch.finfo(similarity.dtype).min), (number > 0).squeeze(1)
+
+    def support_similarity(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """`(B, L, K)` similarity of tokens `(B, L, d)` to each label's support tokens or prototype."""
+        num_labels = len(self.config.id2label or ())
+        tokens = (mean.flatten(0, 1), variance.flatten(0, 1))
+        support = (self.support_mean.to(mean.dtype), self.support_variance.to(mean.dtype))
+        if self.config.support_method == "neighbors":
+            if is_compiling():  # an exported graph takes any number of tokens
+                similarity = self.similarity(tokens, support)
+                scores = nearest_neighbor_scores(similarity, self.support_labels, num_labels)
+            else:
+                scores = nearest_in_blocks(self.similarity, tokens, support, self.support_labels, num_labels)
+        else:
+            *centres, present = prototypes(*support, self.support_labels, num_labels)
+            scores = self.similarity(tokens, (centres[0], centres[1]))
+            scores = scores.masked_fill(~present, torch.finfo(scores.dtype).min)
+        return scores.view(*mean.shape[:2], num_labels)
+
+    def _losses(
+        self,
+        tokens: Gaussians,
+        labels: Tensor,
+        label_similarity: Tensor | None,
+        present: Tensor | None,
+        across_processes: bool,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        config = self.config
+        whole = gather_batch(tokens, labels) if across_processes else None
+        to_tokens = self.similarity(tokens, tokens if whole is None else whole.tokens)
+        context_context = context_context_loss(
+            to_tokens, labels, config.loss_type, config.class_weight_power, whole, config.outside_attracts
+        )
+        if label_similarity is None or present is None:
+            return context_context, context_context, None
+        num_labels = label_similarity.shape[1]
+        if len(labels) and int(labels.max()) >= num_labels:
+            raise ValueError(
+                f"labels has the id {int(labels.max())}, and the prompt has {num_labels} labels, from 0"
+            )
+        context_label = context_label_loss(
+            label_similarity, labels, present, config.loss_type, config.class_weight_power, whole
+        )
+        return (
+            config.alpha * context_context + (1 - config.alpha) * context_label,
+            context_context,
+            context_label,
+        )
+
+    def similarity(self, p: Gaussians, q: Gaussians) -> Tensor:
+        """Minus the configured divergence over the temperature; shapes as in `pairwise_divergence`."""
+        divergence = pairwise_divergence(self.config.divergence, p, q)
+        # In place where no gradient needs the divergence: such tensors are large.
+        divide = torch.div if divergence.requires_grad else torch.Tensor.div_
+        return divide(divergence, -self.config.similarity_temperature)
+
+    def predict(self, inputs: Any, **kwargs: Any) -> Any:
+        """Find the entities in text; arguments and results as in [`prediction_lacl.predict`].
+
+        Example:
+            >>> from modeling_lacl import LaclForTokenClassification
+            >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+            >>> entities = model.predict("Ana Ruiz lives in Quito.", labels=["person", "city"])
+            >>> [entity["word"] for entity in entities]
+            ['Ana Ruiz', 'Quito']
+        """
+        return predict(self, inputs, **kwargs)
+
+
+def full_precision(like: Tensor) -> Any:
+    """Context without autocast: divergences between Gaussians lose too much in half precision."""
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

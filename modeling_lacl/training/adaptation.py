@@ -1,0 +1,339 @@
+"""The second stage: a source-trained model takes on the types of a handful of labelled sentences.
+
+`adapt` trains on them; `add_types` and `remove_types` change the types of an adapted model without training.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import (
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from ..data.support import (
+    Support,
+    check_model,
+    encode_tokenized,
+    joining_tokens,
+    names_for,
+    read_support,
+    tokenize_support,
+)
+from ..hub.card_facts import CardFacts, fingerprint, with_data
+from ..hub.model_card import known_facts
+from ..model.configuration_lacl import real_number, whole_number
+from ..model.labels_lacl import copy_model
+from ..model.modeling_lacl import LaclForTokenClassification
+from .arguments import LaclTrainingArguments
+from .card import facts_of_training
+from .trainer import LaclTrainer
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+ENOUGH = 0.2
+"""Context–label loss at which adapting ends, chosen on development data (see docs/experiments.md)."""
+MAX_STEPS = 40
+"""Optimiser steps at which adapting ends otherwise."""
+MAX_EPOCHS = 3
+"""Passes over a support set so large that they take more steps than that."""
+
+
+def _without_tokenizer(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Take the arguments of version 0.1 too, which had the tokenizer behind the model."""
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        tokenizer = kwargs.pop("tokenizer", None)
+        if tokenizer is None and len(args) > 1 and isinstance(args[1], PreTrainedTokenizerBase):
+            tokenizer, args = args[1], (args[0], *args[2:])
+        if tokenizer is not None:
+            warnings.warn(
+                f"{function.__name__} takes no tokenizer any more: the model has its own, and another is set "
+                "by model.tokenizer = …",
+                FutureWarning,
+                stacklevel=2,
+            )
+            (args[0] if args else kwargs["model"]).tokenizer = tokenizer
+        return function(*args, **kwargs)
+
+    return cast(Callable[_P, _R], called)
+
+
+@_without_tokenizer
+def adapt(
+    model: LaclForTokenClassification,
+    support: Support,
+    label_names: str | Path | Mapping[str, str] | None = None,
+    *,
+    steps: int | None = None,
+    learning_rate: float = 1e-4,
+    weight_decay: float = 0.01,
+    batch_size: int = 32,
+    seed: int = 0,
+    callbacks: Sequence[TrainerCallback] | None = None,
+) -> LaclForTokenClassification:
+    """Adapt a model to the entity types of a support set.
+
+    Fine-tunes a copy of the model on the support sentences with the source stage's own objective, all types
+    in the prompt in shuffled order, then keeps the Gaussian of every support token for decoding.
+
+    Args:
+        model: The source-trained model, with its tokenizer; it is left as it was.
+        support: The labelled sentences: whatever `read_dataset` reads.
+        label_names: Natural-language names of types: a mapping, a YAML file, or the name of a shipped map; by
+            rule where a type has none.
+        steps: Optimiser steps; 0 only encodes the support set. By default adapting ends when the model tells
+            the types of the examples by their names: when the context–label loss, a mean over one pass, is
+            below 0.2; at the latest after 40 steps or three passes, whichever takes more steps.
+        learning_rate: Of AdamW, constant.
+        weight_decay: Of AdamW.
+        batch_size: Sentences a step; a smaller support set is one batch.
+        seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
+        callbacks: Of the trainer that fine-tunes, as transformers knows them: to log, to watch, to stop.
+
+    Returns:
+        A model that holds the new label set and the support, ready for `predict`.
+
+    Raises:
+        LaclDataError: The support set is empty or without an entity, or a type has no example.
+        ValueError: Two labels share a natural-language name, or an argument is out of its range.
+        TypeError: An argument is of another type than told.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification, adapt
+        >>> source = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> examples = [
+        ...     {"tokens": ["Ana", "lives", "in", "Oslo"], "ner_tags": ["person", "O", "O", "city"]},
+        ...     {"tokens": ["In", "Quito", "lives", "Tom"], "ner_tags": ["O", "city", "O", "person"]},
+        ... ]
+        >>> ner = adapt(source, examples)
+        >>> ner.entity_types
+        ['person', 'city']
+    """
+    check_model(model)
+    steps = None if steps is None else whole_number("steps", steps, 0)
+    learning_rate = real_number("learning_rate", learning_rate, 0)
+    weight_decay = real_number("weight_decay", weight_decay, 0)
+    batch_size = whole_number("batch_size", batch_size, 1)
+    seed = whole_number("seed", seed, 0, 2**32 - 1)
+    read = read_support(support)
+    names = names_for(read.types, label_names)
+    adapted = copy_model(model)
+    adapted.set_labels(read.types, names)
+    tokenized = tokenize_support(adapted, read.dataset, read.labels)
+    source = known_facts(model)
+    facts = with_data(CardFacts() if source is None else source.inherited(), read.dataset, read.types)
+    facts = replace(facts, stage="adapted", hyperparameters={"steps": 0})
+    with _random_numbers_put_back():
+        if steps != 0:
+            optimizer = {"learning_rate": learning_rate, "weight_decay": weight_decay, "seed": seed}
+            trainer = _fine_tune(
+                adapted, tokenized.sequences, steps, batch_size, callbacks or (), **optimizer
+            )
+            facts = replace(facts, **_of_fine_tuning(trainer))
+    adapted.set_support(*encode_tokenized(adapted, tokenized, batch_size))
+    facts.fingerprint = fingerprint(adapted)
+    adapted.card_facts = facts
+    return adapted.eval()
+
+
+@contextmanager
+def _random_numbers_put_back() -> Iterator[None]:
+    """Python's, NumPy's and torch's generators, all of which training seeds, go on as before afterwards."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+
+
+class _StopWhenLearnt(TrainerCallback):
+    """Ends training when the context–label loss, a mean over so many batches, is low enough.
+
+    Of a baseline without names it is the loss itself.
+    """
+
+    def __init__(self, batches: int) -> None:
+        self.losses: deque[float] = deque(maxlen=batches)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # A model that is trained without names has one loss alone, which is logged at every step.
+        loss = (logs or {}).get("context_label_loss", (logs or {}).get("loss"))
+        if loss is not None:
+            self.losses.append(loss)
+            if len(self.losses) == self.losses.maxlen and sum(self.losses) / len(self.losses) < ENOUGH:
+                control.should_training_stop = True
+
+
+def _fine_tune(
+    model: LaclForTokenClassification,
+    sequences: Dataset,
+    steps: int | None,
+    batch_size: int,
+    callbacks: Sequence[TrainerCallback],
+    **options: Any,
+) -> LaclTrainer:
+    batches = math.ceil(len(sequences) / batch_size)
+    stopping: list[TrainerCallback] = [_StopWhenLearnt(batches)] if steps is None else []
+    if steps is None:
+        steps = max(MAX_STEPS, MAX_EPOCHS * batches)
+    # A label set that no single prompt can hold is learnt in parts: every batch samples another.
+    prompts = model.label_prompts
+    parts = prompts.groups if prompts and len(prompts.groups) > 1 else [[0, *model.entity_types]]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = LaclTrainingArguments(
+            output_dir=folder,
+            max_steps=steps,
+            lr_scheduler_type="constant",
+            per_device_train_batch_size=batch_size,
+            labels_per_prompt=min(map(len, parts)) - 1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            logging_steps=1,
+            dataloader_pin_memory=False,
+            **options,
+        )
+        trainer = LaclTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=sequences,
+            callbacks=[*stopping, *callbacks],
+        )
+        # A library that is asked for a model does not print its running time.
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return trainer
+
+
+def _of_fine_tuning(trainer: LaclTrainer) -> dict[str, Any]:
+    """What a trainer knows for the card, without the name of its folder."""
+    facts = facts_of_training(trainer)
+    return {"hyperparameters": facts.hyperparameters, "curve": facts.curve}
+
+
+@_without_tokenizer
+def add_types(
+    model: LaclForTokenClassification,
+    examples: Support,
+    label_names: str | Path | Mapping[str, str] | None = None,
+    *,
+    batch_size: int = 32,
+) -> LaclForTokenClassification:
+    """Give a model further entity types, from their names and a few examples, without training.
+
+    The support that the model holds stays, and the examples join it; more examples of a type that it has
+    are welcome too. Words outside of every entity do not join, since sentences that are labelled for new
+    types may well have unlabelled entities of the old ones.
+
+    Args:
+        model: A model with a label set; it is left as it was.
+        examples: The labelled sentences: whatever `read_dataset` reads.
+        label_names: Natural-language names of the new types, as in `adapt`.
+        batch_size: Sentences that go through the encoder at once.
+
+    Returns:
+        A model with the old types and the new ones.
+
+    Raises:
+        LaclDataError: As in `adapt`.
+        ValueError: The model has no support yet, or a new type shares its natural-language name with another.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification, adapt, add_types
+        >>> source = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> ner = adapt(source, [{"tokens": ["In", "Oslo"], "ner_tags": ["O", "city"]}], steps=0)
+        >>> ner = add_types(ner, [{"tokens": ["The", "Vasa", "sank"], "ner_tags": ["O", "ship", "O"]}])
+        >>> ner.entity_types
+        ['city', 'ship']
+    """
+    check_model(model)
+    batch_size = whole_number("batch_size", batch_size, 1)
+    if not model.has_support:
+        raise ValueError("the model has no examples of its own types yet: adapt it to all of them at once")
+    read = read_support(examples)
+    names = names_for(read.types, label_names)
+    old = model.entity_types
+    changed = copy_model(model)
+    config: Any = changed.config
+    # Old labels keep their ids: new types come last.
+    everything = [*old, *(name for name in read.types if name not in old)]
+    changed.set_labels(everything, {**config.label_names, **names})
+    new = joining_tokens(encode_tokenized(changed, tokenize_support(changed, read.dataset), batch_size))
+    words = model.config.support_words
+    changed.set_support(
+        torch.cat([model.support_mean, new.mean]),
+        torch.cat([model.support_variance, new.variance]),
+        torch.cat([model.support_labels, new.labels]),
+        None if words is None else [*words, *new.words],
+    )
+    return changed.eval()
+
+
+def remove_types(model: LaclForTokenClassification, types: Sequence[str]) -> LaclForTokenClassification:
+    """Take some of its types from a model; their support tokens become examples of what is outside.
+
+    Args:
+        model: A model with a label set; it is left as it was.
+        types: The labels to remove.
+
+    Returns:
+        A model with the types that are left.
+
+    Raises:
+        ValueError: A label that the model does not have, or none that would be left.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification, adapt, remove_types
+        >>> source = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> examples = [{"tokens": ["The", "Vasa", "left", "Oslo"], "ner_tags": ["O", "ship", "O", "city"]}]
+        >>> remove_types(adapt(source, examples, steps=0), ["ship"]).entity_types
+        ['city']
+    """
+    check_model(model)
+    old = model.entity_types
+    if not isinstance(types, Sequence) or isinstance(types, str) or any(name not in old for name in types):
+        raise ValueError(f"types is {types!r}: give a list of the model's own types, which are {old}")
+    left = [name for name in old if name not in types]
+    if not left:
+        raise ValueError(f"types is {types!r}: at least one of {old} must be left")
+    changed = copy_model(model)
+    config: Any = changed.config
+    names = {name: words for name, words in config.label_names.items() if name not in types}
+    new_id = torch.tensor([0, *(left.index(name) + 1 if name in left else 0 for name in old)])
+    changed.set_labels(left, names)
+    labels = new_id.to(model.support_labels.device)[model.support_labels]
+    words = model.config.support_words and [
+        word if label else "" for word, label in zip(model.config.support_words, labels.tolist(), strict=True)
+    ]
+    changed.set_support(model.support_mean, model.support_variance, labels, words)
+    return changed.eval()

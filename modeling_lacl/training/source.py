@@ -1,0 +1,280 @@
+"""The first stage as a whole: from a labelled file to a source-trained checkpoint."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback, set_seed
+
+from ..baselines import model_class
+from ..data.columns import column_of
+from ..data.corpora.loading import load_corpus
+from ..data.label_names import label_names_for, load_label_names
+from ..data.reading import read_dataset
+from ..data.sampling import count_entities
+from ..data.tags import entity_types, keep_types, to_io
+from ..data.tokenize import tokenize_dataset
+from ..hub.bundled import EMBEDDED_NAME, EMBEDDED_ORIGIN, embedded_encoder_path
+from ..hub.card_facts import CardFacts, with_data
+from ..hub.model_card import keep_changed_card
+from ..hub.publishing import publish
+from ..model.modeling_lacl import LaclForTokenClassification
+from ..model.saving_lacl import CONFIG_FILE
+from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
+from .trainer import LaclTrainer
+from .transitions import estimate_transitions
+
+logger = logging.getLogger(__name__)
+
+METRICS_FILE = "metrics.json"
+STATE_FILE = "trainer_state.json"
+
+
+@dataclass(frozen=True)
+class SourceData:
+    """Sentences to train on and sentences of held-out types to evaluate on.
+
+    Attributes:
+        train: sentences without a held-out type.
+        held_out: sentences with one, where every other type is outside; `None` if no type is held out.
+        types: the types of `train`.
+        label_names: natural-language name of every type of both.
+        coarse_names: type -> name of its coarse group; empty without groups.
+    """
+
+    train: Dataset
+    held_out: Dataset | None
+    types: list[str]
+    label_names: dict[str, str]
+    coarse_names: dict[str, str]
+
+
+def train_source(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: LaclTrainingArguments,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> LaclForTokenClassification:
+    """Trains a model on source data and saves it to `training_args.output_dir`.
+
+    The folder gets the model with its tokenizer and its card, `metrics.json` and `trainer_state.json` when
+    training is through, and `checkpoint-<step>` folders on the way, from which `resume_from_checkpoint` goes
+    on. A folder that holds a `config.json` holds a whole checkpoint: that file is moved there last. With
+    `push_to_hub`, all but what is pickled is uploaded as well, in one commit.
+
+    Args:
+        model_args: the encoder and the options of the model.
+        data_args: the labelled source data.
+        training_args: the training.
+        callbacks: further callbacks of the trainer.
+
+    Returns:
+        The trained model, with its tokenizer: the best one if `load_best_model_at_end`.
+
+    Raises:
+        ValueError: the arguments do not go together, or `output_dir` is not empty (see
+            `overwrite_output_dir`).
+        OSError: the Hub could not be reached or refused the upload, with `push_to_hub`; what was saved stays.
+        LaclDataError: the data cannot be read.
+        FloatingPointError: the loss became NaN or infinite; nothing is saved over.
+    """
+    _check_evaluation(data_args, training_args)
+    _check_processes(training_args)
+    if training_args.process_index == 0:
+        clear_output_dir(training_args)
+    set_seed(training_args.seed)
+    data = read_source(data_args)
+    encoder = embedded_encoder_path(model_args.encoder)
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    names = {name: data.label_names[name] for name in data.types}
+    model = model_class(model_args.method).from_encoder(
+        encoder, tokenizer, data.types, names, **model_args.config_kwargs()
+    )
+    config: Any = model.config
+    config.transitions = estimate_transitions(to_io(data.train, data.types, unknown_types="outside"))
+    if model_args.viterbi is None and model_args.method == "lacl":  # only now are there transitions
+        config.viterbi = True
+    stopping = training_args.early_stopping_patience
+    trainer = LaclTrainer(
+        model=model,
+        args=training_args,
+        train_dataset=tokenize_dataset(
+            data.train, tokenizer, data.types, config.max_text_length, unknown_types="outside"
+        ),
+        eval_dataset=data.held_out,
+        coarse_names=data.coarse_names,
+        eval_label_names=data.label_names,
+        card_facts=with_data(_card_facts(model_args, data_args), data.train, data.types),
+        callbacks=[*callbacks, *([EarlyStoppingCallback(stopping)] if stopping else [])],
+    )
+    metrics = trainer.train(resume_from_checkpoint=_resume(training_args)).metrics
+    if data.held_out is not None:
+        metrics.update(trainer.evaluate())
+    if training_args.should_save:
+        _save(trainer, metrics)
+        if training_args.push_to_hub and trainer.is_world_process_zero():
+            trainer.upload()
+    trainer.accelerator.wait_for_everyone()
+    return model
+
+
+def read_source(data_args: DataArguments) -> SourceData:
+    """Reads the training file or corpus and sets the sentences with held-out types apart.
+
+    Raises:
+        ValueError: a type that the file does not have, or none left to train on.
+        LaclDataError: the file cannot be read.
+    """
+    if data_args.corpus:
+        dataset = load_corpus(data_args.corpus, data_args.train_file, splits=["train"])["train"]
+    else:
+        dataset = read_dataset(
+            data_args.train_file,
+            format=data_args.data_format,
+            token_column=column_of(data_args.token_column),
+            tag_column=column_of(data_args.tag_column),
+            scheme=data_args.scheme,
+            encoding=data_args.encoding,
+        )
+    if data_args.train_types:
+        _check_types("train_types", data_args.train_types, dataset, data_args.train_file)
+        dataset = keep_types(dataset, list(dict.fromkeys(data_args.train_types)))
+    everything = entity_types(dataset)
+    held_out_types = list(dict.fromkeys(data_args.held_out_types))
+    _check_types("held_out_types", held_out_types, dataset, data_args.train_file)
+    counts = count_entities(to_io(dataset, everything), len(everything) + 1)
+    is_held_out = counts[:, [everything.index(name) + 1 for name in held_out_types]].any(axis=1)
+    # A type that is found beside held-out types only has no sentence left to train on.
+    remaining = counts[~is_held_out].sum(axis=0)
+    types = [name for label, name in enumerate(everything, start=1) if remaining[label]]
+    if not types:
+        raise ValueError(
+            f"no entity is left in {data_args.train_file} to train on; label entities in it, or hold out "
+            "fewer types"
+        )
+    held_out = None
+    if held_out_types:
+        held_out = keep_types(dataset.select(np.flatnonzero(is_held_out)), held_out_types)
+    coarse_names = load_label_names(data_args.coarse_names) if data_args.coarse_names else {}
+    return SourceData(
+        train=dataset.select(np.flatnonzero(~is_held_out)),
+        held_out=held_out,
+        types=types,
+        label_names=label_names_for([*types, *held_out_types], data_args.type_names),
+        coarse_names={name: coarse for name, coarse in coarse_names.items() if name in types},
+    )
+
+
+def clear_output_dir(training_args: LaclTrainingArguments) -> None:
+    """Sees to it that a run mixes with no other: with `overwrite_output_dir` the old checkpoints go.
+
+    An old model in the folder stays until the new one is there.
+
+    Raises:
+        ValueError: the folder is not empty, and neither `overwrite_output_dir` nor `resume_from_checkpoint`
+            is set.
+    """
+    folder = Path(str(training_args.output_dir))
+    if training_args.resume_from_checkpoint or not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not training_args.overwrite_output_dir:
+        raise ValueError(
+            f"output_dir {folder} is not empty; give another folder, set overwrite_output_dir to replace "
+            "what it holds, or go on with the run in it by --resume (resume_from_checkpoint: last)"
+        )
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+
+
+def _check_evaluation(data_args: DataArguments, training_args: LaclTrainingArguments) -> None:
+    evaluates = training_args.eval_strategy != "no"
+    if evaluates and not data_args.held_out_types:
+        raise ValueError(
+            "eval_strategy is set, but there is nothing to evaluate on; name held_out_types, or set "
+            "eval_strategy to 'no'"
+        )
+    if training_args.early_stopping_patience and not evaluates:
+        raise ValueError("early_stopping_patience needs evaluations; set eval_strategy to 'steps' or 'epoch'")
+
+
+def _check_processes(training_args: LaclTrainingArguments) -> None:
+    """Processes that do not know of each other would write over each other's files."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 and training_args.world_size == 1:
+        raise ValueError(
+            f"{started} processes were started, but each would train alone, as there is no GPU; "
+            "set use_cpu to true to train on the CPU together"
+        )
+
+
+def _resume(training_args: LaclTrainingArguments) -> str | None:
+    """The path of the checkpoint to go on from: `last` and `true` mean the last whole one in `output_dir`."""
+    given = training_args.resume_from_checkpoint
+    if str(given).lower() not in ("last", "true"):
+        return given
+    folder = Path(str(training_args.output_dir))
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
+        if is_whole(checkpoint):
+            return str(checkpoint)
+        logger.warning("%s was broken off while it was saved: it is passed over", checkpoint)
+    if (folder / CONFIG_FILE).is_file() and not training_args.overwrite_output_dir:
+        raise ValueError(
+            f"output_dir {folder} holds a model and no checkpoint to go on from: its training has ended; "
+            "give another folder, or set overwrite_output_dir to train anew and replace it"
+        )
+    logger.warning("%s has no checkpoint to go on from yet: training begins at its beginning", folder)
+    return None
+
+
+def _check_types(argument: str, types: Sequence[str], dataset: Dataset, file: str) -> None:
+    known = entity_types(dataset)
+    for name in types:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"its types are {', '.join(known)}"
+            raise ValueError(f"{argument}: {file} has no type {name!r}; {hint}")
+
+
+def _card_facts(model_args: ModelArguments, data_args: DataArguments) -> CardFacts:
+    return CardFacts(
+        encoder=EMBEDDED_ORIGIN if model_args.encoder == EMBEDDED_NAME else None,
+        datasets=[data_args.dataset_name] if data_args.dataset_name else [],
+        language=[data_args.language] if data_args.language else [],
+        license=data_args.license,
+    )
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint of the trainer was saved to its end: its state is what it writes last."""
+    try:
+        return isinstance(json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def _step(checkpoint: Path) -> int:
+    number = checkpoint.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
+
+
+def _save(trainer: LaclTrainer, metrics: dict[str, Any]) -> None:
+    folder = Path(str(trainer.args.output_dir))
+    # Beside its destination, so that moving is renaming.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
+        unfinished = Path(name)
+        trainer.model_with_facts().save_pretrained(unfinished)
+        (unfinished / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        trainer.state.save_to_json(str(unfinished / STATE_FILE))
+        keep_changed_card(unfinished, folder)
+        publish(unfinished, folder)

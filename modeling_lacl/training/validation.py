@@ -1,0 +1,103 @@
+"""F1 on held-out types during training: support sets are drawn, the other sentences are tagged with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from datasets import Dataset
+
+from ..data.sampling import count_entities, draw_support
+from ..data.support import encode_support
+from ..data.tag_schemes import io_to_bio
+from ..data.tags import entity_types, gold_tags, to_io
+from ..metrics import entity_scores
+from ..model.labels_lacl import with_own_labels
+from ..model.modeling_lacl import LaclForTokenClassification
+from .word_labels import predict_words
+
+
+class FewShotValidation:
+    """Scores a model on entity types that it is not trained on.
+
+    The support sets and the sentences to tag are drawn once, from `seed`, so that scores of one run compare.
+
+    Args:
+        dataset: sentences from `read_dataset`; its types are those to find.
+        k_shot: entities of each type in a support set, K to 2K; 0 for none, which tags by label names alone.
+        draws: number of support sets.
+        query_size: number of sentences tagged with each, at most.
+        seed: seed of the draws.
+        label_names: natural-language names of types; by rule where a type has none.
+
+    Raises:
+        ValueError: the dataset has no entity, too few of a type, or no sentence beside the support set.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        k_shot: int = 5,
+        draws: int = 3,
+        query_size: int = 300,
+        seed: int = 0,
+        label_names: Mapping[str, str] | None = None,
+    ) -> None:
+        everything = entity_types(dataset)
+        counts = count_entities(to_io(dataset, everything), len(everything) + 1)
+        # A dataset may carry classes that none of its sentences has, after a selection.
+        found = np.flatnonzero(counts.sum(axis=0)).tolist()
+        if not found:
+            raise ValueError("the evaluation data has no entity; name types that occur in held_out_types")
+        self.types = [everything[label - 1] for label in found]
+        self.label_names = {name: words for name, words in (label_names or {}).items() if name in self.types}
+        self.dataset = dataset
+        self.splits: list[tuple[list[int], list[int]]] = []
+        for draw in range(draws):
+            generator = np.random.default_rng((seed, draw))
+            support = draw_support(counts, found, k_shot, generator, names=self.types) if k_shot else []
+            rest = np.setdiff1d(np.arange(len(dataset)), support)
+            if not len(rest):
+                raise ValueError(
+                    f"all {len(dataset)} sentences of the evaluation data went into the support set; lower "
+                    "eval_k_shot or hold out types with more sentences"
+                )
+            query = generator.choice(rest, min(query_size, len(rest)), replace=False)
+            self.splits.append((support, np.sort(query).tolist()))
+
+    @property
+    def num_samples(self) -> int:
+        """Number of sentences that one evaluation tags."""
+        return sum(len(query) for _, query in self.splits)
+
+    def scores(self, model: LaclForTokenClassification, batch_size: int = 32) -> dict[str, float]:
+        """Tags the held-out sentences; the model is left as it was.
+
+        Returns:
+            `f1`, `precision`, `recall` (micro, entity level, in [0, 1]) and the same for each type, as in
+            `f1_<type>`; all of them means over the draws.
+        """
+        learner = with_own_labels(model)
+        learner.set_labels(self.types, self.label_names)
+        results = [self._draw_scores(learner, split, batch_size) for split in self.splits]
+        return {key: float(np.mean([result[key] for result in results])) for key in results[0]}
+
+    def _draw_scores(
+        self,
+        learner: LaclForTokenClassification,
+        split: tuple[list[int], list[int]],
+        batch_size: int,
+    ) -> dict[str, float]:
+        support, query = split
+        if support:
+            learner.set_support(*encode_support(learner, self.dataset.select(support), batch_size))
+        rows = self.dataset.select(query)
+        label_ids = predict_words(learner, rows["tokens"], batch_size=batch_size)
+        scores = entity_scores(gold_tags(rows), io_to_bio(label_ids, self.types))
+        found = {key: scores[key] for key in ("f1", "precision", "recall")}
+        for name in self.types:
+            of_type = scores["per_type"].get(name)
+            for key in ("f1", "precision", "recall"):
+                found[f"{key}_{name}"] = of_type[key] if of_type else 0.0
+        return found

@@ -1,0 +1,122 @@
+"""What a model makes of sentences that are given as words: labels, scores and Gaussians, for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..model.configuration_lacl import LaclConfig
+from ..model.losses_lacl import OF_MEANS
+from ..model.prediction_lacl import BATCH_SIZE, Predictor, Window, decode_texts, text_from_words
+
+
+def predict_words(
+    model: Any,
+    sentences: Iterable[Sequence[str]],
+    *,
+    labels: Sequence[str] | Mapping[str, str] | None = None,
+    batch_size: int | None = BATCH_SIZE,
+    stride: int = 32,
+) -> list[list[int]]:
+    """Return the label id of every word of every sentence.
+
+    Args:
+        model: A [`LaclForTokenClassification`].
+        sentences: Lists of words.
+        labels, batch_size, stride: As in `predict`; `labels` are numbered from 1 in order.
+
+    Returns:
+        One list per sentence with one label id per word, 0 for outside.
+    """
+    predictor = Predictor.build(model if labels is None else model.with_labels(labels), batch_size, stride)
+    texts = (text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences))
+    return [ids.tolist() for _, _, ids in predictor.label_ids(texts)]
+
+
+def word_scores(
+    model: Any,
+    sentences: Iterable[Sequence[str]],
+    *,
+    labels: Sequence[str] | Mapping[str, str] | None = None,
+    batch_size: int | None = BATCH_SIZE,
+    stride: int = 32,
+) -> list[Tensor]:
+    """Return log-scores of every word of every sentence, windows merged; arguments as in `predict_words`.
+
+    Returns:
+        (W, K) float32 CPU tensors. A word without a token is outside.
+    """
+    predictor = Predictor.build(model if labels is None else model.with_labels(labels), batch_size, stride)
+    texts = (text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences))
+    return [scores for _, scores, _ in predictor.label_ids(texts)]
+
+
+class EncodedWords(NamedTuple):
+    """The words of a sentence as Gaussians, on the CPU.
+
+    Attributes:
+        mean, variance: (W, d) float32, the mean NaN for a word without a token.
+        windows: How many windows the sentence took.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    windows: int
+
+
+def word_gaussians(
+    model: Any,
+    sentences: Iterable[Sequence[str]],
+    *,
+    batch_size: int | None = BATCH_SIZE,
+    stride: int = 32,
+) -> list[EncodedWords]:
+    """Return the Gaussian of every word of every sentence, for a model without label prompts.
+
+    Args:
+        model: A model made with `use_prompts=False`; its labels and its support play no part.
+        sentences: Lists of words.
+        batch_size, stride: As in `predict`.
+    """
+    predictor = Predictor.build(model, batch_size, stride, for_scores=False)
+    texts = [text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences)]
+    windows = predictor.windows(texts)
+    ends = np.cumsum([len(text.words) for text in texts])
+    texts_of_windows = np.searchsorted(ends, [window.words[0] for window in windows], side="right")
+    counts = np.bincount(texts_of_windows, minlength=len(texts))
+    size = model.config.projection_size
+    # Where variances play no part, a one that is stored once stands for all of them.
+    of_means = model.config.divergence in OF_MEANS
+
+    def read(batch: Sequence[Window]) -> Tensor:
+        """(B, L, d) means of a batch, or (B, L, 2d) means and variances."""
+        states = model.lacl(*predictor.inputs(batch))
+        mean: Tensor = states.mean
+        return mean if of_means else torch.cat([mean, states.variance], dim=-1)
+
+    missing = torch.full((size if of_means else 2 * size,), torch.nan)
+    one = torch.ones(())
+    return [
+        EncodedWords(
+            words[:, :size], one.expand(len(words), size) if of_means else words[:, size:], int(count)
+        )
+        for words, count in zip(predictor.read(texts, windows, read, missing), counts, strict=True)
+    ]
+
+
+def decode_words(
+    config: LaclConfig, sentences: Iterable[Sequence[str]], scores: Sequence[Tensor]
+) -> list[list[int]]:
+    """Return the label id of every word, as `predict_words` gives it, from scores that are there already.
+
+    Args:
+        config: Of the model.
+        sentences: Lists of words.
+        scores: (W, K) log-scores of each sentence, as `word_scores` gives them.
+    """
+    texts = [text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences)]
+    return [ids.tolist() for ids in decode_texts(config, texts, scores)]

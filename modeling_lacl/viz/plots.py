@@ -1,0 +1,206 @@
+"""Plots: learning curves, the space of support and query tokens, confusion between types.
+
+Each has a function that gives its numbers and one that draws them; the file's ending says the format (`.svg`,
+`.png`, `.pdf`). Needs the extra `plot`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..data.support import encode_support
+from ..model.modeling_lacl import LaclForTokenClassification
+from ..optional import require
+from .terminal import BACKGROUNDS
+
+Curves = dict[str, tuple[list[int], list[float]]]
+"""Steps and values of every quantity."""
+
+# What the trainer logs of itself, not of the model.
+_NO_CURVE = ("epoch", "step", "total_flos", "train_runtime")
+_GREY = "#9e9e9e"
+
+
+def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
+    """Steps and values of what was logged, by name, such as `loss`, `eval_f1`, `learning_rate`.
+
+    Args:
+        trainer_state: A `trainer_state.json`, the folder of a checkpoint that has one, or its contents.
+
+    Raises:
+        OSError: The file is not there.
+        ValueError: It is not JSON, or nothing was logged.
+    """
+    place = "trainer_state"
+    if isinstance(trainer_state, Mapping):
+        state = trainer_state
+    else:
+        file = Path(trainer_state)
+        file = file / "trainer_state.json" if file.is_dir() else file
+        place = str(file)
+        try:
+            state = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file}: not JSON ({error}): name the output folder of a training") from error
+    curves: Curves = defaultdict(lambda: ([], []))
+    for entry in state.get("log_history", ()):
+        for name, value in entry.items():
+            if name not in _NO_CURVE and isinstance(value, int | float):
+                curves[name][0].append(entry["step"])
+                curves[name][1].append(float(value))
+    if not curves:
+        raise ValueError(f"{place} has no logged values: train with logging_steps below max_steps")
+    return dict(curves)
+
+
+def plot_learning_curves(trainer_state: str | Path | Mapping[str, Any], file: str | Path) -> None:
+    """Draws losses, gradient norm, and F1, precision and recall on evaluation data, in a panel each."""
+    _check_ending(file)
+    curves = learning_curves(trainer_state)
+    losses = [name for name in curves if name.endswith("loss") and name != "train_loss"]
+    scores = [name for name in curves if name in ("eval_f1", "eval_precision", "eval_recall")]
+    norms = [name for name in curves if name == "grad_norm"]
+    every = (("loss", losses), ("gradient norm", norms), ("score", scores))
+    panels = [(title, names) for title, names in every if names]
+    if not panels:
+        raise ValueError(f"trainer_state has neither losses nor scores, only {', '.join(curves)}")
+    figure, axes = _figure(len(panels))
+    for axis, (title, names) in zip(axes, panels, strict=True):
+        for name in names:
+            axis.plot(*curves[name], label=name, marker="." if len(curves[name][0]) < 50 else None)
+        axis.set(xlabel="step", ylabel=title)
+        axis.legend()
+    figure.savefig(file)
+
+
+def embedding_space(model: LaclForTokenClassification, query: Dataset) -> dict[str, tuple[Tensor, Tensor]]:
+    """Two main directions of the means of support tokens and of the words of labelled sentences.
+
+    Where similarity is the cosine, means are scaled to length 1 before.
+
+    Args:
+        model: An adapted model.
+        query: Sentences from `read_dataset`; types that the model lacks count as outside.
+
+    Returns:
+        Under `support` and `query` the coordinates `(N, 2)` and the label ids `(N,)`.
+
+    Raises:
+        ValueError: The model has no support.
+    """
+    if not model.has_support:
+        raise ValueError("the model has no support: adapt it to examples first")
+    mean, _, labels, _ = encode_support(model, query)
+    points = torch.cat([model.support_mean, mean]).cpu().double()
+    if model.config.divergence == "cosine":
+        points = torch.nn.functional.normalize(points, dim=-1)
+    plane = principal_components(points)
+    number = len(model.support_labels)
+    return {
+        "support": (plane[:number], model.support_labels.cpu()),
+        "query": (plane[number:], labels.cpu()),
+    }
+
+
+def principal_components(points: Tensor, number: int = 2) -> Tensor:
+    """`(N, number)`: points `(N, d)` on the directions in which they vary most, about their mean."""
+    centred = points - points.mean(0)
+    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    return centred @ directions[:number].T
+
+
+def plot_embedding_space(model: LaclForTokenClassification, query: Dataset, file: str | Path) -> None:
+    """Draws support tokens as stars and words of labelled sentences as dots, in the colour of their type."""
+    _check_ending(file)
+    space = embedding_space(model, query)
+    figure, (axis,) = _figure(1)
+    for label, name in model.config.id2label.items():
+        colour = BACKGROUNDS[(label - 1) % len(BACKGROUNDS)] if label else _GREY
+        for kind, marker, size in (("query", ".", 20), ("support", "*", 90)):
+            points, labels = space[kind]
+            x, y = points[labels == label].numpy().T
+            shown = {"label": _literal(name)} if kind == "support" else {}
+            # Outside is most of the words: it stays behind the rest.
+            edge = {"edgecolors": "black", "linewidths": 0.5} if kind == "support" else {}
+            axis.scatter(x, y, s=size, c=colour, marker=marker, zorder=1 + bool(label), **shown, **edge)
+    axis.set(xlabel="first component", ylabel="second component")
+    axis.legend()
+    figure.savefig(file)
+
+
+def confusion(
+    references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Words by the type of the reference (row) and of the prediction (column), from BIO tags.
+
+    Returns:
+        The labels, `O` first and the types by name, and the `(K, K)` counts.
+
+    Raises:
+        ValueError: The two differ in shape.
+    """
+    if [len(tags) for tags in references] != [len(tags) for tags in predictions]:
+        raise ValueError("references and predictions differ in shape: give one tag a word on both sides")
+    pairs = [
+        (_type(gold), _type(found))
+        for one, other in zip(references, predictions, strict=True)
+        for gold, found in zip(one, other, strict=True)
+    ]
+    labels = ["O", *sorted({label for pair in pairs for label in pair} - {"O"})]
+    number = {label: index for index, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for gold, found in pairs:
+        counts[number[gold], number[found]] += 1
+    return labels, counts
+
+
+def plot_confusion(
+    references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], file: str | Path
+) -> None:
+    """Draws the share of each type's words that went to each type, with the counts written in."""
+    _check_ending(file)
+    labels, counts = confusion(references, predictions)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, (axis,) = _figure(1, side=2.5 + 0.6 * len(labels))
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axis.text(column, row, str(count), ha="center", va="center", color=colour)
+    names = [_literal(label) for label in labels]
+    axis.set_xticks(range(len(labels)), names, rotation=45, ha="right")
+    axis.set_yticks(range(len(labels)), names)
+    axis.set(xlabel="predicted", ylabel="reference")
+    figure.savefig(file)
+
+
+def _type(tag: str) -> str:
+    return tag if tag == "O" else tag[2:]
+
+
+def _literal(label: str) -> str:
+    """A label as it is: matplotlib would set what stands between dollar signs as a formula."""
+    return label.replace("$", r"\$")
+
+
+def _check_ending(file: str | Path) -> None:
+    """matplotlib would write a file of another name."""
+    if not Path(file).suffix:
+        raise ValueError(f"{file} has no ending that says the format: name it {file}.svg, .png or .pdf")
+
+
+def _figure(panels: int, side: float = 4.5) -> tuple[Any, Any]:
+    """A figure that belongs to no window, and its panels side by side."""
+    figure = require("matplotlib.figure", "plot").Figure(
+        figsize=(max(side, 6.0) * panels, side), layout="constrained"
+    )
+    return figure, figure.subplots(1, panels, squeeze=False)[0]

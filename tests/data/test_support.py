@@ -1,0 +1,120 @@
+"""A support set that is given with a call: as adapting without steps, and nothing is kept."""
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+import modeling_lacl
+from modeling_lacl import LaclDataError, adapt
+from modeling_lacl.data.support import read_support
+from modeling_lacl.model.pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
+
+SAMPLES = Path(modeling_lacl.__file__).with_name("samples")
+TEXTS = ["Ana Ruiz flew to Quito on a Cessna 172.", "The Vasa sank.", ""]
+SPANS = [
+    {"text": "The Vasa sank.", "entities": [{"start": 4, "end": 8, "label": "ship"}]},
+    {
+        "text": "Ana flew to Lima-Callao.",
+        "entities": [
+            {"start": 12, "end": 16, "label": "big-city"},
+            {"start": 0, "end": 3, "label": "person"},
+        ],
+    },
+]
+TAGS = [
+    {"tokens": ["The", "Vasa", "sank"], "ner_tags": ["O", "ship", "O"]},
+    {"tokens": ["Ana", "Ruiz", "flew", "home"], "ner_tags": ["big-person", "big-person", "O", "O"]},
+]
+
+
+@pytest.fixture(scope="module")
+def model(make_tiny_model):
+    return make_tiny_model()
+
+
+def assert_close(found, expected):
+    assert [[{**one, "score": None} for one in text] for text in found] == [
+        [{**one, "score": None} for one in text] for text in expected
+    ]
+    for ours, theirs in zip(found, expected, strict=True):
+        scores = [one["score"] for one in theirs]
+        assert [one["score"] for one in ours] == pytest.approx(scores, abs=1e-6)
+
+
+def long_sentence():
+    words = ["the", "Vasa", "sank"] * 60
+    return [{"tokens": words, "ner_tags": ["O", "ship", "O"] * 60}]
+
+
+@pytest.mark.parametrize(
+    "support",
+    [SPANS, TAGS, long_sentence(), str(SAMPLES / "wnut17_support_5shot.txt")],
+    ids=["spans", "tags", "long", "file"],
+)
+def test_as_adapting_without_steps(model, support):
+    expected = adapt(model, support, steps=0).predict(TEXTS)
+    assert any(expected)
+    assert_close(model.predict(TEXTS, support=support), expected)
+
+
+def test_a_dataset_gives_its_own_order_of_types(model):
+    features = Features(
+        {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "b", "a"]))}
+    )
+    support = Dataset.from_dict({"tokens": [["ana", "quito"]], "ner_tags": [[2, 1]]}, features=features)
+    assert read_support(support).types == ["b", "a"]
+    expected = adapt(model, support, steps=0).predict(TEXTS)
+    assert_close(model.predict(TEXTS, support=support), expected)
+
+
+def test_names_of_types_come_with_labels(model):
+    names = {"ship": "vessel"}
+    expected = adapt(model, SPANS, names, steps=0).predict(TEXTS)
+    assert expected != model.predict(TEXTS, support=SPANS)
+    assert_close(model.predict(TEXTS, support=SPANS, labels=names), expected)
+    with pytest.raises(TypeError, match="with support, which has the types, give a mapping"):
+        model.predict(TEXTS, support=SPANS, labels=["ship"])
+    with pytest.raises(ValueError, match="plane"):
+        model.predict(TEXTS, support=SPANS, labels={"plane": "aircraft"})
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_model_is_left_as_it_was(model, training):
+    model = copy.deepcopy(model).train(training)
+    before = model.predict(TEXTS)
+    config, state = copy.deepcopy(model.config.to_dict()), copy.deepcopy(model.state_dict())
+    assert model.predict(TEXTS, support=SPANS) != before
+    assert model.config.to_dict() == config and not model.has_support
+    assert {module.training for module in model.modules()} == {training}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name])
+    assert model.predict(TEXTS) == before
+
+
+def test_threads_with_supports_of_their_own_share_a_model(model):
+    long = " ".join([TEXTS[0]] * 12)  # goes through windows, which set the tokenizer
+    supports = [SPANS, TAGS, None] * 8
+    expected = [model.predict(long, support=support) for support in supports[:3]]
+    assert expected[0] != expected[1] != expected[2] != expected[0]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda support: model.predict(long, support=support), supports))
+    assert found == expected * 8
+
+
+def test_both_pipelines_take_it(model):
+    expected = model.predict(TEXTS, support=SPANS)
+    assert LaclPipeline(model, device="cpu")(TEXTS, support=SPANS) == expected
+    always = LaclPipeline(model, device="cpu", support=SPANS)
+    assert list(always(text for text in TEXTS)) == expected
+    assert_close([always(TEXTS[0], support=TAGS)], model.predict(TEXTS[:1], support=TAGS))
+    standard = LaclTokenClassificationPipeline(model, device="cpu", aggregation_strategy="first")
+    assert standard(TEXTS, support=SPANS) == expected
+
+
+def test_what_cannot_be_read_is_named(model):
+    with pytest.raises(LaclDataError, match="no entity"):
+        model.predict(TEXTS, support=[{"text": "Ana", "entities": []}])

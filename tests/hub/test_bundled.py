@@ -1,0 +1,103 @@
+"""Models that come with the package: adapters that merge into the encoder's weights."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForTokenClassification, BertModel
+
+from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.hub import bundled as encoder
+from modeling_lacl.hub import bundled as released
+from modeling_lacl.hub.bundled import RELEASED, extract_adapter, merge_adapter, released_folder
+
+pipeline: Any = transformers.pipeline  # its type knows the built-in tasks alone
+
+
+@pytest.fixture
+def base_and_trained(tiny_model):
+    base = BertModel(tiny_model.config.encoder_config, add_pooling_layer=True).state_dict()
+    return base, {name: tensor for name, tensor in tiny_model.state_dict().items() if "support" not in name}
+
+
+def test_a_full_rank_adapter_is_the_trained_model_but_for_its_embeddings(base_and_trained):
+    base, trained = base_and_trained
+    merged = merge_adapter(base, extract_adapter(trained, base, rank=64))
+    assert merged.keys() == trained.keys()
+    for name, weight in trained.items():
+        if "embeddings.weight" in name:
+            assert torch.equal(merged[name], base[name.removeprefix("lacl.encoder.")])
+        else:
+            torch.testing.assert_close(merged[name], weight, atol=5e-3, rtol=5e-3)
+
+
+@pytest.mark.parametrize("rank", [1, 4, 16])
+def test_no_matrix_of_that_rank_is_nearer(base_and_trained, rank):
+    base, trained = base_and_trained
+    merged = merge_adapter(base, extract_adapter(trained, base, rank))
+    name = "encoder.layer.0.intermediate.dense.weight"
+    change = trained["lacl." + "encoder." + name] - base[name]
+    # Eckart and Young: the error of the best approximation is the norm of the strengths that are left out.
+    best = torch.linalg.svdvals(change)[rank:].norm()
+    error = (merged["lacl.encoder." + name] - trained["lacl.encoder." + name]).norm()
+    torch.testing.assert_close(error, best, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+class TestReleased:
+    def test_is_small_and_whole(self, name):
+        folder = released_folder(name)
+        assert sum(file.stat().st_size for file in folder.iterdir()) < 8 * 2**20
+        assert not json.loads((folder / "config.json").read_text())["encoder_config"]["_name_or_path"]
+
+    def test_finds_entities_by_their_names(self, name):
+        model = LaclForTokenClassification.from_pretrained(name)
+        found = model.predict(
+            "Ana Ruiz flew a Cessna 172 from Quito to Berlin.", labels=["person", "city", "airplane"]
+        )
+        assert [(one["entity_group"], one["word"]) for one in found] == [
+            ("person", "Ana Ruiz"),
+            ("airplane", "Cessna 172"),
+            ("city", "Quito"),
+            ("city", "Berlin"),
+        ]
+
+    def test_is_what_the_pipeline_takes_where_none_is_named(self, name):
+        """And its folder is one for transformers, which would ask the Hub for its name."""
+        model = LaclForTokenClassification.from_pretrained(name)
+        text = "Ana Ruiz flew to Quito on a Cessna 172."
+        expected = model.predict(text, labels=["person", "city"])
+        for given in ({}, {"model": str(released_folder(name))}, {"model": model}):
+            tagger = pipeline("few-shot-ner", **given, device="cpu")
+            assert tagger(text, labels=["person", "city"]) == expected
+        built = pipeline(
+            "ner", model=model, tokenizer=model.tokenizer, device="cpu", aggregation_strategy="first"
+        )
+        assert built(text, labels=["person", "city"]) == expected
+        loaded: Any = AutoModelForTokenClassification.from_pretrained(released_folder(name))
+        assert loaded.predict(text, labels=["person", "city"]) == expected
+
+    def test_survives_saving(self, name, tmp_path):
+        model = LaclForTokenClassification.from_pretrained(name)
+        model.save_pretrained(tmp_path)
+        loaded = LaclForTokenClassification.from_pretrained(tmp_path)
+        text = "Ana Ruiz flew to Quito."
+        assert loaded.predict(text) == model.predict(text)
+
+    def test_is_meant_by_the_beginning_of_its_name(self, name):
+        with pytest.raises(ValueError, match=f"did you mean {name}"):
+            LaclForTokenClassification.from_pretrained(name.rpartition("-")[0])
+
+    def test_says_how_to_install_its_encoder(self, name, monkeypatch):
+        encoder.embedded_encoder.cache_clear()
+        monkeypatch.setattr(encoder, "find_spec", lambda package: None)
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'lacl\[demo\]'"):
+            LaclForTokenClassification.from_pretrained(name)
+
+    def test_a_folder_of_that_name_goes_first(self, name, tiny_model, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        tiny_model.save_pretrained(name)
+        assert LaclForTokenClassification.from_pretrained(name).config.projection_size == 16
+        assert released.released_folder(name).is_dir()

@@ -1,0 +1,255 @@
+"""Exported graphs against the models that they were made from, run by the real ONNX Runtime."""
+
+import json
+import shutil
+import sys
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from transformers import RobertaConfig, RobertaModel
+
+from modeling_lacl import LaclForTokenClassification, cli
+from modeling_lacl.integrations.onnx import export
+from modeling_lacl.integrations.onnx.export import export_onnx
+from modeling_lacl.integrations.onnx.runner import LaclOnnxModel
+from modeling_lacl.training.word_labels import predict_words, word_scores
+
+TEXTS = [
+    "ana ruiz flew to quito on a cessna",
+    "",
+    "york",
+    "a play of ana in quito, york and the " * 20,
+    "東京 👍 ana's \x01 x",
+]
+SUPPORT_TEXT = ["ana ruiz flew to york", "the play of quito"]
+
+
+def with_support(model):
+    """Keeps the model's own Gaussians of a few words as its support."""
+    batch = model.tokenizer(SUPPORT_TEXT, return_tensors="pt", padding=True)
+    with torch.inference_mode():
+        output = model(batch["input_ids"], batch["attention_mask"])
+    inside = batch["attention_mask"].bool()
+    labels = torch.arange(int(inside.sum())) % len(model.config.id2label)
+    model.set_support(output.mean[inside], output.variance[inside], labels)
+    return model
+
+
+@pytest.fixture(scope="module")
+def pair(make_tiny_model, tmp_path_factory):
+    """A model with support, and what was exported of it: an export takes seconds."""
+    model = with_support(make_tiny_model(encoder={"max_position_embeddings": 512}))
+    folder = tmp_path_factory.mktemp("pair")
+    model.save_pretrained(folder / "ner")
+    export_onnx(model, folder / "fp32")
+    return model, folder
+
+
+@pytest.fixture
+def lacl(monkeypatch, capsys):
+    """Runs the command; gives what it wrote."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lacl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+        return capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def found(pair):
+    return LaclOnnxModel.from_pretrained(pair[1] / "fp32", num_threads=1)
+
+
+def assert_same(found, model, texts=TEXTS, tolerance=1e-4):
+    """Log-scores of every word, and entities with their offsets."""
+    words = [text.split() for text in texts]
+    for one, other in zip(
+        word_scores(found, words, batch_size=3),
+        word_scores(model, words, batch_size=3),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+    for one, other in zip(found.predict(texts), model.predict(texts), strict=True):
+        assert [(e["entity_group"], e["start"], e["end"]) for e in one] == [
+            (e["entity_group"], e["start"], e["end"]) for e in other
+        ]
+        assert [e["score"] for e in one] == pytest.approx([e["score"] for e in other], abs=tolerance)
+
+
+def test_equals_the_model(pair, found):
+    assert found.has_support
+    assert any(pair[0].predict(TEXTS))
+    assert_same(found, pair[0])
+
+
+TRANSITIONS = {
+    "start": {"O": 0.7, "I": 0.3},
+    "O": {"O": 0.8, "I": 0.2},
+    "I": {"O": 0.5, "same": 0.4, "other": 0.1},
+}
+
+
+# The random weights give divergences of thousands, which have no 1e-4 in fp32: hence the temperatures.
+@pytest.mark.parametrize(
+    ("divergence", "temperature", "settings"),
+    [
+        (
+            "jeffreys",
+            1000.0,
+            {"support_method": "prototypes", "viterbi": True, "transitions": TRANSITIONS},
+        ),
+        ("moment_js", 10.0, {"max_prompt_length": 8}),
+        ("geometric_js", 10.0, {"use_prompts": False}),
+    ],
+    ids=["prototypes and viterbi", "several prompts", "no prompts"],
+)
+def test_equals_the_model_with_other_settings(make_tiny_model, tmp_path, divergence, temperature, settings):
+    one_layer = {"num_hidden_layers": 1}
+    model = make_tiny_model(
+        encoder=one_layer, divergence=divergence, similarity_temperature=temperature, **settings
+    )
+    with_support(model)
+    export_onnx(model, tmp_path)
+    assert_same(LaclOnnxModel.from_pretrained(tmp_path), model)
+
+
+def test_names_alone_on_an_encoder_that_numbers_positions_otherwise(tiny_tokenizer, tmp_path):
+    torch.manual_seed(0)
+    encoder = RobertaModel(
+        RobertaConfig(
+            vocab_size=len(tiny_tokenizer),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=52,
+            pad_token_id=0,
+        )
+    )
+    model = LaclForTokenClassification.from_encoder(encoder, tiny_tokenizer, ["person", "location"])
+    export_onnx(model, tmp_path)
+    found = LaclOnnxModel.from_pretrained(tmp_path)
+    assert_same(found, model)
+    # RoBERTa's first position is behind that of the padding; windows leave room for the label names.
+    prompt = sum(len(ids) + 1 for ids in model.config.label_token_ids)
+    assert found.config.max_text_length == 52 - 1 - prompt
+    assert model.config.max_text_length == 128
+
+
+def test_int8_quantises_the_encoder_and_nothing_else(pair, found, lacl):
+    _, folder = pair
+    done = lacl("export", folder / "ner", folder / "int8", "--int8")
+    assert "person, location, creative-work" in done.err
+    graphs = {kind: onnx.load(folder / kind / "model.onnx").graph for kind in ("fp32", "int8")}
+
+    def number(kind, *operators):
+        return sum(node.op_type in operators for node in graphs[kind].node)
+
+    # Query, key, value, output, and two of the feed-forward network, in each of two layers.
+    assert number("int8", "MatMulInteger") == 12
+    assert number("int8", "MatMul", "Gemm") == number("fp32", "MatMul", "Gemm") - 12
+    sizes = {kind: (folder / kind / "model.onnx").stat().st_size for kind in graphs}
+    assert sizes["int8"] < sizes["fp32"]
+    quantized: Any = LaclOnnxModel.from_pretrained(folder / "int8")
+    words = [text.split() for text in TEXTS]
+    for one, other in zip(
+        word_scores(quantized, words),
+        word_scores(found, words),
+        strict=True,
+    ):
+        if len(one):
+            assert 0 < (one.exp() - other.exp()).abs().mean() < 0.05
+    out = lacl("predict", folder / "int8", "--text", TEXTS[0]).out
+    assert json.loads(out)["entities"] == quantized.predict(TEXTS[0])
+
+
+def test_weights_too_large_for_one_file_and_a_model_left_as_it_was(make_tiny_model, tmp_path, monkeypatch):
+    """The 32-bit graph is compared with the model on the way, and is gone in the end."""
+    model = make_tiny_model(encoder={"num_hidden_layers": 1}).train()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    config = model.config.to_dict()
+    compared = []
+    compare = export._compare
+    monkeypatch.setattr(export, "LARGEST_FILE", 0)
+
+    def watched(model, folder):
+        compared.append((folder / "model.onnx.data").exists())
+        compare(model, folder)
+
+    monkeypatch.setattr(export, "_compare", watched)
+    export_onnx(model, tmp_path, quantize="int8")
+    assert compared == [True]
+    assert not (tmp_path / "model.onnx.data").exists()
+    assert LaclOnnxModel.from_pretrained(tmp_path).predict(TEXTS)
+    assert model.training
+    assert model.config.to_dict() == config
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_inputs_as_every_predict_takes_them(pair, found):
+    assert found.predict(TEXTS[0]) == found.predict([TEXTS[0]])[0]
+    assert list(found.predict(text for text in TEXTS)) == found.predict(TEXTS)
+    words = TEXTS[0].split()
+    assert (
+        found.predict(words, is_split_into_words=True) == found.predict([words], is_split_into_words=True)[0]
+    )
+    assert predict_words(found, [words]) == predict_words(pair[0], [words])
+
+
+def test_saving_copies_the_folder(found, tmp_path):
+    found.save_pretrained(tmp_path / "copy")
+    assert LaclOnnxModel.from_pretrained(tmp_path / "copy").predict(TEXTS) == found.predict(TEXTS)
+
+
+def test_the_folder_holds_what_is_needed_and_nothing_else(pair):
+    names = {file.name for file in (pair[1] / "fp32").iterdir()}
+    assert names == {"model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"}
+    graph = onnx.load(pair[1] / "fp32" / "model.onnx").graph
+    assert [value.name for value in graph.input] == ["input_ids", "attention_mask"]
+    for value in (*graph.input, *graph.output):
+        assert all(dim.dim_param for dim in value.type.tensor_type.shape.dim[:2]), value.name
+
+
+def test_other_labels_are_refused(found):
+    for labels in (["ship"], ["person"], {"person": "human"}):
+        with pytest.raises(ValueError, match=r"\(person, location, creative-work\) and takes no others"):
+            found.predict("ana", labels=labels)
+    with pytest.raises(ValueError, match="takes no others"):
+        found.predict("ana", support=[{"tokens": ["Vasa"], "ner_tags": ["ship"]}])
+
+
+def test_mistakes(make_tiny_model, tiny_model, pair, tmp_path):
+    with pytest.raises(ValueError, match="quantize is 'int4'"):
+        export_onnx(tiny_model, tmp_path / "x", quantize="int4")
+    with pytest.raises(ValueError, match="holds a checkpoint"):
+        export_onnx(tiny_model, pair[1] / "ner")
+    with pytest.raises(ValueError, match=r"no model\.onnx: name a folder that `lacl export` wrote"):
+        LaclOnnxModel.from_pretrained(pair[1] / "ner")
+    with pytest.raises(ValueError, match="num_threads is 0"):
+        LaclOnnxModel.from_pretrained(pair[1] / "fp32", num_threads=0)
+    with pytest.raises(ValueError, match="has no labels"):
+        export_onnx(make_tiny_model(use_prompts=False), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_unfaithful_graph_is_not_written(make_tiny_model, pair, tmp_path, monkeypatch):
+    of_another_model = pair[1] / "fp32" / "model.onnx"
+    monkeypatch.setattr(export, "_write_graph", lambda model, file: shutil.copy(of_another_model, file))
+    with pytest.raises(ValueError, match="bert encoder gives other scores"):
+        export_onnx(make_tiny_model(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
+def test_a_missing_package_says_how_to_install_it(tiny_model, tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        ModuleNotFoundError, match=rf"{package} is not installed: `pip install 'lacl\[onnx\]'`"
+    ):
+        export_onnx(tiny_model, tmp_path)

@@ -1,0 +1,129 @@
+"""How predict uses the model: labels, support, Viterbi, training mode, and several threads at once."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from prediction_cases import (  # type: ignore[import-not-found]  # pytest finds it beside this file
+    TEXT,
+    TEXTS,
+    TRANSITIONS,
+    assert_same,
+)
+
+from modeling_lacl.model.decoding_lacl import expand_transitions, viterbi
+from modeling_lacl.training.word_labels import predict_words, word_scores
+
+
+def test_own_labels_given_again_change_nothing(tiny_model):
+    assert_same(
+        tiny_model.predict(TEXT, labels=["person", "location", "creative-work"]), tiny_model.predict(TEXT)
+    )
+
+
+def test_call_labels_take_names_from_a_mapping(tiny_model):
+    by_name = tiny_model.predict(TEXT, labels=["place", "work"])
+    by_mapping = tiny_model.predict(TEXT, labels={"x": "place", "y": "work"})
+    assert by_name
+    renamed = {"x": "place", "y": "work"}
+    assert_same([{**e, "entity_group": renamed[e["entity_group"]]} for e in by_mapping], by_name)
+
+
+def test_call_labels_leave_the_support_out(make_tiny_model):
+    labels = ["person", "location"]
+    model = make_tiny_model(labels)
+    zero_shot = model.predict(TEXT)
+    torch.manual_seed(1)
+    model.set_support(torch.randn(6, 16) * 3, torch.rand(6, 16) + 0.1, torch.tensor([0, 0, 1, 1, 2, 2]))
+    assert model.predict(TEXT) != zero_shot
+    assert_same(model.predict(TEXT, labels=labels), zero_shot)
+
+
+def test_a_model_with_nothing_to_compare_with(make_tiny_model):
+    model = make_tiny_model(use_prompts=False)
+    with pytest.raises(ValueError, match="neither a support nor label prompts"):
+        model.predict(TEXT)
+    with pytest.raises(ValueError, match="labels needs a model with label prompts"):
+        model.predict(TEXT, labels=["person"])
+    model.set_support(torch.randn(4, 16), torch.ones(4, 16), torch.tensor([0, 1, 2, 3]))
+    assert isinstance(model.predict(TEXT), list)
+
+
+def test_viterbi_runs_over_the_words_of_each_text(make_tiny_model, tiny_tokenizer):
+    model = make_tiny_model(viterbi=True, transitions=TRANSITIONS, transition_power=0.5)
+    sentences = [text.split() for text in TEXTS]
+    start, matrix = expand_transitions(TRANSITIONS, 4, 0.5)
+    expected = [
+        viterbi(scores.unsqueeze(0), torch.tensor([len(scores)]), start, matrix)[0].tolist()
+        for scores in word_scores(model, sentences)
+    ]
+    found = predict_words(model, sentences)
+    assert found == expected
+    model.config.viterbi = False
+    assert predict_words(model, sentences) != expected
+
+
+def test_viterbi_needs_transitions(make_tiny_model):
+    with pytest.raises(ValueError, match="config.transitions"):
+        make_tiny_model(viterbi=True).predict(TEXT)
+
+
+def test_training_mode_is_as_before(tiny_model):
+    expected = tiny_model.predict(TEXT)
+    tiny_model.train()
+    assert tiny_model.predict(TEXT) == expected
+    assert tiny_model.training and tiny_model.lacl.encoder.training
+    tiny_model.eval()
+    tiny_model.predict(TEXT)
+    assert not tiny_model.training
+    tiny_model.train()
+    tiny_model.lacl.encoder.eval()  # as where it is frozen
+    tiny_model.predict(TEXT)
+    assert tiny_model.training and not any(part.training for part in tiny_model.lacl.encoder.modules())
+
+
+def test_threads_can_share_a_model_in_training_mode(tiny_model):
+    """The first that is done puts dropout back on only when none of the others is still reading."""
+    long = [TEXT] * 12
+    support = [{"tokens": ["The", "Vasa", "sank"], "ner_tags": ["O", "ship", "O"]}]
+    calls: list[dict[str, Any]] = [{}, {"support": support}, {"labels": ["place"]}] * 4
+    expected = [tiny_model.predict(long, batch_size=2, **call) for call in calls[:3]] * 4
+    tiny_model.train()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda call: tiny_model.predict(long, batch_size=2, **call), calls))
+    for ours, theirs in zip(found, expected, strict=True):
+        scores = [[entity["score"] for text in texts for entity in text] for texts in (ours, theirs)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+        places = [
+            [[{**entity, "score": None} for entity in text] for text in texts] for texts in (ours, theirs)
+        ]
+        assert places[0] == places[1]
+    assert all(part.training for part in tiny_model.modules())
+
+
+def test_threads_can_share_a_model(tiny_model):
+    """Calls with windows of different sizes, which set the tokenizer differently."""
+    label_sets = [None, ["place"], ["place", "work", "person", "thing"], {"a": "to", "b": "of"}]
+    texts = [TEXT * 4, TEXT]
+    expected = [tiny_model.predict(texts, labels=labels) for labels in label_sets]
+    found: list[Any] = [None] * 16
+    errors: list[Exception] = []
+
+    def work(number):
+        try:
+            for _ in range(3):
+                found[number] = tiny_model.predict(texts, labels=label_sets[number % 4])
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    for number, result in enumerate(found):
+        for entities, reference in zip(result, expected[number % 4], strict=True):
+            assert_same(entities, reference)

@@ -1,0 +1,204 @@
+"""Web pages of tagged text, read back by Python's HTML parser."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+from modeling_lacl import adapt, cli
+from modeling_lacl.viz.html import render_html
+from modeling_lacl.viz.terminal import BACKGROUNDS
+
+TEXT = "Ana Ruiz flew\nto Quito."
+ENTITIES = [
+    {
+        "entity_group": "person",
+        "score": 0.934,
+        "word": "Ana Ruiz",
+        "start": 0,
+        "end": 8,
+        "nearest_example": "Tom",
+    },
+    {"entity_group": "location", "score": 0.5, "word": "Quito", "start": 17, "end": 22},
+]
+VOID = {"br", "meta"}
+
+
+class Page(HTMLParser):
+    """Text of a page, of its marks with their colours, and a check that what opens is closed."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.marks: list[str] = []
+        self.colours: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "mark":
+            self.marks.append("")
+            self.colours += re.findall("background: ([^;]+);", dict(attrs)["style"] or "")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if "mark" in self.open:
+            self.marks[-1] += data
+
+
+def words(text):
+    return " ".join(text.split())
+
+
+def test_each_entity_has_its_type_score_and_example():
+    page = Page(render_html([(TEXT, ENTITIES[::-1]), ("nothing here", [])], title="Texts"))
+    assert [words(mark) for mark in page.marks] == [
+        "Ana Ruizperson 0.93 · nearest example: Tom",
+        "Quitolocation 0.50",
+    ]
+    assert "nothing here" in page.text
+    assert words(page.text).startswith("Texts")
+
+
+def test_a_type_keeps_its_colour():
+    page = Page(render_html([(TEXT, ENTITIES), (TEXT, ENTITIES)], labels=["location"]))
+    assert page.colours == [BACKGROUNDS[1], BACKGROUNDS[0]] * 2
+
+
+def test_the_page_stands_alone():
+    page = Page(render_html([(TEXT, ENTITIES)]))
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe"}
+    assert not any("src" in attrs or "href" in attrs for _, attrs in page.tags)
+    assert ("meta", {"charset": "utf-8"}) in page.tags
+    assert "url(" not in render_html([(TEXT, ENTITIES)])
+
+
+EVIL = "<script>alert('1')</script> & {0} \" \x07 \u202e"
+
+
+def test_nothing_in_text_labels_and_examples_is_markup():
+    entity = {"entity_group": EVIL, "score": 1.0, "start": 0, "end": len(EVIL), "nearest_example": EVIL}
+    page = render_html([(EVIL, [entity]), (EVIL, [])], title=EVIL, labels=[EVIL])
+    read = Page(page)
+    assert "script" not in {tag for tag, _ in read.tags}
+    shown = EVIL.replace("\x07", "\u2407").replace("\u202e", "\ufffd")
+    assert words(read.marks[0]) == words(f"{shown}{shown} 1.00 · nearest example: {shown}")
+    assert not set(page) & {"\x07", "\u202e"}
+
+
+def test_a_missing_package_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(ModuleNotFoundError, match=r"spacy is not installed: `pip install 'lacl\[spacy\]'`"):
+        render_html([])
+
+
+@pytest.fixture
+def checkpoint(make_tiny_model, tmp_path):
+    model = make_tiny_model(encoder={"max_position_embeddings": 512})
+    support = [{"tokens": ["ana", "flew", "to", "quito"], "ner_tags": ["B-person", "O", "O", "B-location"]}]
+    adapt(model, support, steps=0).save_pretrained(tmp_path / "ner")
+    return tmp_path / "ner"
+
+
+@pytest.fixture
+def lacl(monkeypatch):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lacl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code or 0
+
+    return run
+
+
+def read_page(path):
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_view(lacl, checkpoint, tmp_path, capsys):
+    (tmp_path / "texts.txt").write_text("ana flew to quito\n\nyork <b>\n", encoding="utf-8")
+    assert lacl("view", checkpoint, tmp_path / "texts.txt", "-o", tmp_path / "page.html") == 0
+    page = read_page(tmp_path / "page.html")
+    assert "ana" in page.text and "york" in page.text
+    assert page.marks
+    assert all("nearest example: " in mark for mark in page.marks)
+    # Types that are found by their names have no examples.
+    arguments = ("--text", "ana flew to quito", "--labels", "city", "-o", tmp_path / "other.html")
+    assert lacl("view", checkpoint, *arguments) == 0
+    assert "nearest example" not in (tmp_path / "other.html").read_text(encoding="utf-8")
+    assert lacl("view", checkpoint, "-o", tmp_path / "page.html") == 2
+    assert "FILE or --text" in capsys.readouterr().err
+
+
+def test_render_draws_what_predict_wrote(lacl, checkpoint, tmp_path):
+    (tmp_path / "texts.txt").write_text("ana flew to quito\n\n<b>york</b> \u2028 &amp;\n", encoding="utf-8")
+    assert lacl("predict", checkpoint, tmp_path / "texts.txt", "-o", tmp_path / "found.jsonl") == 0
+    assert lacl("view", checkpoint, tmp_path / "texts.txt", "-o", tmp_path / "page.html") == 0
+    for place in tmp_path.glob("ner/*"):  # no model is needed
+        place.unlink()
+    assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "found.html") == 0
+    drawn, viewed = read_page(tmp_path / "found.html"), read_page(tmp_path / "page.html")
+    assert drawn.marks and words(drawn.text).startswith("found")
+    assert [words(mark) for mark in drawn.marks] == [words(mark.split(" · ")[0]) for mark in viewed.marks]
+    assert "b" not in {tag for tag, _ in drawn.tags}
+
+
+def row(**changes):
+    return json.dumps({"text": TEXT, "entities": [{**ENTITIES[0], **changes}]})
+
+
+def test_render_escapes_and_takes_entities_in_any_order(lacl, tmp_path):
+    line = json.dumps({"text": EVIL + TEXT, "entities": []})
+    both = json.dumps({"text": TEXT, "entities": [ENTITIES[1], {**ENTITIES[0], "entity_group": EVIL}]})
+    (tmp_path / "found.jsonl").write_text(f"\ufeff{line}\r\n\r\n{both}\r\n", encoding="utf-8")
+    assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "page.html") == 0
+    page = read_page(tmp_path / "page.html")
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.text.count("<script>alert('1')</script>") == 2
+    assert [words(mark).partition(" ")[0] for mark in page.marks] == ["Ana", "Quitolocation"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[]", "TypeError"),
+        ("{", "JSONDecodeError"),
+        ('[{"entity_group": "person"}]', "TypeError"),
+        ('{"entities": []}', "KeyError: 'text'"),
+        ('{"text": 3, "entities": []}', "text is 3"),
+        ('{"tokens": ["Ana"], "ner_tags": ["person"]}', "KeyError"),
+        ('{"text": "Ana", "entities": [{"start": 0, "end": 3, "label": "person"}]}', "KeyError"),
+        (row(end=99), "0 to 99 is no place"),
+        (row(start=-1), "-1 to 8 is no place"),
+        (row(start=0.5), "TypeError"),
+        (row(score="high"), "the type or the score"),
+        (row(entity_group=None), "the type or the score"),
+        (row(nearest_example=3), "the type or the score"),
+        (json.dumps({"text": TEXT, "entities": [ENTITIES[0], ENTITIES[0]]}), "that of two entities"),
+    ],
+)
+def test_what_predict_did_not_write_is_told_by_its_line(lacl, tmp_path, capsys, line, problem):
+    (tmp_path / "found.jsonl").write_text(f"{row()}\n{line}\n")
+    (tmp_path / "page.html").write_text("as it was")
+    assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "page.html") == 2
+    told = capsys.readouterr().err
+    assert "found.jsonl:2: no result of `lacl predict`" in told and problem in told
+    assert (tmp_path / "page.html").read_text() == "as it was"
+
+
+def test_render_does_not_write_over_what_it_reads(lacl, tmp_path, capsys):
+    (tmp_path / "found.jsonl").write_text(f"{row()}\n")
+    assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "found.jsonl") == 2
+    assert "is the file that is read" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert (tmp_path / "found.jsonl").read_text() == f"{row()}\n"
