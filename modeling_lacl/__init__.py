@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from .data.tokenize import tokenize_dataset
     from .integrations.onnx.runner import LaclOnnxModel
     from .model.configuration_lacl import LaclConfig
-    from .model.modeling_lacl import LaclForTokenClassification, LaclModel, LaclOutput, LaclPreTrainedModel
+    from .model.encoder_lacl import LaclOutput
+    from .model.modeling_lacl import LaclForTokenClassification, LaclModel
     from .model.pipeline_lacl import LaclPipeline
+    from .model.saving_lacl import LaclPreTrainedModel
     from .training.adaptation import adapt, add_types, remove_types
     from .training.arguments import LaclTrainingArguments
     from .training.collator import LaclDataCollator
@@ -33,9 +35,9 @@ _MODULES = {
     "LaclForTokenClassification": "model.modeling_lacl",
     "LaclModel": "model.modeling_lacl",
     "LaclOnnxModel": "integrations.onnx.runner",
-    "LaclOutput": "model.modeling_lacl",
+    "LaclOutput": "model.encoder_lacl",
     "LaclPipeline": "model.pipeline_lacl",
-    "LaclPreTrainedModel": "model.modeling_lacl",
+    "LaclPreTrainedModel": "model.saving_lacl",
     "LaclTrainer": "training.trainer",
     "LaclTrainingArguments": "training.arguments",
     "adapt": "training.adaptation",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..model.configuration_lacl import LaclConfig
-from ..model.modeling_lacl import LaclForTokenClassification, LaclOutput
+from ..model.encoder_lacl import LaclOutput
+from ..model.modeling_lacl import LaclForTokenClassification
 
 
 class TokenClassifier(LaclForTokenClassification):

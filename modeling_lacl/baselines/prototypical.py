@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..model.configuration_lacl import LaclConfig
 from ..model.decoding_lacl import prototypes
-from ..model.losses_lacl import euclidean
-from ..model.modeling_lacl import LaclForTokenClassification, LaclOutput, full_precision
+from ..model.encoder_lacl import LaclOutput
+from ..model.losses_lacl import euclidean, full_precision
+from ..model.modeling_lacl import LaclForTokenClassification
 
 
 class PrototypicalModel(LaclForTokenClassification):

@@ -1,4 +1,4 @@
-"""The encoder's inputs and outputs: packing text and prompt, positions, batching, shared label prompts.
+"""What goes into an encoder and what models return: packing, positions, batching, shared label prompts.
 
 Sequences of like length go through the encoder together, so that a short one does not pay for a long one.
 
@@ -13,6 +13,7 @@ can be chosen by name.
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -20,8 +21,55 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from transformers.utils import ModelOutput
 
 from .labels_lacl import PADDING_LABEL
+
+
+@dataclass
+class LaclModelOutput(ModelOutput):
+    """Output of [`LaclModel`], all at the text's own positions.
+
+    Args:
+        last_hidden_state: `(B, L, H)`.
+        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
+        label_mean, label_variance: `(B, K, d)` fp32, each label's Gaussian in its row's prompt; None without
+            prompts.
+        label_present: `(B, K)` bool, whether the label stands in the row's prompt.
+        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
+    """
+
+    last_hidden_state: Tensor | None = None
+    mean: Tensor | None = None
+    variance: Tensor | None = None
+    label_mean: Tensor | None = None
+    label_variance: Tensor | None = None
+    label_present: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class LaclOutput(ModelOutput):
+    """Output of [`LaclForTokenClassification`].
+
+    Args:
+        loss: Scalar, `alpha * context_context_loss + (1 - alpha) * context_label_loss`; None without
+            `labels`.
+        logits: `(B, L, K)` fp32 log-scores over the labels.
+        context_context_loss, context_label_loss: Scalars, the parts of `loss`.
+        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
+        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    context_context_loss: Tensor | None = None
+    context_label_loss: Tensor | None = None
+    mean: Tensor | None = None
+    variance: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 class Packed(NamedTuple):

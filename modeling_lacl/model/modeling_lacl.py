@@ -6,19 +6,18 @@ import copy
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import ModelOutput
 
 from .configuration_lacl import LaclConfig, hub_name
 from .decoding_lacl import combine_scores, nearest_in_blocks, nearest_neighbor_scores, prototypes
 from .encoder_lacl import (
+    LaclModelOutput,
+    LaclOutput,
     absolute_positions,
     encode_in_groups,
     encode_prompt,
@@ -38,108 +37,12 @@ from .losses_lacl import (
     HiddenStates,
     context_context_loss,
     context_label_loss,
+    full_precision,
     gather_batch,
     pairwise_divergence,
 )
 from .prediction_lacl import predict
-from .saving_lacl import CONFIG_FILE, SelfContainedModel, package
-
-
-@dataclass
-class LaclModelOutput(ModelOutput):
-    """Output of [`LaclModel`], all at the text's own positions.
-
-    Args:
-        last_hidden_state: `(B, L, H)`.
-        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
-        label_mean, label_variance: `(B, K, d)` fp32, each label's Gaussian in its row's prompt; None without
-            prompts.
-        label_present: `(B, K)` bool, whether the label stands in the row's prompt.
-        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
-    """
-
-    last_hidden_state: Tensor | None = None
-    mean: Tensor | None = None
-    variance: Tensor | None = None
-    label_mean: Tensor | None = None
-    label_variance: Tensor | None = None
-    label_present: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-@dataclass
-class LaclOutput(ModelOutput):
-    """Output of [`LaclForTokenClassification`].
-
-    Args:
-        loss: Scalar, `alpha * context_context_loss + (1 - alpha) * context_label_loss`; None without
-            `labels`.
-        logits: `(B, L, K)` fp32 log-scores over the labels.
-        context_context_loss, context_label_loss: Scalars, the parts of `loss`.
-        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
-        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    context_context_loss: Tensor | None = None
-    context_label_loss: Tensor | None = None
-    mean: Tensor | None = None
-    variance: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
-"""What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
-
-
-class LaclPreTrainedModel(SelfContainedModel):
-    """Base class: weights, configuration and loading."""
-
-    config_class = LaclConfig
-    base_model_prefix = "lacl"
-    supports_gradient_checkpointing = True
-    _keep_in_fp32_modules_strict = [
-        "projection.mean",
-        "projection.variance",
-        "support_mean",
-        "support_variance",
-    ]
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
-    ) -> Any:
-        """As in every model, from safetensors alone; weights that have no part in the result stay frozen."""
-        kwargs["use_safetensors"] = True
-        place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "").rstrip(
-            os.sep
-        )
-        if os.path.isfile(place):
-            # transformers would take it for weights, and unpickle it.
-            raise OSError(f"{place} is a file: name the folder of the checkpoint")
-        if os.path.isdir(place) and not os.path.isfile(os.path.join(place, CONFIG_FILE)):
-            # Without it transformers would take the default configuration.
-            raise OSError(f"{place} has no {CONFIG_FILE}: it is no checkpoint, or saving one was broken off")
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        for module in model.modules():
-            if isinstance(module, GaussianProjection):
-                module.freeze_idle(model.config)  # loading puts new parameters in place of the frozen ones
-        return loaded
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=getattr(self.config.encoder_config, "initializer_range", 0.02))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+from .saving_lacl import PLACE_ARGUMENTS, LaclPreTrainedModel, package
 
 
 class LaclModel(LaclPreTrainedModel):
@@ -182,7 +85,7 @@ class LaclModel(LaclPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
     ) -> LaclModelOutput:
-        """Encodes text and prompt: in one row, or the prompt on its own if `config.shared_prompt`.
+        """Encode text and prompt: in one sequence, or the prompt on its own if `config.shared_prompt`.
 
         Args:
             input_ids: `(B, L)` long, tokenised text with its special tokens.
@@ -203,7 +106,8 @@ class LaclModel(LaclPreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         if prompt_ids is None or prompt_labels is None:
             prompt_ids = prompt_labels = input_ids.new_zeros((input_ids.shape[0], 0))
-        options: dict[str, Any] = {}
+        asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         prompt_hidden = None
         suffix = (prompt_ids, prompt_labels)
         if self.config.shared_prompt and prompt_ids.shape[1]:
@@ -217,36 +121,38 @@ class LaclModel(LaclPreTrainedModel):
         if token_type_ids is not None and self._takes_token_types:
             types = pack(token_type_ids, attention_mask, torch.zeros_like(suffix[0]), suffix[1], 0)
             inputs["token_type_ids"] = types.input_ids[:, :width]
-        if output_hidden_states is not None:
-            options["output_hidden_states"] = output_hidden_states
-        if output_attentions is not None:
-            options["output_attentions"] = output_attentions
         encoded, hidden = self._encode(packed.attention_mask[:, :width], inputs, options)
         text = gather_positions(hidden, packed.text_index)
-        if prompt_ids.shape[1]:
-            if num_labels is None:
-                num_labels = int(prompt_labels.max()) + 1
-            if prompt_hidden is None:
-                prompt_hidden = gather_positions(hidden, packed.prompt_index)
-            with full_precision(hidden):
-                names, present = label_means(prompt_hidden.float(), prompt_labels, num_labels)
-                rows = input_ids.shape[0]  # of which one prompt may be shared
-                label_mean, label_variance = (part.expand(rows, -1, -1) for part in self.projection(names))
-                label_present = present.expand(rows, -1)
-        else:
-            label_mean = label_variance = label_present = None
         with full_precision(hidden):
             mean, variance = self.projection(text.float())
+        of_labels: dict[str, Tensor] = {}
+        if prompt_ids.shape[1]:
+            if prompt_hidden is None:
+                prompt_hidden = gather_positions(hidden, packed.prompt_index)
+            of_labels = self._label_gaussians(prompt_hidden, prompt_labels, num_labels, input_ids.shape[0])
         return LaclModelOutput(
             last_hidden_state=text,
             mean=mean,
             variance=variance,
-            label_mean=label_mean,
-            label_variance=label_variance,
-            label_present=label_present,
+            **of_labels,
             hidden_states=getattr(encoded, "hidden_states", None),
             attentions=getattr(encoded, "attentions", None),
         )
+
+    def _label_gaussians(
+        self, prompt_hidden: Tensor, prompt_labels: Tensor, num_labels: int | None, number: int
+    ) -> dict[str, Tensor]:
+        """The labels' fields of the output for so many sequences, which may share one prompt."""
+        if num_labels is None:
+            num_labels = int(prompt_labels.max()) + 1
+        with full_precision(prompt_hidden):
+            names, present = label_means(prompt_hidden.float(), prompt_labels, num_labels)
+            mean, variance = (part.expand(number, -1, -1) for part in self.projection(names))
+        return {
+            "label_mean": mean,
+            "label_variance": variance,
+            "label_present": present.expand(number, -1),
+        }
 
     def _encode(
         self, attention_mask: Tensor, inputs: dict[str, Tensor], options: dict[str, Any]
@@ -396,45 +302,29 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         """
         own_labels = prompt_ids is None and prompt_labels is None
         prompts = self._prompts(input_ids) if own_labels else [(prompt_ids, prompt_labels)]
-        num_labels = self.config.num_labels if own_labels else None
         passes = [
             self.lacl(
                 input_ids,
                 attention_mask,
                 token_type_ids,
                 *prompt,
-                num_labels=num_labels,
+                num_labels=self.config.num_labels if own_labels else None,
                 output_hidden_states=output_hidden_states,
                 output_attentions=output_attentions,
             )
             for prompt in prompts
         ]
-        first = passes[0]
-        with full_precision(first.mean):
-            mean, variance = first.mean, first.variance
-            if len(passes) > 1:
-                mean = torch.stack([one.mean for one in passes]).mean(0)
-                variance = torch.stack([one.variance for one in passes]).mean(0)
+        with full_precision(passes[0].mean):
+            mean, variance = _mean_of_passes(passes)
             similarity, present = self._label_similarity(passes)
             loss = context_context = context_label = None
             if labels is not None:
-                valid = labels >= 0
                 loss, context_context, context_label = self._losses(
-                    (mean[valid], variance[valid]),
-                    labels[valid],
-                    None if similarity is None else similarity[valid],
-                    None if present is None else present.unsqueeze(1).expand(*labels.shape, -1)[valid],
-                    across_processes,
+                    (mean, variance), labels, similarity, present, across_processes
                 )
-            logits = None
-            if own_labels and self.has_support and labels is None:
-                logits = self.support_similarity(mean, variance)
-                if similarity is None:
-                    logits = logits.log_softmax(-1)
-                else:
-                    logits = combine_scores(similarity, logits, self.config.label_weight)
-            elif similarity is not None:
-                logits = similarity.log_softmax(-1)
+            # Support belongs to the model's own labels, and is none to learn from.
+            support = (mean, variance) if own_labels and self.has_support and labels is None else None
+            logits = self._log_scores(similarity, support)
         # All at once: a field that is set later is no item of a ModelOutput.
         output = LaclOutput(
             loss=loss,
@@ -443,12 +333,21 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             context_label_loss=context_label,
             mean=mean,
             variance=variance,
-            hidden_states=first.hidden_states,
-            attentions=first.attentions,
+            hidden_states=passes[0].hidden_states,
+            attentions=passes[0].attentions,
         )
         if return_dict is False or (return_dict is None and not self.config.return_dict):
             return output.to_tuple()
         return output
+
+    def _log_scores(self, similarity: Tensor | None, support: Gaussians | None) -> Tensor | None:
+        """`(B, L, K)` log-scores by label names, support, or both; None without either."""
+        if support is None:
+            return None if similarity is None else similarity.log_softmax(-1)
+        to_support = self.support_similarity(*support)
+        if similarity is None:
+            return to_support.log_softmax(-1)
+        return combine_scores(similarity, to_support, self.config.label_weight)
 
     @property
     def encoder_positions(self) -> int:
@@ -512,25 +411,29 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         self,
         tokens: Gaussians,
         labels: Tensor,
-        label_similarity: Tensor | None,
+        similarity: Tensor | None,
         present: Tensor | None,
         across_processes: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The loss and its parts: of tokens `(B, L, d)` with labels, and their similarity to label names."""
         config = self.config
-        whole = gather_batch(tokens, labels) if across_processes else None
-        to_tokens = self.similarity(tokens, tokens if whole is None else whole.tokens)
+        valid = labels >= 0
+        own, labels = (tokens[0][valid], tokens[1][valid]), labels[valid]
+        whole = gather_batch(own, labels) if across_processes else None
+        to_tokens = self.similarity(own, own if whole is None else whole.tokens)
         context_context = context_context_loss(
             to_tokens, labels, config.loss_type, config.class_weight_power, whole, config.outside_attracts
         )
-        if label_similarity is None or present is None:
+        if similarity is None or present is None:
             return context_context, context_context, None
-        num_labels = label_similarity.shape[1]
+        num_labels = similarity.shape[-1]
         if len(labels) and int(labels.max()) >= num_labels:
             raise ValueError(
                 f"labels has the id {int(labels.max())}, and the prompt has {num_labels} labels, from 0"
             )
+        in_prompt = present.unsqueeze(1).expand(*valid.shape, -1)[valid]
         context_label = context_label_loss(
-            label_similarity, labels, present, config.loss_type, config.class_weight_power, whole
+            similarity[valid], labels, in_prompt, config.loss_type, config.class_weight_power, whole
         )
         return (
             config.alpha * context_context + (1 - config.alpha) * context_label,
@@ -558,7 +461,9 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         return predict(self, inputs, **kwargs)
 
 
-def full_precision(like: Tensor) -> Any:
-    """Context without autocast: divergences between Gaussians lose too much in half precision."""
-    kind = like.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+def _mean_of_passes(passes: Sequence[LaclModelOutput]) -> Gaussians:
+    """Each token's Gaussian, `(B, L, d)` both: with several prompts, the mean over them."""
+    if len(passes) == 1:
+        return cast(Gaussians, (passes[0].mean, passes[0].variance))
+    mean = torch.stack([cast(Tensor, one.mean) for one in passes]).mean(0)
+    return mean, torch.stack([cast(Tensor, one.variance) for one in passes]).mean(0)

@@ -1,8 +1,8 @@
 """The Hugging Face pipelines: `few-shot-ner` around `predict`, and `token-classification`.
 
 By a strategy tokens become entities. `first` is what `predict` does: a word has the scores of its first
-token, as in training. The others go by all tokens of a text. Under every strategy labels stay whole, long text goes
-through windows, a word is as it stands in the text, and a score is a probability.
+token, as in training. The others go by all tokens of a text. Under every strategy labels stay whole, long
+text goes through windows, a word is as it stands in the text, and a score is a probability.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Saving a checkpoint that stands on its own, and what the installed package adds to a model.
+"""Loading and saving checkpoints that stand on their own, and what the installed package adds to a model.
 
 A checkpoint holds weights, configuration, tokenizer, and the code that they need: every module of the folder
 that this one lies in.
@@ -13,10 +13,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from .configuration_lacl import LaclConfig
+from .losses_lacl import GaussianProjection
+
 logger = logging.get_logger(__name__)
+
+PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
+"""What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
 
 CONFIG_FILE = "config.json"
 CODE_FILE = "pipeline_lacl.py"
@@ -72,13 +80,59 @@ def install_package(installed: Package) -> None:
     _package = installed
 
 
-class SelfContainedModel(PreTrainedModel):
-    """A model whose saved folder needs neither this package nor another folder."""
+class LaclPreTrainedModel(PreTrainedModel):
+    """Base class: weights, configuration, loading, and saving folders that need nothing else.
+
+    A saved folder needs neither this package nor another folder.
+    """
+
+    config_class = LaclConfig
+    base_model_prefix = "lacl"
+    supports_gradient_checkpointing = True
+    _keep_in_fp32_modules_strict = [
+        "projection.mean",
+        "projection.variance",
+        "support_mean",
+        "support_variance",
+    ]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
 
     card_facts: Any = None
     """What the package, where it is installed, says of the model's making on its card."""
 
     _tokenizer: Any = None
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=getattr(self.config.encoder_config, "initializer_range", 0.02))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
+    ) -> Any:
+        """As in every model, from safetensors alone; weights that have no part in the result stay frozen."""
+        kwargs["use_safetensors"] = True
+        place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "").rstrip(
+            os.sep
+        )
+        if os.path.isfile(place):
+            # transformers would take it for weights, and unpickle it.
+            raise OSError(f"{place} is a file: name the folder of the checkpoint")
+        if os.path.isdir(place) and not os.path.isfile(os.path.join(place, CONFIG_FILE)):
+            # Without it transformers would take the default configuration.
+            raise OSError(f"{place} has no {CONFIG_FILE}: it is no checkpoint, or saving one was broken off")
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        for module in model.modules():
+            if isinstance(module, GaussianProjection):
+                module.freeze_idle(model.config)  # loading puts new parameters in place of the frozen ones
+        return loaded
 
     def save_pretrained(  # type: ignore[override]  # the arguments that it passes on are not named again
         self,

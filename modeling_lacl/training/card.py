@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..hub.card_facts import CardFacts, Measured, fingerprint, read_emissions, versions, with_rows
 from ..reporting import ZERO_SHOT
-
-if TYPE_CHECKING:
-    from .trainer import LaclTrainer
-
 
 _ROWS = 12
 """Rows of a curve, at most."""
@@ -35,8 +31,8 @@ _ARGUMENTS = (
 _OF_EPISODES = ("n_way", "k_shot", "q_shot")
 
 
-def facts_of_training(trainer: LaclTrainer) -> CardFacts:
-    """All that a trainer knows of its model now, on top of what it was told (`trainer.card_facts`)."""
+def facts_of_training(trainer: Any) -> CardFacts:
+    """Return all that a `LaclTrainer` knows of its model now, on top of its own `card_facts`."""
     args, state = trainer.args, trainer.state
     model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     told = trainer.card_facts
@@ -85,7 +81,7 @@ def curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     return [{"step": step, **rows[step]} for step in steps]
 
 
-def _held_out(trainer: LaclTrainer) -> list[Measured]:
+def _held_out(trainer: Any) -> list[Measured]:
     """Scores of the weights that the trainer has now; none if they were not measured."""
     named = trainer.eval_dataset if isinstance(trainer.eval_dataset, Mapping) else {"": trainer.eval_dataset}
     found = []
@@ -115,7 +111,7 @@ def _held_out(trainer: LaclTrainer) -> list[Measured]:
     return found
 
 
-def _of_these_weights(trainer: LaclTrainer, key: str) -> Mapping[str, Any] | None:
+def _of_these_weights(trainer: Any, key: str) -> Mapping[str, Any] | None:
     """The logged evaluation of the weights that are there now."""
     history: list[Any] = list(trainer.state.log_history)
     ends = [index for index, entry in enumerate(history) if "train_runtime" in entry]

@@ -79,7 +79,7 @@ class HubTrainer(Trainer):
     def model_with_facts(self) -> LaclForTokenClassification:
         """The model, which knows what its card is to say."""
         model: Any = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        model.card_facts = facts_of_training(cast(Any, self))
+        model.card_facts = facts_of_training(self)
         return cast("LaclForTokenClassification", model)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:

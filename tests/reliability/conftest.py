@@ -13,7 +13,8 @@ import pytest
 NURSERY = """
 import json, os, sys, traceback
 import torch, datasets, transformers
-import modeling_lacl.cli, modeling_lacl.hub.loading, modeling_lacl.training.source, modeling_lacl.training.adaptation
+import modeling_lacl.cli, modeling_lacl.hub.loading
+import modeling_lacl.training.source, modeling_lacl.training.adaptation
 
 for line in sys.stdin:
     task = json.loads(line)

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ...model.configuration_lacl import LaclConfig, whole_number
-from ...model.modeling_lacl import LaclOutput
+from ...model.encoder_lacl import LaclOutput
 from ...model.prediction_lacl import predict
 from ...model.saving_lacl import CONFIG_FILE
 from ...optional import require
