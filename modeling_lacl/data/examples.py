@@ -17,7 +17,16 @@ from ..model.words_lacl import split_words, without_surrogates
 
 
 class LaclDataError(ValueError):
-    """Labelled data that cannot be read; the message names the place (``file:line``) and the remedy."""
+    """Labelled data that cannot be read; the message names the place (``file:line``) and the remedy.
+
+    Example:
+        >>> from modeling_lacl import LaclDataError, read_dataset
+        >>> try:
+        ...     read_dataset([{"tokens": ["Ana"], "ner_tags": []}])
+        ... except LaclDataError as error:
+        ...     print(error)
+        examples[0]: 1 tokens but 0 tags; give one tag a token
+    """
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,13 @@ def read_dataset(
         LaclDataError: data that cannot be read, with its place (``file:line``) and the remedy.
         FileNotFoundError: no such file.
         TypeError: a source that is none of these.
+
+    Example:
+        >>> from modeling_lacl import read_dataset
+        >>> spans = [{"start": 0, "end": 8, "label": "person"}]
+        >>> dataset = read_dataset([{"text": "Ana Ruiz left.", "entities": spans}])
+        >>> dataset["tokens"][0], dataset["ner_tags"][0]
+        (['Ana', 'Ruiz', 'left', '.'], [1, 2, 0, 0])
     """
     names = _as_mapping(id2label)
     labels = None if labels is None else _as_types(labels)

@@ -172,6 +172,13 @@ def tokenize_dataset(
 
     Raises:
         ValueError: a tokenizer without offsets, a type not in `types`, no room for a word in `max_length`.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification, read_dataset, tokenize_dataset
+        >>> tokenizer = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd").tokenizer
+        >>> dataset = read_dataset([{"tokens": ["Ana", "left", "Oslo"], "ner_tags": ["person", "O", "city"]}])
+        >>> tokenize_dataset(dataset, tokenizer, ["person", "city"])["labels"][0]
+        [-100, 1, 0, 2, -100]
     """
     if text_column not in dataset.column_names:
         raise ValueError(f"the dataset has no column {text_column!r}, only {', '.join(dataset.column_names)}")

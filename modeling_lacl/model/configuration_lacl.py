@@ -133,6 +133,12 @@ class LaclConfig(PreTrainedConfig):
     Raises:
         ValueError: An unknown choice, a number outside its range, an encoder without `model_type`, or a
             checkpoint of a newer format.
+
+    Example:
+        >>> from modeling_lacl import LaclConfig
+        >>> config = LaclConfig(divergence="jeffreys", alpha=0.3)
+        >>> config.encoder_config.model_type
+        'bert'
     """
 
     model_type = "lacl"

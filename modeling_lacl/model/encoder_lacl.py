@@ -60,6 +60,13 @@ class LaclOutput(ModelOutput):
         context_context_loss, context_label_loss: Scalars, the parts of `loss`.
         mean, variance: `(B, L, d)` fp32, each token's Gaussian.
         hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification
+        >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> model.set_labels(["person", "city"])
+        >>> model(**model.tokenizer("Ana flew home.", return_tensors="pt")).logits.shape
+        torch.Size([1, 6, 3])
     """
 
     loss: Tensor | None = None

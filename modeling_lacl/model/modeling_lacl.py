@@ -46,7 +46,15 @@ from .saving_lacl import PLACE_ARGUMENTS, LaclPreTrainedModel, package
 
 
 class LaclModel(LaclPreTrainedModel):
-    """Encoder over `[CLS] text [SEP] none [SEP] person [SEP] …`, and each token and label as a Gaussian."""
+    """Encoder over `[CLS] text [SEP] none [SEP] person [SEP] …`, and each token and label as a Gaussian.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification
+        >>> whole = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> model = whole.lacl  # a LaclModel
+        >>> model(**whole.tokenizer("Ana flew home.", return_tensors="pt")).mean.shape
+        torch.Size([1, 6, 128])
+    """
 
     # Of `LaclForTokenClassification`, from whose checkpoints a bare `LaclModel` loads as well.
     _keys_to_ignore_on_load_unexpected = [r"^support_(mean|variance|labels)$"]
@@ -198,6 +206,13 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
     The model owns its label set (`config.id2label`, `config.label_names`, their tokens) and, once adapted,
     its support representations, so that a saved checkpoint predicts on its own. Labels are types; `O` is
     label 0.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification
+        >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> entities = model.predict("Ana Ruiz lives in Quito.", labels=["person", "city"])
+        >>> [(entity["entity_group"], entity["word"]) for entity in entities]
+        [('person', 'Ana Ruiz'), ('city', 'Quito')]
     """
 
     def __init__(self, config: LaclConfig) -> None:
@@ -449,15 +464,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         return divide(divergence, -self.config.similarity_temperature)
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
-        """Find the entities in text; arguments and results as in [`prediction_lacl.predict`].
-
-        Example:
-            >>> from modeling_lacl import LaclForTokenClassification
-            >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
-            >>> entities = model.predict("Ana Ruiz lives in Quito.", labels=["person", "city"])
-            >>> [entity["word"] for entity in entities]
-            ['Ana Ruiz', 'Quito']
-        """
+        """Find the entities in text; arguments and results as in [`prediction_lacl.predict`]."""
         return predict(self, inputs, **kwargs)
 
 

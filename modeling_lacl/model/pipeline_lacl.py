@@ -304,6 +304,13 @@ class LaclPipeline(_AllAtOnce):
         model: A [`LaclForTokenClassification`].
         tokenizer: Its fast tokenizer; by default the one that the model holds or was saved with.
         **kwargs: `device`, and defaults for `predict`'s arguments.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification, LaclPipeline
+        >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> tagger = LaclPipeline(model, labels=["person", "city"])
+        >>> [entity["word"] for entity in tagger("Ana Ruiz lives in Quito.")]
+        ['Ana Ruiz', 'Quito']
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, task: str = TASK, **kwargs: Any) -> None:

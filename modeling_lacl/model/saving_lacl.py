@@ -84,6 +84,13 @@ class LaclPreTrainedModel(PreTrainedModel):
     """Base class: weights, configuration, loading, and saving folders that need nothing else.
 
     A saved folder needs neither this package nor another folder.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification, LaclPreTrainedModel
+        >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> model.save_pretrained("outputs/model")
+        >>> isinstance(LaclForTokenClassification.from_pretrained("outputs/model"), LaclPreTrainedModel)
+        True
     """
 
     config_class = LaclConfig

@@ -155,6 +155,11 @@ class LaclTrainingArguments(TrainingArguments):
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> from modeling_lacl import LaclTrainingArguments
+        >>> LaclTrainingArguments(output_dir="outputs", sampling="episodes").n_way
+        5
     """
 
     per_device_train_batch_size: int = field(

@@ -48,6 +48,14 @@ class LaclDataCollator:
     Raises:
         ValueError: two labels share a natural-language name, a prompt may grow too long, or an argument is
             out of its range.
+
+    Example:
+        >>> from modeling_lacl import LaclDataCollator, LaclForTokenClassification
+        >>> tokenizer = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd").tokenizer
+        >>> collate = LaclDataCollator(tokenizer, ["none", "person", "city"])
+        >>> batch = collate([{"input_ids": [101, 9617, 102], "labels": [-100, 1, -100]}])
+        >>> sorted(batch)
+        ['attention_mask', 'input_ids', 'labels', 'prompt_ids', 'prompt_labels']
     """
 
     def __init__(

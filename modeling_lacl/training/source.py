@@ -88,6 +88,20 @@ def train_source(
         OSError: the Hub could not be reached or refused the upload, with `push_to_hub`; what was saved stays.
         LaclDataError: the data cannot be read.
         FloatingPointError: the loss became NaN or infinite; nothing is saved over.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from modeling_lacl import LaclTrainingArguments, train_source
+        >>> from modeling_lacl.training.arguments import DataArguments, ModelArguments
+        >>> _ = Path("train.txt").write_text("Ana\\tperson\\nleft\\tO\\nOslo\\tcity\\n")
+        >>> model = train_source(
+        ...     ModelArguments(encoder="minilm"),
+        ...     DataArguments(train_file="train.txt"),
+        ...     LaclTrainingArguments(output_dir="outputs/source", max_steps=1, report_to="none"),
+        ... )
+        {'loss': ...
+        >>> model.entity_types
+        ['person', 'city']
     """
     _check_evaluation(data_args, training_args)
     _check_processes(training_args)

@@ -55,6 +55,18 @@ class LaclTrainer(HubTrainer):
         eval_label_names: natural-language names of held-out types; by rule where a type has none.
         card_facts: what is known of the training data, for the model card.
         **kwargs: passed on to `Trainer`: `callbacks`, `model_init`, …
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification, LaclTrainer, LaclTrainingArguments
+        >>> from modeling_lacl import read_dataset, tokenize_dataset
+        >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> dataset = read_dataset([{"tokens": ["Ana", "left", "Oslo"], "ner_tags": ["person", "O", "city"]}])
+        >>> model.set_labels(["person", "city"])
+        >>> sequences = tokenize_dataset(dataset, model.tokenizer, model.entity_types)
+        >>> arguments = LaclTrainingArguments(output_dir="outputs", max_steps=1, report_to="none")
+        >>> LaclTrainer(model, arguments, sequences).train().global_step
+        {'loss': ...
+        1
     """
 
     args: LaclTrainingArguments

@@ -13,7 +13,7 @@ from small_models import (  # type: ignore[import-not-found]  # pytest finds it 
     with_support,
 )
 
-from modeling_lacl.model.labels_lacl import build_prompt, split_prompt
+from modeling_lacl.model.labels_lacl import build_prompt, split_prompt, tokenize_label_names
 from modeling_lacl.model.losses_lacl import pairwise_divergence
 
 
@@ -127,7 +127,7 @@ def test_label_names_of_the_call(tiny_model, tiny_tokenizer):
     """A call's own labels give what the model gives when those are its labels."""
     batch = tiny_tokenizer(["ana ruiz flew to quito", "new york"], return_tensors="pt", padding=True)
     names = ["none", "work", "new cessna"]
-    prompt = build_prompt(tiny_model.tokenize_names(names), tiny_tokenizer.sep_token_id)
+    prompt = build_prompt(tokenize_label_names(tiny_tokenizer, names), tiny_tokenizer.sep_token_id)
     prompt_ids, prompt_labels = (part.expand(2, -1) for part in prompt)
     called = tiny_model(**batch, prompt_ids=prompt_ids, prompt_labels=prompt_labels)
     tiny_model.set_labels(["work", "plane"], {"plane": "new cessna"})

@@ -56,6 +56,15 @@ def load_corpus(
         LaclDataError: No such corpus at `path` (the message says where to get it), a split that is not there,
             or a file that cannot be read, with its line.
         ValueError: An unknown name of a corpus or a split.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from modeling_lacl import load_corpus
+        >>> Path("wnut17").mkdir()
+        >>> file = Path("wnut17/train.conll")
+        >>> _ = file.write_text("Ana\\tB-person\\nleft\\tO\\nOslo\\tB-location\\n")
+        >>> load_corpus("wnut17", "wnut17")["train"]["tokens"][0]
+        ['Ana', 'left', 'Oslo']
     """
     if name not in CORPORA:
         raise ValueError(f"no corpus {name!r}; there are {', '.join(CORPORA)}")

@@ -24,7 +24,17 @@ class LaclOnnxModel:
     """Predicts as the model that it was exported from does.
 
     The graph holds the label names and the support as constants: it finds the types that it was exported
-    with, and no others. [`prediction.predict`] does the rest, as for every model.
+    with, and no others. [`prediction_lacl.predict`] does the rest, as for every model.
+
+    Example:
+        >>> from modeling_lacl import LaclForTokenClassification, LaclOnnxModel
+        >>> from modeling_lacl.integrations.onnx import export_onnx
+        >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+        >>> model.set_labels(["person", "city"])
+        >>> export_onnx(model, "outputs/onnx")
+        >>> entities = LaclOnnxModel.from_pretrained("outputs/onnx").predict("Ana Ruiz lives in Quito.")
+        >>> [entity["word"] for entity in entities]
+        ['Ana Ruiz', 'Quito']
     """
 
     device = torch.device("cpu")
