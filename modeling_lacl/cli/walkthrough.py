@@ -82,7 +82,7 @@ def run_demo(
     start = time.perf_counter()
     text = text or TEXT
     embedded_encoder()  # told now if it is missing, before anything is read
-    samples = resources.files(__package__) / "samples"
+    samples = resources.files("modeling_lacl") / "samples"
     with tempfile.TemporaryDirectory() as folder, resources.as_file(samples) as data:
         support = read_dataset(data / "wnut17_support_5shot.txt")
         types = entity_types(support)
