@@ -67,11 +67,11 @@ class LaclComponent:
         return tuple(id2label[index] for index in range(1, len(id2label)))
 
     def __call__(self, doc: Doc) -> Doc:
-        """Annotates one text."""
+        """Annotate one text."""
         return next(self.pipe([doc]))
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 1000) -> Iterator[Doc]:
-        """Annotates a stream, `batch_size` texts at a time; these are sorted into the model's own batches."""
+        """Annotate a stream, `batch_size` texts at a time; these are sorted into the model's own batches."""
         for docs in minibatch(stream, size=batch_size):
             words = [[token for token in doc if not token.is_space] for doc in docs]
             found = self.predictor.predict(
@@ -114,11 +114,11 @@ class LaclComponent:
         return doc
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Saves the model with the pipeline, so that `spacy.load` needs no other folder."""
+        """Save the model with the pipeline, so that `spacy.load` needs no other folder."""
         self.predictor.save_pretrained(path)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "LaclComponent":
-        """Takes the model from a saved pipeline."""
+        """Take the model from a saved pipeline."""
         from .predictors import load_predictor
 
         self._model = load_predictor(path)
@@ -151,7 +151,7 @@ def make_lacl(
     batch_size: int,
     overwrite_ents: bool,
 ) -> LaclComponent:
-    """Makes the component.
+    """Make the component.
 
     Args:
         nlp, name: Given by spaCy.
