@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import Checkpoint, app, next_step, no_short_bars
-from .reading import Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
+from .app import app, next_step, no_short_bars
+from .options import Checkpoint, Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
 
 
 @app.command(no_args_is_help=True)

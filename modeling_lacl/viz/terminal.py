@@ -107,7 +107,7 @@ class EntityView:
 
 
 def visible(text: str) -> str:
-    """Return `text` with visible characters for all that drive a terminal or break a picture; length unchanged."""
+    """Make all visible that drives a terminal or breaks a picture; the length is unchanged."""
     return text.translate(_VISIBLE)
 
 

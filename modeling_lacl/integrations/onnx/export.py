@@ -81,7 +81,7 @@ class _Logits(nn.Module):
 
 
 def _prepared(model: LaclForTokenClassification) -> LaclForTokenClassification:
-    """Return a copy for export: fp32, on the CPU, with the longest text that its label names leave room for."""
+    """Copy for export: fp32, on the CPU, with the longest text that its label names leave room for."""
     config = model.config
     if not (config.label_token_ids if config.use_prompts else model.has_support):
         raise ValueError("the model has no labels: call set_labels, or adapt it to examples first")
