@@ -1,7 +1,7 @@
 """The spaCy component: `nlp.add_pipe("lacl", config={"model": "outputs/ner"})`.
 
 spaCy imports this module in every program where both packages are installed, by the entry point in setup.cfg:
-transformers and the model load with the first text.
+transformers loads with the first component that is made, the model with its first text.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +12,6 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import minibatch
-
-from ..model.configuration_lacl import real_number, whole_number
 
 
 class LaclComponent:
@@ -38,6 +36,8 @@ class LaclComponent:
         batch_size: int,
         overwrite_ents: bool,
     ) -> None:
+        from ..model.configuration_lacl import real_number, whole_number
+
         self.name = name
         self.checkpoint = model
         self.wanted = labels
