@@ -4,54 +4,61 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from .app import Checkpoint, app, next_step, no_short_bars
-from .reading import Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
+from .app import app, next_step, no_short_bars
+from .options import Checkpoint, Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
+
+SupportFile: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SUPPORT",
+        help="Labelled sentences: CoNLL-style columns or JSON Lines.",
+        show_default=False,
+    ),
+]
+ModelFolder: TypeAlias = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the adapted model.")
+]
+LabelNames: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--label-names",
+        "--label_names",
+        metavar="YAML",
+        help="What your types are called in plain words, one [b]type: name[/b] a line. "
+        "By default a rule: [b]B-creative-work[/b] is 'creative work'.",
+    ),
+]
+Steps: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Training steps on the support set; 0 only looks at it. By default a tested number."
+    ),
+]
+LearningRate: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--learning-rate",
+        "--learning_rate",
+        min=0.0,
+        help="Learning rate of those steps. By default a tested one.",
+    ),
+]
+Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")]
 
 
 @app.command(no_args_is_help=True)
 def adapt(
     checkpoint: Checkpoint,
-    support: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SUPPORT",
-            help="Labelled sentences: CoNLL-style columns or JSON Lines.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the adapted model.")
-    ],
-    label_names: Annotated[
-        str | None,
-        typer.Option(
-            "--label-names",
-            "--label_names",
-            metavar="YAML",
-            help="What your types are called in plain words, one [b]type: name[/b] a line. "
-            "By default a rule: [b]B-creative-work[/b] is 'creative work'.",
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Training steps on the support set; 0 only looks at it. By default a tested number."
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--learning-rate",
-            "--learning_rate",
-            min=0.0,
-            help="Learning rate of those steps. By default a tested one.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
+    support: SupportFile,
+    output: ModelFolder,
+    label_names: LabelNames = None,
+    steps: Steps = None,
+    learning_rate: LearningRate = None,
+    seed: Seed = 0,
     data_format: Format = None,
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
@@ -76,15 +83,8 @@ def adapt(
     no_short_bars()
     dataset = read_labelled(support, data_format, token_column, tag_column, scheme, encoding)
     examples = read_support(dataset, str(support))
-    given: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate}
-    model = load_model(checkpoint)
-    adapted = adapt_model(
-        model,
-        examples,
-        label_names,
-        seed=seed,
-        **{key: value for key, value in given.items() if value is not None},
-    )
+    given: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
+    adapted = adapt_model(load_model(checkpoint), examples, label_names, steps=steps, seed=seed, **given)
     adapted.save_pretrained(output)
     print(f"Saved to {output}: {', '.join(adapted.entity_types)}", file=sys.stderr)
     next_step(f"lacl predict {output} FILE")

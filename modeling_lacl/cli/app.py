@@ -22,13 +22,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Checkpoint = Annotated[
-    str, typer.Argument(metavar="CHECKPOINT", help="Folder of a LACL model, or its name on the Hub.")
-]
-
 
 def main() -> None:
-    """Runs the command; a user's error ends it with a short message and exit code 2."""
+    """Run the command; a user's error ends it with a short message and exit code 2."""
     try:
         app()
     except USER_ERRORS as error:
@@ -67,7 +63,7 @@ def options(
 
 
 def no_short_bars() -> None:
-    """No progress bars for what takes a moment: reading and writing model files, tokenising a support set."""
+    """Hide progress bars of what takes a moment: reading and writing models, tokenising a support set."""
     import datasets
     import transformers
 
@@ -76,7 +72,7 @@ def no_short_bars() -> None:
 
 
 def keep_input(file: str | Path, option: str, output: Path | None) -> None:
-    """Checks that what is written is not what is read.
+    """Check that what is written is not what is read.
 
     Raises:
         typer.BadParameter: `output`, which `option` named, is `file`.
@@ -86,17 +82,17 @@ def keep_input(file: str | Path, option: str, output: Path | None) -> None:
 
 
 def saved(file: Path) -> None:
-    """Tells which file was written."""
+    """Tell which file was written."""
     print(f"Saved to {file}", file=sys.stderr)
 
 
 def next_step(command: str) -> None:
-    """Tells what the user can do now."""
+    """Tell what the user can do now."""
     print(f"Next: {command}", file=sys.stderr)
 
 
 def _message(error: BaseException) -> str:
-    """What went wrong in a line or two, without Python's numbers."""
+    """Return what went wrong in a line or two, without Python's numbers."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
     return str(error).strip() or type(error).__name__

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .app import Checkpoint, app, next_step, no_short_bars
-from .labels import Labels, parse_labels
+from .app import app, next_step, no_short_bars
+from .options import Checkpoint, Labels, parse_labels
 
 
 @app.command(no_args_is_help=True)
@@ -31,7 +31,7 @@ def export(
     lacl export outputs/ner outputs/ner-onnx
     lacl export outputs/ner outputs/ner-int8 --int8
     """
-    wanted = None if labels is None else parse_labels(labels)
+    wanted = parse_labels(labels)
     from ..hub.loading import load_model
     from ..integrations.onnx.export import export_onnx
 

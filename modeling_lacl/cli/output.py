@@ -1,23 +1,92 @@
-"""Results as lines of a file, by one process or several: whole lines, resumable, in the order of texts."""
+"""Results as JSON Lines: read, written whole, gone on with, and merged in the order of texts."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import FileIO
 from itertools import islice
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 _POLL_SECONDS = 0.2
 
+Result: TypeAlias = tuple[str, list[dict[str, Any]]]
+"""A text and its entities."""
+
+
+def read_results(lines: Iterable[str], name: str) -> Iterator[Result]:
+    """Read what `lacl predict` wrote: each text and its entities; blank lines are passed over.
+
+    Args:
+        lines: The lines of the file.
+        name: What to call the file in errors.
+
+    Raises:
+        ValueError: A line is no such result, or its entities have no place in its text or share one; names
+            the line.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            result = json.loads(line)
+            text, entities = result["text"], sorted(result["entities"], key=lambda entity: entity["start"])
+            _check_result(text, entities)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ValueError(
+                f"{name}:{number}: no result of `lacl predict` ({type(error).__name__}: {error}); give JSON "
+                "Lines with 'text' and 'entities', each with 'entity_group', 'score', 'start' and 'end'"
+            ) from error
+        yield text, entities
+
+
+def _check_result(text: Any, entities: list[dict[str, Any]]) -> None:
+    """Raise what a wrong type, a missing key or a wrong place raises."""
+    if not isinstance(text, str):
+        raise TypeError(f"text is {text!r}")
+    position = 0
+    for entity in entities:
+        start, end = index(entity["start"]), index(entity["end"])
+        words = entity["entity_group"], entity.get("nearest_example") or ""
+        if not all(isinstance(one, str) for one in words) or not isinstance(entity["score"], int | float):
+            raise TypeError(f"the type or the score of {entity!r}")
+        if not position <= start < end <= len(text):
+            raise ValueError(f"{start} to {end} is no place in the text, or that of two entities")
+        position = end
+
+
+def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True) -> None:
+    """Write results as JSON Lines to `file` or, if it is None, to standard output.
+
+    A file holds whole lines only, whenever the program is stopped: each is one unbuffered write. With `bar`,
+    a terminal shows the progress.
+    """
+    from tqdm import tqdm
+
+    for text, entities in tqdm(results, unit=" texts", disable=True if file is None or not bar else None):
+        line = json.dumps({"text": text, "entities": entities}, ensure_ascii=False).encode() + b"\n"
+        if file is None:
+            sys.stdout.buffer.write(line)
+            continue
+        end = file.tell()
+        if file.write(line) < len(line):
+            file.truncate(end)
+            raise OSError(f"{file.name}: the disk is full; the file holds whole lines up to here")
+
 
 def processes() -> tuple[int, int]:
-    """Number of this process and of all, as `accelerate launch` and `torchrun` tell them; (0, 1) alone.
+    """Return the numbers of this process and of all, as `accelerate launch` and `torchrun` tell them.
+
+    Returns:
+        From 0, and from 1: (0, 1) alone.
 
     Raises:
         ValueError: The environment holds no such numbers.
@@ -54,7 +123,7 @@ class Shard:
     world: int
 
     def finished(self, rank: int) -> Path:
-        """The whole shard of a process."""
+        """Return the whole shard of a process."""
         key = hashlib.sha256(self.job.encode()).hexdigest()[:12]
         return self.output.with_name(f"{self.output.name}.{key}.{rank}-of-{self.world}")
 
@@ -65,11 +134,11 @@ class Shard:
         return whole.with_name(whole.name + ".part")
 
     def texts(self, texts: Iterable[str]) -> Iterator[str]:
-        """Of all texts those of this process."""
+        """Pick the texts of this process from all."""
         return islice(texts, self.rank, None, self.world)
 
     def finish(self) -> None:
-        """Marks the shard of this process as whole, and merges all of them if this is process 0."""
+        """Mark the shard of this process as whole, and merge all of them if this is process 0."""
         if self.part.exists():
             self.part.replace(self.finished(self.rank))
         if self.rank:
@@ -86,7 +155,7 @@ class Shard:
 
 
 def _in_turn(shards: list[Path]) -> Iterator[bytes]:
-    """A line of each shard in turn; they were dealt in this way, so all end at one place.
+    """Read a line of each shard in turn; they were dealt in this way, so all end at one place.
 
     Raises:
         ValueError: A shard ends before it should.
@@ -104,7 +173,7 @@ def _in_turn(shards: list[Path]) -> Iterator[bytes]:
 
 
 def job_key(checkpoint: str, file: Path, **settings: Any) -> str:
-    """What tells a run over a file from every other: model, file and settings.
+    """Tell a run over a file from every other: model, file and settings.
 
     Args:
         checkpoint: Folder or name of the model; a folder counts with the time of its `config.json`.
@@ -119,7 +188,7 @@ def job_key(checkpoint: str, file: Path, **settings: Any) -> str:
 def texts_left(
     path: Path, texts: Iterable[str], as_written: Callable[[str], str] = lambda text: text
 ) -> Iterator[str]:
-    """The texts whose results a broken-off run has not written yet.
+    """Return the texts whose results a broken-off run has not written yet.
 
     Cuts half a line off the end of the file before it returns; reads the texts that are done when the first
     one is asked for.
@@ -170,3 +239,36 @@ def _text_of(line: bytes) -> Any:
         return json.loads(line)["text"]
     except (ValueError, TypeError, KeyError):
         return None
+
+
+@dataclass(frozen=True)
+class LineFile:
+    """The JSON Lines that this process writes: the whole output, or its shard of it.
+
+    Args:
+        path: The file.
+        goes_on: What a broken-off run wrote stays, and its texts are passed over.
+        shard: The shard that `path` is, if there are several processes.
+    """
+
+    path: Path
+    goes_on: bool
+    shard: Shard | None = None
+
+    def texts(self, texts: Iterable[str], as_written: Callable[[str], str]) -> Iterable[str]:
+        """Pick from all texts those whose results are still to be written; see `texts_left`.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        if self.shard is not None:
+            texts = self.shard.texts(texts)
+        if self.goes_on:
+            texts = texts_left(self.path, texts, as_written)
+        if not self.path.exists() or self.path.is_file():
+            open(self.path, "ab").close()  # or it fails now; what it holds stays until there is a model
+        return texts
+
+    def open(self) -> FileIO:
+        """Open the file for [`write_lines`]; what is in it is lost, unless the run goes on."""
+        return open(self.path, "ab" if self.goes_on else "wb", buffering=0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-from .app import Checkpoint, app, no_short_bars, saved
-from .reading import Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
+from .app import app, no_short_bars, saved
+from .options import Checkpoint, Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
 
 plots = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
@@ -17,11 +17,11 @@ app.add_typer(
     help="Draw learning curves, the space of tokens, or confusion. Needs the extra [b]plot[/b].",
 )
 
-Output = Annotated[
+Picture: TypeAlias = Annotated[
     Path,
     typer.Option("--output", "-o", metavar="FILE", help="The picture to write: .svg, .png or .pdf."),
 ]
-Labelled = Annotated[
+Labelled: TypeAlias = Annotated[
     Path,
     typer.Argument(
         metavar="FILE", help="Labelled sentences, in any format that adapt reads.", show_default=False
@@ -37,7 +37,7 @@ def curves(
             metavar="FOLDER", help="Output folder of a training, or a checkpoint in it.", show_default=False
         ),
     ],
-    output: Output,
+    output: Picture,
 ) -> None:
     """Losses, the norm of the gradient, and scores over the steps of a training.
 
@@ -55,7 +55,7 @@ def curves(
 def space(
     checkpoint: Checkpoint,
     file: Labelled,
-    output: Output,
+    output: Picture,
     data_format: Format = None,
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
@@ -81,7 +81,7 @@ def space(
 def confusion(
     checkpoint: Checkpoint,
     file: Labelled,
-    output: Output,
+    output: Picture,
     data_format: Format = None,
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,

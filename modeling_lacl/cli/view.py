@@ -7,26 +7,22 @@ from typing import Annotated
 
 import typer
 
-from .app import Checkpoint, app, keep_input, no_short_bars, saved
-from .labels import Labels, parse_labels
+from .app import app, keep_input, no_short_bars, saved
+from .options import Checkpoint, GivenTexts, Labels, Page, Threshold, parse_labels
 from .texts import read_texts
 
 
 @app.command(no_args_is_help=True)
 def view(
     checkpoint: Checkpoint,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")],
+    output: Page,
     file: Annotated[
         Path | None,
         typer.Argument(metavar="FILE", help="One text a line, UTF-8.", show_default=False),
     ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option("--text", "-t", help="A text instead of FILE; can be repeated.")
-    ] = None,
+    text: GivenTexts = None,
     labels: Labels = None,
-    threshold: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
-    ] = 0.0,
+    threshold: Threshold = 0.0,
 ) -> None:
     """Draw the entities of texts as a web page, with the example nearest to each. Needs the extra `spacy`.
 
@@ -40,7 +36,7 @@ def view(
     """
     if (text is None) == (file is None):
         raise typer.BadParameter("give FILE or --text, one of them")
-    wanted = None if labels is None else parse_labels(labels)
+    wanted = parse_labels(labels)
     if file is not None:
         keep_input(file, "--output", output)
         with open(file, "rb") as stream:

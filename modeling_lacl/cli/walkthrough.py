@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import resources
@@ -64,7 +63,7 @@ def run_demo(
     seed: int = 0,
     console: Console | None = None,
 ) -> DemoResult:
-    """Adapts the released model on a 5-shot support set of WNUT-17, scores and tags.
+    """Adapt the released model on a 5-shot support set of WNUT-17, scores and tags.
 
     Args:
         text: A text to tag in the end; by default one is given.
@@ -80,98 +79,140 @@ def run_demo(
     """
     console = console or Console(highlight=False)
     start = time.perf_counter()
-    text = text or TEXT
     embedded_encoder()  # told now if it is missing, before anything is read
-    samples = resources.files(__package__) / "samples"
-    with tempfile.TemporaryDirectory() as folder, resources.as_file(samples) as data:
-        support = read_dataset(data / "wnut17_support_5shot.txt")
-        types = entity_types(support)
-        test = read_dataset(data / "wnut17_test.txt", labels=types)
-        names = label_names_for(types, "wnut17")
-
+    with resources.as_file(resources.files("modeling_lacl") / "samples") as samples:
+        domain = _read_new_domain(samples)
         if train:
-            console.print(
-                f"[bold]1. Source.[/bold] A small encoder trains for {source_steps} steps on 800 sentences "
-                "of FEW-NERD with 36 entity types.\n"
-                f"   {RELEASED[0]} has seen 24,412 of them for 1,200 steps: this is a taste of it."
-            )
-            source = _train(data / "few_nerd_source.txt", Path(folder) / "source", source_steps, seed)
+            source = _trained_source(console, samples / "few_nerd_source.txt", source_steps, seed)
         else:
-            console.print(
-                f"[bold]1. Source.[/bold] {RELEASED[0]}, which comes with the package: a small\n"
-                "   encoder trained on sentences of FEW-NERD with 36 entity types.\n"
-                "   `lacl demo --train` trains one briefly, as you watch."
-            )
-            source = LaclForTokenClassification.from_pretrained(RELEASED[0])
-
-        console.print(
-            f"\n[bold]2. Your types.[/bold] {len(support)} labelled posts from the web (WNUT-17), about five "
-            f"entities for each of: {', '.join(names.values())}."
-        )
-        with _told(console, "Adapting and tagging test posts"):
-            unadapted = adapt(source, support, names, steps=0, seed=seed)
-            adapted = adapt(source, support, names, seed=seed)
-            zero_shot_scores = _scores(source, test, types, labels=names)
-            unadapted_scores = _scores(unadapted, test, types)
-            adapted_scores = _scores(adapted, test, types)
-        table = Table("entity scores in percent", "precision", "recall", "micro-F1")
-        for row, scores in (
-            ("before: by the names of the types alone", zero_shot_scores),
-            ("before: with the posts looked at alone", unadapted_scores),
-            ("after adapting", adapted_scores),
-        ):
-            table.add_row(row, *(f"{100 * scores[key]:.1f}" for key in ("precision", "recall", "f1")))
-        console.print(f"   {len(test)} test posts, {adapted_scores['number']} entities:")
-        console.print(table)
-
-        entities = adapted.predict(text)
-        console.print("\n[bold]3. Your text.[/bold]")
-        view = EntityView(console, types)
-        view.show(text, entities)
-        view.legend()
-        if svg is not None:
-            save_svg(svg, [(text, entities)], labels=types, title="lacl demo")
-        if output is not None:
-            adapted.save_pretrained(output)
-            console.print(f"\nThe model is in {output}: lacl predict {output} FILE")
+            source = _released_source(console)
+    adapted, scores = _adapt(console, source, domain, seed)
+    entities = _tag(console, adapted, text or TEXT, svg)
+    if output is not None:
+        adapted.save_pretrained(output)
+        console.print(f"\nThe model is in {output}: lacl predict {output} FILE")
     console.print(f"\n{time.perf_counter() - start:.0f} s in all.", style="dim")
-    return DemoResult(zero_shot_scores, unadapted_scores, adapted_scores, entities)
+    return DemoResult(**scores, entities=entities)
 
 
-def _train(file: Path, folder: Path, steps: int, seed: int) -> LaclForTokenClassification:
-    """A source model trained briefly by the recipe of the released one."""
-    return train_source(
-        ModelArguments(encoder="minilm"),
-        DataArguments(train_file=str(file), type_names="few_nerd", coarse_names="few_nerd_coarse"),
-        LaclTrainingArguments(
-            output_dir=str(folder),
-            max_steps=steps,
-            per_device_train_batch_size=16,
-            train_sampling_strategy="group_by_length",
-            learning_rate=1e-4,
-            head_learning_rate=1e-3,
-            warmup_steps=steps // 10,
-            seed=seed,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            dataloader_pin_memory=False,
-        ),
+@dataclass(frozen=True)
+class _NewDomain:
+    """The samples that the demo adapts to and scores on.
+
+    Attributes:
+        support: A few labelled sentences.
+        test: Sentences with the same types.
+        names: What each type is called, in the order of the types.
+    """
+
+    support: Dataset
+    test: Dataset
+    names: dict[str, str]
+
+
+def _read_new_domain(folder: Path) -> _NewDomain:
+    support = read_dataset(folder / "wnut17_support_5shot.txt")
+    types = entity_types(support)
+    test = read_dataset(folder / "wnut17_test.txt", labels=types)
+    return _NewDomain(support, test, label_names_for(types, "wnut17"))
+
+
+def _released_source(console: Console) -> LaclForTokenClassification:
+    """Load the released model, and tell so."""
+    console.print(
+        f"[bold]1. Source.[/bold] {RELEASED[0]}, which comes with the package: a small\n"
+        "   encoder trained on sentences of FEW-NERD with 36 entity types.\n"
+        "   `lacl demo --train` trains one briefly, as you watch."
     )
+    return LaclForTokenClassification.from_pretrained(RELEASED[0])
+
+
+def _trained_source(console: Console, file: Path, steps: int, seed: int) -> LaclForTokenClassification:
+    """Train a source model briefly by the recipe of the released one, and tell so."""
+    console.print(
+        f"[bold]1. Source.[/bold] A small encoder trains for {steps} steps on 800 sentences "
+        "of FEW-NERD with 36 entity types.\n"
+        f"   {RELEASED[0]} has seen 24,412 of them for 1,200 steps: this is a taste of it."
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        return train_source(
+            ModelArguments(encoder="minilm"),
+            DataArguments(train_file=str(file), type_names="few_nerd", coarse_names="few_nerd_coarse"),
+            LaclTrainingArguments(
+                output_dir=folder,
+                max_steps=steps,
+                per_device_train_batch_size=16,
+                train_sampling_strategy="group_by_length",
+                learning_rate=1e-4,
+                head_learning_rate=1e-3,
+                warmup_steps=steps // 10,
+                seed=seed,
+                save_strategy="no",
+                logging_strategy="no",
+                report_to="none",
+                dataloader_pin_memory=False,
+            ),
+        )
+
+
+def _adapt(
+    console: Console, source: LaclForTokenClassification, domain: _NewDomain, seed: int
+) -> tuple[LaclForTokenClassification, dict[str, EntityScores]]:
+    """Adapt on the support set; score and tell what that gained.
+
+    Returns:
+        The adapted model, and under the names in [`DemoResult`] the scores.
+    """
+    console.print(
+        f"\n[bold]2. Your types.[/bold] {len(domain.support)} labelled posts from the web (WNUT-17), about "
+        f"five entities for each of: {', '.join(domain.names.values())}."
+    )
+    with _told(console, "Adapting and tagging test posts"):
+        unadapted = adapt(source, domain.support, domain.names, steps=0, seed=seed)
+        adapted = adapt(source, domain.support, domain.names, seed=seed)
+        scores = {
+            "zero_shot": _scores(source, domain, labels=domain.names),
+            "unadapted": _scores(unadapted, domain),
+            "adapted": _scores(adapted, domain),
+        }
+    table = Table("entity scores in percent", "precision", "recall", "micro-F1")
+    for row, key in (
+        ("before: by the names of the types alone", "zero_shot"),
+        ("before: with the posts looked at alone", "unadapted"),
+        ("after adapting", "adapted"),
+    ):
+        one = scores[key]
+        table.add_row(row, *(f"{100 * one[score]:.1f}" for score in ("precision", "recall", "f1")))
+    console.print(f"   {len(domain.test)} test posts, {scores['adapted']['number']} entities:")
+    console.print(table)
+    return adapted, scores
+
+
+def _tag(
+    console: Console, model: LaclForTokenClassification, text: str, svg: str | Path | None
+) -> list[dict[str, Any]]:
+    """Find and show the entities of a text, in a picture as well if `svg` names one."""
+    entities: list[dict[str, Any]] = model.predict(text)
+    console.print("\n[bold]3. Your text.[/bold]")
+    view = EntityView(console, model.entity_types)
+    view.show(text, entities)
+    view.legend()
+    if svg is not None:
+        save_svg(svg, [(text, entities)], labels=model.entity_types, title="lacl demo")
+    return entities
 
 
 def _scores(
-    model: LaclForTokenClassification,
-    test: Dataset,
-    types: Sequence[str],
-    labels: dict[str, str] | None = None,
+    model: LaclForTokenClassification, domain: _NewDomain, labels: dict[str, str] | None = None
 ) -> EntityScores:
-    gold = [[tag_names(test)[tag] for tag in tags] for tags in test["ner_tags"]]
-    return entity_scores(gold, io_to_bio(predict_words(model, test["tokens"], labels=labels), types))
+    tags = tag_names(domain.test)
+    gold = [[tags[tag] for tag in row] for row in domain.test["ner_tags"]]
+    found = predict_words(model, domain.test["tokens"], labels=labels)
+    return entity_scores(gold, io_to_bio(found, list(domain.names)))
 
 
 def _told(console: Console, what: str) -> AbstractContextManager[object]:
-    """A spinner in a terminal, a line elsewhere."""
+    """Show a spinner in a terminal, a line elsewhere."""
     if console.is_terminal:
         return console.status(what)
     console.print(f"   {what} …")

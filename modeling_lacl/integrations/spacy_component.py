@@ -1,7 +1,7 @@
 """The spaCy component: `nlp.add_pipe("lacl", config={"model": "outputs/ner"})`.
 
 spaCy imports this module in every program where both packages are installed, by the entry point in setup.cfg:
-transformers and the model load with the first text.
+transformers loads with the first component that is made, the model with its first text.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +12,6 @@ import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import minibatch
-
-from ..model.configuration_lacl import real_number, whole_number
 
 
 class LaclComponent:
@@ -38,6 +36,8 @@ class LaclComponent:
         batch_size: int,
         overwrite_ents: bool,
     ) -> None:
+        from ..model.configuration_lacl import real_number, whole_number
+
         self.name = name
         self.checkpoint = model
         self.wanted = labels
@@ -67,11 +67,11 @@ class LaclComponent:
         return tuple(id2label[index] for index in range(1, len(id2label)))
 
     def __call__(self, doc: Doc) -> Doc:
-        """Annotates one text."""
+        """Annotate one text."""
         return next(self.pipe([doc]))
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 1000) -> Iterator[Doc]:
-        """Annotates a stream, `batch_size` texts at a time; these are sorted into the model's own batches."""
+        """Annotate a stream, `batch_size` texts at a time; these are sorted into the model's own batches."""
         for docs in minibatch(stream, size=batch_size):
             words = [[token for token in doc if not token.is_space] for doc in docs]
             found = self.predictor.predict(
@@ -114,11 +114,11 @@ class LaclComponent:
         return doc
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Saves the model with the pipeline, so that `spacy.load` needs no other folder."""
+        """Save the model with the pipeline, so that `spacy.load` needs no other folder."""
         self.predictor.save_pretrained(path)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "LaclComponent":
-        """Takes the model from a saved pipeline."""
+        """Take the model from a saved pipeline."""
         from .predictors import load_predictor
 
         self._model = load_predictor(path)
@@ -151,7 +151,7 @@ def make_lacl(
     batch_size: int,
     overwrite_ents: bool,
 ) -> LaclComponent:
-    """Makes the component.
+    """Make the component.
 
     Args:
         nlp, name: Given by spaCy.

@@ -218,7 +218,7 @@ class Predictor:
         room = max_length - tokenizer.num_special_tokens_to_add()
         if room < 1:
             raise ValueError(
-                "the label names leave none of the encoder's positions for text: "
+                "the label names leave none for text of the positions that the encoder has: "
                 "give shorter names, or lower config.max_prompt_length"
             )
         labels = [config.id2label[index] for index in range(len(config.id2label))]

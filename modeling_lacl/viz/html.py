@@ -22,7 +22,7 @@ border-radius: 0.35em; line-height: 2.6; box-decoration-break: clone; -webkit-bo
 def render_html(
     results: Iterable[tuple[str, Iterable[Entity]]], *, labels: Sequence[str] = (), title: str = "lacl"
 ) -> str:
-    """An HTML page of texts with their entities in colour, which fetches nothing from elsewhere.
+    """Return an HTML page of texts with their entities in colour, which fetches nothing from elsewhere.
 
     Each entity has its type and score beside it and, if it has a `nearest_example`, that as well.
 
@@ -60,6 +60,6 @@ def render_html(
 def save_html(
     path: str | Path, results: Iterable[tuple[str, Iterable[Entity]]], *, labels: Sequence[str] = ()
 ) -> None:
-    """Writes the page of [`render_html`] to a file, whose name is the title."""
+    """Write the page of [`render_html`] to a file, whose name is the title."""
     path = Path(path)
     path.write_text(render_html(results, labels=labels, title=path.stem), encoding="utf-8")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..model.modeling_lacl import LaclForTokenClassification, LaclOutput
-from ..model.prediction_lacl import Entity, Predictor, Text, text_from_string, text_from_words
+from ..model.decoding_lacl import IMPOSSIBLE
+from ..model.modeling_lacl import LaclForTokenClassification
+from ..model.prediction_lacl import Entity, Predictor, Text, Window, text_from_string, text_from_words
 
 
 def support_similarities(
     model: LaclForTokenClassification, sentences: Sequence[Sequence[str]], batch_size: int = 32
 ) -> list[Tensor]:
-    """The similarity of every word of every sentence to each support token.
+    """Return the similarity of every word of every sentence to each support token.
 
     Args:
         model: An adapted model.
@@ -42,7 +41,7 @@ def nearest_examples(
     entities: Sequence[Sequence[Entity]],
     batch_size: int = 32,
 ) -> list[list[str | None]]:
-    """For each entity the example of its type with the support token nearest to one of its words.
+    """Return for each entity the example of its type with the support token nearest to one of its words.
 
     Args:
         model: An adapted model.
@@ -74,22 +73,16 @@ def nearest_examples(
 
 
 def _similarities(model: LaclForTokenClassification, texts: Sequence[Text], batch_size: int) -> list[Tensor]:
+    """(W, S) of each text: the similarity of its words to each support token."""
     predictor = Predictor.build(model, batch_size)
-    # Support tokens take the place of labels: windows and batches are those of every prediction.
-    places = [str(index) for index in range(len(model.support_labels))]
-    return replace(predictor, model=cast(Any, _SupportSimilarity(model)), labels=places).scores(texts)
+    support = (model.support_mean, model.support_variance)
 
-
-class _SupportSimilarity(nn.Module):
-    """A model whose scores are the similarity of each token to each support token, `(B, L, S)`."""
-
-    def __init__(self, model: LaclForTokenClassification) -> None:
-        super().__init__()
-        self.model = model
-        self.config, self.device = model.config, model.device
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, **options: Any) -> LaclOutput:
-        output = self.model(input_ids, attention_mask, **options)
-        support = (self.model.support_mean, self.model.support_variance)
+    def to_support(batch: Sequence[Window]) -> Tensor:
+        """(B, L, S) similarities of a batch."""
+        output = model(*predictor.inputs(batch), return_dict=True)
         tokens = (output.mean.flatten(0, 1), output.variance.flatten(0, 1))
-        return LaclOutput(logits=self.model.similarity(tokens, support).view(*input_ids.shape, -1))
+        return model.similarity(tokens, support).unflatten(0, output.mean.shape[:2])
+
+    # A word without a token is like no example.
+    missing = torch.full((len(model.support_labels),), IMPOSSIBLE)
+    return predictor.read(texts, predictor.windows(texts), to_support, missing)

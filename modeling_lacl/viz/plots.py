@@ -32,7 +32,7 @@ _GREY = "#9e9e9e"
 
 
 def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
-    """Steps and values of what was logged, by name, such as `loss`, `eval_f1`, `learning_rate`.
+    """Return steps and values of what was logged, by name, such as `loss`, `eval_f1`, `learning_rate`.
 
     Args:
         trainer_state: A `trainer_state.json`, the folder of a checkpoint that has one, or its contents.
@@ -64,7 +64,7 @@ def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
 
 
 def plot_learning_curves(trainer_state: str | Path | Mapping[str, Any], file: str | Path) -> None:
-    """Draws losses, gradient norm, and F1, precision and recall on evaluation data, in a panel each."""
+    """Draw losses, gradient norm, and F1, precision and recall on evaluation data, in a panel each."""
     _check_ending(file)
     curves = learning_curves(trainer_state)
     losses = [name for name in curves if name.endswith("loss") and name != "train_loss"]
@@ -84,7 +84,7 @@ def plot_learning_curves(trainer_state: str | Path | Mapping[str, Any], file: st
 
 
 def embedding_space(model: LaclForTokenClassification, query: Dataset) -> dict[str, tuple[Tensor, Tensor]]:
-    """Two main directions of the means of support tokens and of the words of labelled sentences.
+    """Place support tokens and the words of labelled sentences on the two main directions of their means.
 
     Where similarity is the cosine, means are scaled to length 1 before.
 
@@ -100,27 +100,27 @@ def embedding_space(model: LaclForTokenClassification, query: Dataset) -> dict[s
     """
     if not model.has_support:
         raise ValueError("the model has no support: adapt it to examples first")
-    mean, _, labels, _ = encode_support(model, query)
-    points = torch.cat([model.support_mean, mean]).cpu().double()
+    words = encode_support(model, query)
+    points = torch.cat([model.support_mean, words.mean]).cpu().double()
     if model.config.divergence == "cosine":
         points = torch.nn.functional.normalize(points, dim=-1)
     plane = principal_components(points)
     number = len(model.support_labels)
     return {
         "support": (plane[:number], model.support_labels.cpu()),
-        "query": (plane[number:], labels.cpu()),
+        "query": (plane[number:], words.labels.cpu()),
     }
 
 
 def principal_components(points: Tensor, number: int = 2) -> Tensor:
-    """`(N, number)`: points `(N, d)` on the directions in which they vary most, about their mean."""
+    """Return points `(N, d)` on the directions in which they vary most, about their mean: `(N, number)`."""
     centred = points - points.mean(0)
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
     return centred @ directions[:number].T
 
 
 def plot_embedding_space(model: LaclForTokenClassification, query: Dataset, file: str | Path) -> None:
-    """Draws support tokens as stars and words of labelled sentences as dots, in the colour of their type."""
+    """Draw support tokens as stars and words of labelled sentences as dots, in the colour of their type."""
     _check_ending(file)
     space = embedding_space(model, query)
     figure, (axis,) = _figure(1)
@@ -141,7 +141,7 @@ def plot_embedding_space(model: LaclForTokenClassification, query: Dataset, file
 def confusion(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """Words by the type of the reference (row) and of the prediction (column), from BIO tags.
+    """Count words by the type of the reference (row) and of the prediction (column), from BIO tags.
 
     Returns:
         The labels, `O` first and the types by name, and the `(K, K)` counts.
@@ -167,7 +167,7 @@ def confusion(
 def plot_confusion(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], file: str | Path
 ) -> None:
-    """Draws the share of each type's words that went to each type, with the counts written in."""
+    """Draw the share of each type's words that went to each type, with the counts written in."""
     _check_ending(file)
     labels, counts = confusion(references, predictions)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -188,18 +188,18 @@ def _type(tag: str) -> str:
 
 
 def _literal(label: str) -> str:
-    """A label as it is: matplotlib would set what stands between dollar signs as a formula."""
+    """Return a label as it is: matplotlib would set what stands between dollar signs as a formula."""
     return label.replace("$", r"\$")
 
 
 def _check_ending(file: str | Path) -> None:
-    """matplotlib would write a file of another name."""
+    """Raise where matplotlib would write a file of another name."""
     if not Path(file).suffix:
         raise ValueError(f"{file} has no ending that says the format: name it {file}.svg, .png or .pdf")
 
 
 def _figure(panels: int, side: float = 4.5) -> tuple[Any, Any]:
-    """A figure that belongs to no window, and its panels side by side."""
+    """Return a figure that belongs to no window, and its panels side by side."""
     figure = require("matplotlib.figure", "plot").Figure(
         figsize=(max(side, 6.0) * panels, side), layout="constrained"
     )

@@ -60,11 +60,11 @@ class EntityView:
             self._style(label)
 
     def show(self, text: str, entities: Iterable[Entity]) -> None:
-        """Prints `text` with its entities, which must not overlap."""
+        """Print `text` with its entities, which must not overlap."""
         self.console.print(self.render(text, entities), soft_wrap=not self.console.is_terminal)
 
     def legend(self) -> None:
-        """Prints each type shown so far in its colour, with the number of its entities."""
+        """Print each type shown so far in its colour, with the number of its entities."""
         if not self.counts:
             self.console.print("no entities", style="dim")
             return
@@ -76,7 +76,7 @@ class EntityView:
         self.console.print(legend)
 
     def render(self, text: str, entities: Iterable[Entity]) -> Text:
-        """`text` with each entity on its colour, followed by its type and score."""
+        """Return `text` with each entity on its colour, followed by its type and score."""
         text = visible(text)
         result = Text()
         position = 0
@@ -107,7 +107,7 @@ class EntityView:
 
 
 def visible(text: str) -> str:
-    """`text` with visible characters for all that drive a terminal or break a picture; length unchanged."""
+    """Make all visible that drives a terminal or breaks a picture; the length is unchanged."""
     return text.translate(_VISIBLE)
 
 
@@ -119,7 +119,7 @@ def save_svg(
     title: str = "lacl",
     width: int = 90,
 ) -> None:
-    """Writes texts with their entities and a legend as an SVG picture of a terminal.
+    """Write texts with their entities and a legend as an SVG picture of a terminal.
 
     Args:
         path: File to write.

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 import modeling_lacl
 from modeling_lacl import LaclForTokenClassification, cli
-from modeling_lacl.cli.labels import parse_labels
-from modeling_lacl.cli.predict import predict_texts, write_lines
+from modeling_lacl.cli.options import parse_labels
+from modeling_lacl.cli.output import write_lines
+from modeling_lacl.cli.tagging import predict_texts
 
 runner = CliRunner()
 SAMPLES = Path(modeling_lacl.__file__).parent / "samples"

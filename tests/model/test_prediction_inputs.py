@@ -24,7 +24,7 @@ def test_scores_do_not_depend_on_the_batch(tiny_model, tiny_tokenizer):
     together = word_scores(tiny_model, sentences, batch_size=4)
     for sentence, scores in zip(sentences, together, strict=True):
         [alone] = word_scores(tiny_model, [sentence])
-        torch.testing.assert_close(scores, alone, rtol=0, atol=1e-5)
+        torch.testing.assert_close(scores, alone, rtol=1e-5, atol=1e-5)  # both rounded to fp32
 
 
 def test_a_stream_reads_ahead_no_further_than_its_buffer(tiny_model):

@@ -29,7 +29,7 @@ LARGEST_FILE = 2**31 - 2**24
 def export_onnx(
     model: LaclForTokenClassification, folder: str | os.PathLike[str], quantize: str | None = None
 ) -> None:
-    """Writes a model as an ONNX graph, with what `LaclOnnxModel` needs beside it.
+    """Write a model as an ONNX graph, with what `LaclOnnxModel` needs beside it.
 
     The graph takes `input_ids` and `attention_mask`, `(batch, length)` int64, and gives `logits`
     `(batch, length, K)` float32: log-scores of the labels, by the label names and the support that the model
@@ -81,7 +81,7 @@ class _Logits(nn.Module):
 
 
 def _prepared(model: LaclForTokenClassification) -> LaclForTokenClassification:
-    """A copy for export: fp32, on the CPU, with the longest text that its label names leave room for."""
+    """Copy for export: fp32, on the CPU, with the longest text that its label names leave room for."""
     config = model.config
     if not (config.label_token_ids if config.use_prompts else model.has_support):
         raise ValueError("the model has no labels: call set_labels, or adapt it to examples first")
@@ -94,7 +94,7 @@ def _prepared(model: LaclForTokenClassification) -> LaclForTokenClassification:
 
 
 def _example(model: LaclForTokenClassification, rows: int, length: int) -> tuple[Tensor, Tensor]:
-    """Random text with padding, `(rows, length)` both; the same at every call."""
+    """Return random text with padding, `(rows, length)` both; the same at every call."""
     generator = torch.Generator().manual_seed(0)
     input_ids = torch.randint(len(model.tokenizer), (rows, length), generator=generator)
     attention_mask = torch.ones_like(input_ids)
@@ -121,7 +121,7 @@ def _write_graph(model: LaclForTokenClassification, file: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Spares the user what exporter and quantiser say of their own workings."""
+    """Spare the user what exporter and quantiser say of their own workings."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", None)]  # the quantiser's is the root
     levels = [logger.level for logger in loggers]
     try:
@@ -136,7 +136,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _compare(model: LaclForTokenClassification, folder: Path) -> None:
-    """Runs graph and model on rows of another shape than the graph was made with."""
+    """Run graph and model on rows of another shape than the graph was made with."""
     input_ids, attention_mask = _example(model, 3, min(11, model.config.max_text_length))
     found: Any = LaclOnnxModel.from_pretrained(folder)(input_ids, attention_mask).logits
     with torch.inference_mode():
@@ -150,7 +150,7 @@ def _compare(model: LaclForTokenClassification, folder: Path) -> None:
 
 
 def _quantize(file: Path) -> None:
-    """Replaces a graph by one with 8-bit weights in the encoder's linear layers."""
+    """Replace a graph by one with 8-bit weights in the encoder's linear layers."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -179,5 +179,5 @@ def _quantize(file: Path) -> None:
 
 
 def _in_encoder(node: Any) -> bool:
-    """Whether the exporter made this node of a part of the encoder."""
+    """Return whether the exporter made this node of a part of the encoder."""
     return any("model.lacl.encoder" in entry.value for entry in node.metadata_props)

@@ -50,7 +50,7 @@ class LaclOnnxModel:
     def from_pretrained(
         cls, folder: str | os.PathLike[str], *, num_threads: int | None = None
     ) -> LaclOnnxModel:
-        """Loads what `export_onnx` wrote.
+        """Load what `export_onnx` wrote.
 
         Args:
             folder: The folder.
@@ -97,7 +97,7 @@ class LaclOnnxModel:
         return bool(self.config.support_size)
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, return_dict: bool = True) -> LaclOutput:
-        """Scores every token against every label.
+        """Score every token against every label.
 
         Args:
             input_ids, attention_mask: `(B, L)` long, ordinary tokenised text, L at most
@@ -111,13 +111,13 @@ class LaclOnnxModel:
         return LaclOutput(logits=torch.from_numpy(self.session.run(["logits"], feed)[0]))
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
-        """Entities in text; as in [`prediction.predict`], without `labels` and `support`."""
+        """Find the entities in text; as in [`prediction_lacl.predict`], without `labels` and `support`."""
         if kwargs.get("support") is not None:
             self.with_labels()
         return predict(self, inputs, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Copies the folder that it was loaded from."""
+        """Copy the folder that it was loaded from."""
         shutil.copytree(self.folder, save_directory, dirs_exist_ok=True)
 
     def with_labels(self, *arguments: Any) -> NoReturn:

@@ -1,0 +1,112 @@
+"""The options and arguments that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Checkpoint: TypeAlias = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="Folder of a LACL model, or its name on the Hub.")
+]
+GivenTexts: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--text", "-t", help="A text instead of FILE; can be repeated.")
+]
+Labels: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAMES",
+        help="These types instead of the model's, by name alone, with commas between them: "
+        "[b]person,sports event[/b], or [b]GPE=country or city[/b]; can be repeated.",
+    ),
+]
+Threshold: TypeAlias = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
+]
+Page: TypeAlias = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")]
+
+# How labelled data are read.
+Format: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="columns|jsonl|json", help="Format of the labelled file; found out by default."
+    ),
+]
+TokenColumn: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--token-column", "--token_column", metavar="N|KEY", help="Where words are; found out by default."
+    ),
+]
+TagColumn: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--tag-column", "--tag_column", metavar="N|KEY", help="Where tags are; found out by default."
+    ),
+]
+Scheme: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="IO|IOB1|BIO|BIOES|BILOU", help="Scheme of the tags; found out by default."),
+]
+Encoding: TypeAlias = Annotated[str, typer.Option(help="Encoding of the labelled file.")]
+
+
+def parse_labels(given: Sequence[str] | None) -> list[str] | dict[str, str] | None:
+    """Turn `["person,ship", "city"]` or `["GPE=country or city,person"]` into labels as `predict` takes them.
+
+    Args:
+        given: What `--labels` says; None, where it is not given, stays None.
+
+    Raises:
+        typer.BadParameter: No name, a name without a type, a type twice, or `O`, which is no type.
+    """
+    if given is None:
+        return None
+    names: dict[str, str | None] = {}
+    for item in ",".join(given).split(","):
+        label, equals, name = (part.strip() for part in item.partition("="))
+        problem = None
+        if equals and not label:
+            problem = f"{item.strip()!r} has no type before '='; write TYPE=NAME, or the name alone"
+        elif label == "O":
+            problem = "'O' stands for what is no entity; name entity types alone"
+        elif label in names:
+            problem = f"{label!r} stands twice; name each type once"
+        if problem:
+            raise typer.BadParameter(problem, param_hint="--labels")
+        if label:
+            names[label] = name if equals else None
+    if not names:
+        raise typer.BadParameter("give at least one entity type", param_hint="--labels")
+    if all(name is None for name in names.values()):
+        return list(names)
+    from ..model.labels_lacl import natural_label_name
+
+    return {label: name or natural_label_name(label) for label, name in names.items()}
+
+
+def read_labelled(
+    file: Path,
+    data_format: str | None,
+    token_column: str | None,
+    tag_column: str | None,
+    scheme: str | None,
+    encoding: str,
+) -> Dataset:
+    """Call `read_dataset` with what the options say; raises as it does."""
+    from ..data.columns import column_of
+    from ..data.reading import read_dataset
+
+    return read_dataset(
+        file,
+        format=data_format,
+        token_column=column_of(token_column),
+        tag_column=column_of(tag_column),
+        scheme=scheme,
+        encoding=encoding,
+    )
