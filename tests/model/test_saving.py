@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForTokenClassification
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.testing_utils import CaptureLogger
 
@@ -238,3 +239,19 @@ def test_a_file_is_no_checkpoint(tiny_model, tmp_path):
     tiny_model.save_pretrained(tmp_path)
     with pytest.raises(OSError, match="is a file: name the folder"):
         type(tiny_model).from_pretrained(tmp_path / "config.json")
+
+
+def test_a_checkpoint_of_the_first_layout_loads(tiny_model, tmp_path):
+    """Its configuration names classes in `auto_lacl.py`, which is no file of this package any more."""
+    tiny_model.save_pretrained(tmp_path / "old")
+    file = tmp_path / "old" / "config.json"
+    written = file.read_text(encoding="utf-8")
+    file.write_text(written.replace('"pipeline_lacl.', '"auto_lacl.'), encoding="utf-8")
+    assert "auto_lacl.LaclForTokenClassification" in file.read_text(encoding="utf-8")
+    expected = tiny_model.predict(TEXT)
+    assert expected
+    assert LaclForTokenClassification.from_pretrained(tmp_path / "old").predict(TEXT) == expected
+    loaded = AutoModelForTokenClassification.from_pretrained(tmp_path / "old")
+    assert type(loaded) is LaclForTokenClassification and loaded.predict(TEXT) == expected
+    loaded.save_pretrained(tmp_path / "new")
+    assert (tmp_path / "new" / "config.json").read_text(encoding="utf-8") == written
