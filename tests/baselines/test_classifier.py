@@ -6,7 +6,6 @@ from transformers import BertForTokenClassification, TrainerCallback
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.baselines import TokenClassifier, model_class
-from modeling_lacl.baselines.classifier import TokenClassifier
 from modeling_lacl.training.adaptation import ENOUGH
 
 PLAIN = {
