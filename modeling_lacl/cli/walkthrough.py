@@ -18,7 +18,7 @@ from rich.table import Table
 from ..data.label_names import label_names_for
 from ..data.reading import read_dataset
 from ..data.tag_schemes import io_to_bio
-from ..data.tags import entity_types, tag_names
+from ..data.tags import entity_types, gold_tags
 from ..hub.bundled import RELEASED, embedded_encoder
 from ..metrics import EntityScores, entity_scores
 from ..model.modeling_lacl import LaclForTokenClassification
@@ -166,8 +166,8 @@ def _scores(
     types: Sequence[str],
     labels: dict[str, str] | None = None,
 ) -> EntityScores:
-    gold = [[tag_names(test)[tag] for tag in tags] for tags in test["ner_tags"]]
-    return entity_scores(gold, io_to_bio(predict_words(model, test["tokens"], labels=labels), types))
+    found = predict_words(model, test["tokens"], labels=labels)
+    return entity_scores(gold_tags(test), io_to_bio(found, types))
 
 
 def _told(console: Console, what: str) -> AbstractContextManager[object]:
