@@ -43,7 +43,7 @@ def adapted_on(monkeypatch):
     adapt = protocol.second_stage("lacl")
 
     @functools.wraps(adapt)  # its arguments are looked up
-    def recorded(model, tokenizer, support, **kwargs):
+    def recorded(model, support, **kwargs):
         calls.append(support[0]["tokens"][0])
         return adapt(model, support, **kwargs)
 
@@ -227,7 +227,7 @@ def test_label_names_reach_the_model(recipe, model, data):
 def test_goes_on_after_a_kill(recipe, model, adapted_on, monkeypatch, tmp_path):
     whole = evaluate_transfer(recipe, model)
     recipe.output = str(tmp_path / "killed")
-    append = protocol.append_result
+    append = protocol.append_json_line
 
     def killed(path, result):
         append(path, result)
@@ -236,7 +236,7 @@ def test_goes_on_after_a_kill(recipe, model, adapted_on, monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(protocol, "append_result", killed)
+        patch.setattr(protocol, "append_json_line", killed)
         with pytest.raises(KeyboardInterrupt):
             evaluate_transfer(recipe, model)
     adapted_on.clear()
