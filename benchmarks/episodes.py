@@ -161,7 +161,7 @@ def encoded_anew(model: LaclForTokenClassification, block: Sequence[EpisodeSente
     for episode in block:
         learner = with_own_labels(model)
         learner.set_labels(episode.types)
-        *support, labels = encode_support(learner, episode.support)
+        *support, labels = encode_support(learner, episode.support)[:3]
         query = word_gaussians(model, episode.query)
         mean = torch.cat([words.mean for words in query]).to(model.device)
         variance = torch.cat([words.variance for words in query]).to(model.device)
