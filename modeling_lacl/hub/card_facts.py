@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import inspect
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,8 +150,8 @@ def fingerprint(model: LaclForTokenClassification) -> str:
     is known of a model's making still holds, for a small part of what reading all weights would take.
     """
     config: Any = model.config
-    # Of LACL alone: training sets others, such as use_cache, for a while.
-    names = sorted(inspect.signature(LaclConfig.__init__).parameters.keys() - {"self", "format_version"})
+    # Of LACL alone: training and saving set inherited ones, such as use_cache and transformers_version.
+    names = sorted(LaclConfig.__annotations__.keys() - {"format_version"})
     values = {name: getattr(config, name, None) for name in names}
     options = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
     # By id: a saved configuration has its names in another order.

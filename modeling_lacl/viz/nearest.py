@@ -86,7 +86,7 @@ class _SupportSimilarity(nn.Module):
     def __init__(self, model: LaclForTokenClassification) -> None:
         super().__init__()
         self.model = model
-        self.config, self.device = model.config, model.device
+        self.config, self.device, self.tokenizer = model.config, model.device, model.tokenizer
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **options: Any) -> LaclOutput:
         output = self.model(input_ids, attention_mask, **options)
