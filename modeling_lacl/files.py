@@ -27,7 +27,8 @@ def sha256(content: bytes | str | Path) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a kill, finds the old content or the new and nothing between."""
     path = path.resolve()  # a link stays one
-    if path.exists() and not path.is_file():  # a pipe or a device, which must not give way to a file
+    is_special = path.exists() and not path.is_file()  # a pipe or a device must not give way to a file
+    if is_special or not path.parent.is_dir():  # the error is to name the file that was asked for
         path.write_text(text, encoding="utf-8", newline="\n")
         return
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
