@@ -44,18 +44,17 @@ def main() -> None:
 def support_set(types: int, shots: int) -> list[dict[str, Any]]:
     """Sentences of the samples, `shots` for each of the first types, with the tags of these types alone."""
     from modeling_lacl import read_dataset
-    from modeling_lacl.data.tags import entity_types
+    from modeling_lacl.data.tags import entity_types, gold_tags
 
     dataset = read_dataset(SAMPLES / "few_nerd_source.txt")
-    names = dataset.features["ner_tags"].feature.names
     wanted = entity_types(dataset)[:types]
     missing = {name: shots for name in wanted}
     support = []
-    for row in dataset:
-        tags = [names[tag] if names[tag][2:] in wanted else "O" for tag in row["ner_tags"]]
+    for tokens, gold in zip(dataset["tokens"], gold_tags(dataset), strict=True):
+        tags = [tag if tag[2:] in wanted else "O" for tag in gold]
         found = {tag[2:] for tag in tags if tag != "O"}
         if any(missing[name] > 0 for name in found):
-            support.append({"tokens": row["tokens"], "ner_tags": tags})
+            support.append({"tokens": tokens, "ner_tags": tags})
             for name in found:
                 missing[name] -= 1
     return support

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.data.label_names import label_names_for
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> str:
     if options.sentences:
         dataset = dataset.select(range(min(options.sentences, len(dataset))))
     episodes = drawn_episodes(dataset, target, range(options.episodes))
-    tagger = EncodedOnceTagger(adapt, {"steps": 0}, model, tokenizer, 32)
+    tagger = EncodedOnceTagger(adapt, {"steps": 0}, model, 32)
     clock = time.process_time if options.device == "cpu" else time.perf_counter
     anew_each: list[float] = []  # seconds an episode, block by block
     once_each: list[float] = []
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> str:
                 once_total += clock() - start
                 once_each.append((clock() - start) / len(block))
             else:
-                tags[turn] = encoded_anew(model, tokenizer, part)
+                tags[turn] = encoded_anew(model, part)
                 anew_each.append((clock() - start) / len(part))
         for episode, found in zip(block, tags["once"], strict=True):
             counts += entity_counts(episode.gold, found)
@@ -155,15 +155,13 @@ def encoded_once(tagger: EncodedOnceTagger, block: Sequence[EpisodeSentences]) -
 
 
 @torch.inference_mode()
-def encoded_anew(
-    model: LaclForTokenClassification, tokenizer: PreTrainedTokenizerBase, block: Sequence[EpisodeSentences]
-) -> list[Tags]:
+def encoded_anew(model: LaclForTokenClassification, block: Sequence[EpisodeSentences]) -> list[Tags]:
     """Nearest support word of every query word, for each episode from its sentences on."""
     results = []
     for episode in block:
         learner = with_own_labels(model)
         learner.set_labels(episode.types)
-        *support, labels = encode_support(learner, episode.support)
+        *support, labels = encode_support(learner, episode.support)[:3]
         query = word_gaussians(model, episode.query)
         mean = torch.cat([words.mean for words in query]).to(model.device)
         variance = torch.cat([words.variance for words in query]).to(model.device)

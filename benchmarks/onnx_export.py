@@ -21,7 +21,7 @@ import torch
 import modeling_lacl
 from modeling_lacl import LaclForTokenClassification, adapt, read_dataset
 from modeling_lacl.data.tag_schemes import io_to_bio
-from modeling_lacl.data.tags import tag_names
+from modeling_lacl.data.tags import gold_tags
 from modeling_lacl.integrations.onnx.export import export_onnx
 from modeling_lacl.integrations.onnx.runner import LaclOnnxModel
 from modeling_lacl.metrics import entity_scores
@@ -63,8 +63,7 @@ def adapted_model(checkpoint: str | None) -> LaclForTokenClassification:
 def table(runners: dict[str, Any], rows: Any, rounds: int, batch_size: int) -> str:
     """F1, sentences per second, and speed beside the first runner's."""
     sentences = rows["tokens"][:]
-    names = tag_names(rows)
-    references = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
+    references = gold_tags(rows)
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     found: dict[str, list[list[int]]] = {}
     for count in range(rounds + 1):

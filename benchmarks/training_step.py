@@ -36,11 +36,11 @@ from modeling_lacl import LaclForTokenClassification, read_dataset
 from modeling_lacl.data.label_names import label_names_for
 from modeling_lacl.data.tags import entity_types
 from modeling_lacl.data.tokenize import tokenize_dataset
+from modeling_lacl.files import write_atomically
 from modeling_lacl.hub.bundled import embedded_encoder_path
 from modeling_lacl.model.configuration_lacl import DIVERGENCES
 from modeling_lacl.model.losses_lacl import context_context_loss, context_label_loss
 from modeling_lacl.optional import require
-from modeling_lacl.reporting import write_whole
 from modeling_lacl.training.collator import LaclDataCollator
 
 
@@ -79,8 +79,8 @@ def main() -> None:
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         results = {"seconds": times, "peak MiB": peaks, "seconds by divergence": shares}
-        write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
-        write_whole(options.output / "report.md", report + "\n")
+        write_atomically(options.output / "results.json", json.dumps(results, indent=1) + "\n")
+        write_atomically(options.output / "report.md", report + "\n")
         plot(times, peaks, shares, options.output / "figure.svg")
 
 

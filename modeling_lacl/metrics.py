@@ -57,10 +57,10 @@ def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Seq
     found_counts = Counter(entity[0] for entity in found)
     correct_counts = Counter(entity[0] for entity in gold & found)
     per_type = {
-        name: _scores(correct_counts[name], found_counts[name], gold_counts[name])
+        name: scores_of_counts(correct_counts[name], found_counts[name], gold_counts[name])
         for name in sorted(gold_counts.keys() | found_counts.keys())
     }
-    return EntityScores(**_scores(len(gold & found), len(found), len(gold)), per_type=per_type)
+    return EntityScores(**scores_of_counts(len(gold & found), len(found), len(gold)), per_type=per_type)
 
 
 def length_scores(
@@ -89,7 +89,7 @@ def length_scores(
 
     gold_counts, found_counts, correct_counts = counts(gold), counts(found), counts(gold & found)
     return {
-        f"{length}+" if length == longest else str(length): _scores(
+        f"{length}+" if length == longest else str(length): scores_of_counts(
             correct_counts[length], found_counts[length], gold_counts[length]
         )
         for length in sorted(gold_counts.keys() | found_counts.keys())
@@ -128,7 +128,8 @@ def _entities(sentences: Sequence[Sequence[str]], side: str) -> set[tuple[str, i
     return set(get_entities(tags))
 
 
-def _scores(correct: int, found: int, gold: int) -> TypeScores:
+def scores_of_counts(correct: int, found: int, gold: int) -> TypeScores:
+    """Scores from the numbers of entities found right, found, and in the references."""
     return TypeScores(
         precision=correct / found if found else 0.0,
         recall=correct / gold if gold else 0.0,

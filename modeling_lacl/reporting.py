@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""What reports are made of: Markdown tables, percentages, the machine and the command line."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import os
 import platform
 import shlex
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
 
-if TYPE_CHECKING:
-    pass
+from .version import __version__
+
+ZERO_SHOT = "zero-shot"
+"""What stands in the place of the shots where a model finds types by their names alone."""
 
 
 def describe_machine(device: torch.device | str) -> dict[str, Any]:
     """Processor, cores usable by this process, device and versions."""
-    from .version import __version__
-
     device = torch.device(device)
     return {
         "processor": _processor(),
@@ -39,19 +38,6 @@ def describe_machine(device: torch.device | str) -> dict[str, Any]:
 def command_line() -> str:
     """The command that this process was started with, as one would type it."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a kill, finds the old content or the new and nothing between."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _processor() -> str:
@@ -74,6 +60,3 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers
 
 def percent(score: float | None) -> str:
     return "–" if score is None else f"{100 * score:.1f}"
-
-
-ZERO_SHOT = "zero-shot"

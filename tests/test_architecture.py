@@ -17,7 +17,7 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 
-HELPERS = {"metrics", "optional", "reporting", "version"}
+HELPERS = {"files", "metrics", "optional", "reporting", "version"}
 """Modules of the root that every room may use, and that use none."""
 
 MAY_IMPORT = {

@@ -28,8 +28,8 @@ from scoring import adapted_score, mean_and_spread  # type: ignore[import-not-fo
 from modeling_lacl.data.label_names import load_label_names
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.evaluation.recipe import read_recipe
+from modeling_lacl.files import write_atomically
 from modeling_lacl.optional import require
-from modeling_lacl.reporting import write_whole
 from modeling_lacl.training.arguments import parse_arguments
 from modeling_lacl.training.source import read_source, train_source
 from modeling_lacl.training.validation import FewShotValidation
@@ -54,10 +54,10 @@ def main() -> None:
                 results[key], curves[key] = run_variant(
                     plan, {**variant, "seed": seed}, options.data_root, overrides
                 )
-                write_whole(curves_file, json.dumps(curves) + "\n")
-                write_whole(results_file, json.dumps(results, indent=1) + "\n")
+                write_atomically(curves_file, json.dumps(curves) + "\n")
+                write_atomically(results_file, json.dumps(results, indent=1) + "\n")
             report = to_markdown(results, curves, plan, machine())
-            write_whole(options.output / "report.md", report)
+            write_atomically(options.output / "report.md", report)
     by_variant = {name: columns_of(runs_of(results, name, plan)) for name in plan["variants"]}
     plot_scores(by_variant, options.output / "scores.svg")
     followed = {name: runs for name in plan["variants"] if (runs := runs_of(curves, name, plan))}

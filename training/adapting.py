@@ -33,13 +33,13 @@ from modeling_lacl.data.label_names import load_label_names
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.support import encode_support
 from modeling_lacl.data.tag_schemes import io_to_bio
-from modeling_lacl.data.tags import tag_names
+from modeling_lacl.data.tags import gold_tags
 from modeling_lacl.evaluation.results import model_digest
+from modeling_lacl.files import write_atomically
 from modeling_lacl.metrics import entity_scores
 from modeling_lacl.model.decoding_lacl import combine_scores, expand_transitions, viterbi
 from modeling_lacl.model.labels_lacl import with_own_labels
 from modeling_lacl.optional import require
-from modeling_lacl.reporting import write_whole
 from modeling_lacl.training.arguments import parse_arguments
 from modeling_lacl.training.source import read_source
 from modeling_lacl.training.validation import FewShotValidation
@@ -76,9 +76,9 @@ def main() -> None:
                 if (name, shots, draw) not in done:
                     place = {"set": name, "shots": shots, "draw": draw}
                     results += [place | entry for entry in follow(model, validation, draw, plan)]
-                    write_whole(results_file, json.dumps(results, indent=1) + "\n")
+                    write_atomically(results_file, json.dumps(results, indent=1) + "\n")
     report = to_markdown(results, plan, machine())
-    write_whole(options.output / "report.md", report)
+    write_atomically(options.output / "report.md", report)
     plot(results, options.output / "curves.svg")
     print(report)
 
@@ -131,8 +131,7 @@ def follow(
     support_rows, query = validation.splits[draw]
     support = validation.dataset.select(support_rows)
     rows = validation.dataset.select(query)
-    names = tag_names(validation.dataset)
-    gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
+    gold = gold_tags(rows)
 
     def score(adapted: LaclForTokenClassification) -> dict[str, float]:
         learner = with_own_labels(adapted)

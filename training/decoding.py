@@ -32,11 +32,11 @@ from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.data.label_names import load_label_names
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.tag_schemes import io_to_bio
-from modeling_lacl.data.tags import tag_names
+from modeling_lacl.data.tags import gold_tags
+from modeling_lacl.files import write_atomically
 from modeling_lacl.metrics import entity_scores
 from modeling_lacl.model.decoding_lacl import IMPOSSIBLE, combine_scores, label_runs
 from modeling_lacl.optional import require
-from modeling_lacl.reporting import write_whole
 from modeling_lacl.training.validation import FewShotValidation
 from modeling_lacl.training.word_labels import word_scores
 from modeling_lacl.viz.nearest import support_similarities
@@ -51,9 +51,9 @@ def main() -> None:
     for column, reading in readings(model, plan, options.data_root):
         for name, way in plan["ways"].items():
             results[name].setdefault(column, []).append(round(score(reading, **way), 2))
-        write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
+        write_atomically(options.output / "results.json", json.dumps(results, indent=1) + "\n")
     report = to_markdown(results, plan, machine())
-    write_whole(options.output / "report.md", report)
+    write_atomically(options.output / "report.md", report)
     plot_scores(results, options.output / "scores.svg")
     print(report)
 
@@ -83,7 +83,6 @@ def readings(
     """Column of the table and reading, for every development set, number of shots and draw."""
     for name, file in plan["dev_files"].items():
         dataset = read_dataset(data_root / file["path"])
-        names = tag_names(dataset)
         for shots in plan["shots"]:
             validation = FewShotValidation(
                 dataset,
@@ -100,8 +99,8 @@ def readings(
                 to_prototypes = scores_by(
                     adapted, rows["tokens"], label_weight=0.0, support_method="prototypes"
                 )
-                gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
-                yield f"{name}, {shots}-shot", Reading(adapted, gold, by_names, to_support, to_prototypes)
+                reading = Reading(adapted, gold_tags(rows), by_names, to_support, to_prototypes)
+                yield f"{name}, {shots}-shot", reading
 
 
 def scores_by(model: LaclForTokenClassification, sentences: list[list[str]], **options: Any) -> list[Tensor]:

@@ -24,9 +24,9 @@ from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.data.label_names import load_label_names
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.tags import entity_types, to_io
+from modeling_lacl.files import write_atomically
 from modeling_lacl.model.decoding_lacl import label_runs
 from modeling_lacl.optional import require
-from modeling_lacl.reporting import write_whole
 from modeling_lacl.training.validation import FewShotValidation
 
 
@@ -43,8 +43,8 @@ def main() -> None:
         for variant, columns in measured.items():
             row = results.setdefault(variant, {})
             row.update({f"{name}, {column}": values for column, values in columns.items()})
-        write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
-        write_whole(options.output / "report.md", to_markdown(results, machine()))
+        write_atomically(options.output / "results.json", json.dumps(results, indent=1) + "\n")
+        write_atomically(options.output / "report.md", to_markdown(results, machine()))
     plot_scores(results, options.output / "scores.svg")
     print(to_markdown(results, machine()))
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from accelerate import PartialState  # type: ignore[import-untyped]
 
-from modeling_lacl.reporting import describe_machine, write_whole
+from modeling_lacl.data.yaml_files import read_yaml
+from modeling_lacl.files import sha256, write_atomically
+from modeling_lacl.reporting import describe_machine
 
 
 def plan_parser(description: str | None, keys: str) -> argparse.ArgumentParser:
@@ -35,7 +35,7 @@ def plan_parser(description: str | None, keys: str) -> argparse.ArgumentParser:
 
 def read_plan(options: argparse.Namespace) -> Any:
     """The plan. Makes the folder of the results."""
-    plan = yaml.safe_load(options.plan.read_text(encoding="utf-8"))
+    plan = read_yaml(options.plan)
     if options.output is None:
         options.output = Path("outputs") / options.plan.stem
     options.output.mkdir(parents=True, exist_ok=True)
@@ -72,14 +72,14 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     ]
     if differing:
         raise SystemExit(f"{folder} holds results with another {', '.join(differing)}: give another --output")
-    write_whole(file, json.dumps(before | told, indent=1) + "\n")
+    write_atomically(file, json.dumps(before | told, indent=1) + "\n")
 
 
 def digests(plan: Mapping[str, Any], root: Path) -> dict[str, str]:
     """SHA-256 of a plan's data files, by name: results depend on what they hold, not on where they lie."""
     files = [one["path"] for one in plan["dev_files"].values()]
     files += [plan["train_file"]] if "train_file" in plan else []
-    return {file: hashlib.sha256((root / file).read_bytes()).hexdigest() for file in files}
+    return {file: sha256(root / file) for file in files}
 
 
 def machine() -> dict[str, Any]:

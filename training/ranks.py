@@ -25,9 +25,9 @@ from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.label_names import load_label_names
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.evaluation.results import model_digest
+from modeling_lacl.files import write_atomically
 from modeling_lacl.hub.bundled import embedded_encoder, extract_adapter, merge_adapter
 from modeling_lacl.optional import require
-from modeling_lacl.reporting import write_whole
 from modeling_lacl.training.validation import FewShotValidation
 
 
@@ -49,9 +49,9 @@ def main() -> None:
             model = LaclForTokenClassification.from_pretrained(options.checkpoint)
             size = keep_rank(model, rank) if rank else sum(p.nbytes for p in model.parameters())
             results[name] = {"MiB": [size / 2**20], **scores(model, plan, options.data_root)}
-            write_whole(options.output / "results.json", json.dumps(results, indent=1) + "\n")
+            write_atomically(options.output / "results.json", json.dumps(results, indent=1) + "\n")
     report = to_markdown(results, machine())
-    write_whole(options.output / "report.md", report)
+    write_atomically(options.output / "report.md", report)
     scored = {name: {key: row[key] for key in row if key != "MiB"} for name, row in results.items()}
     plot_scores(scored, options.output / "scores.svg")
     print(report)

@@ -13,6 +13,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.files import write_atomically
 from modeling_lacl.hub.bundled import (
     ADAPTER_FILE,
     RELEASED,
@@ -53,7 +54,7 @@ def main() -> None:
     # The last two are of a folder with code in it, which saving makes anew.
     for key in ("_name_or_path", "architectures", "transformers_version", "auto_map", "custom_pipelines"):
         config.pop(key, None)
-    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_atomically(folder / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
     size = (folder / ADAPTER_FILE).stat().st_size
     print(f"{folder / ADAPTER_FILE}: {size / 2**20:.1f} MiB, rank {options.rank}")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.data.tag_schemes import io_to_bio
-from modeling_lacl.data.tags import tag_names
+from modeling_lacl.data.tags import gold_tags
 from modeling_lacl.metrics import entity_scores
 from modeling_lacl.training.validation import FewShotValidation
 from modeling_lacl.training.word_labels import predict_words
@@ -35,11 +35,9 @@ def query_score(
 ) -> float:
     """F1 in percent on some sentences, by the model's own types or by `labels`, names by type."""
     rows = validation.dataset.select(query)
-    names = tag_names(validation.dataset)
-    gold = [[names[tag] for tag in tags] for tags in rows["ner_tags"]]
     types = list(labels or ner.config.id2label.values())[0 if labels else 1 :]
     tags = io_to_bio(predict_words(ner, rows["tokens"], labels=labels), types)
-    return 100 * float(entity_scores(gold, tags)["f1"])
+    return 100 * float(entity_scores(gold_tags(rows), tags)["f1"])
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:

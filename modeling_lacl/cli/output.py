@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -15,6 +14,8 @@ from itertools import islice
 from operator import index
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from ..files import cut_half_line, sha256
 
 _POLL_SECONDS = 0.2
 
@@ -124,7 +125,7 @@ class Shard:
 
     def finished(self, rank: int) -> Path:
         """Return the whole shard of a process."""
-        key = hashlib.sha256(self.job.encode()).hexdigest()[:12]
+        key = sha256(self.job)[:12]
         return self.output.with_name(f"{self.output.name}.{key}.{rank}-of-{self.world}")
 
     @property
@@ -201,24 +202,8 @@ def texts_left(
     Raises:
         ValueError: The file holds other texts than these.
     """
-    _cut_half_line(path)
+    cut_half_line(path)
     return _rest(path, iter(texts), as_written)
-
-
-def _cut_half_line(path: Path) -> None:
-    if not path.exists():
-        return
-    with open(path, "rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        whole = 0
-        while end and not whole:
-            start = max(0, end - 2**16)
-            file.seek(start)
-            whole = file.read(end - start).rfind(b"\n") + 1
-            if whole:
-                whole += start
-            end = start
-        file.truncate(whole)
 
 
 def _rest(path: Path, texts: Iterator[str], as_written: Callable[[str], str]) -> Iterator[str]:

@@ -95,7 +95,7 @@ def confusion(
     lacl plot confusion outputs/ner test.txt --output confusion.svg
     """
     from ..data.tag_schemes import io_to_bio
-    from ..data.tags import tag_names
+    from ..data.tags import gold_tags
     from ..hub.loading import load_model
     from ..training.word_labels import predict_words
     from ..viz.plots import plot_confusion
@@ -104,6 +104,5 @@ def confusion(
     dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding)
     model = load_model(checkpoint)
     found = io_to_bio(predict_words(model, dataset["tokens"]), model.entity_types)
-    names = tag_names(dataset)
-    plot_confusion([[names[tag] for tag in tags] for tags in dataset["ner_tags"]], found, output)
+    plot_confusion(gold_tags(dataset), found, output)
     saved(output)

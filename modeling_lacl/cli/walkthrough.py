@@ -17,7 +17,7 @@ from rich.table import Table
 from ..data.label_names import label_names_for
 from ..data.reading import read_dataset
 from ..data.tag_schemes import io_to_bio
-from ..data.tags import entity_types, tag_names
+from ..data.tags import entity_types, gold_tags
 from ..hub.bundled import RELEASED, embedded_encoder
 from ..metrics import EntityScores, entity_scores
 from ..model.modeling_lacl import LaclForTokenClassification
@@ -205,10 +205,8 @@ def _tag(
 def _scores(
     model: LaclForTokenClassification, domain: _NewDomain, labels: dict[str, str] | None = None
 ) -> EntityScores:
-    tags = tag_names(domain.test)
-    gold = [[tags[tag] for tag in row] for row in domain.test["ner_tags"]]
     found = predict_words(model, domain.test["tokens"], labels=labels)
-    return entity_scores(gold, io_to_bio(found, list(domain.names)))
+    return entity_scores(gold_tags(domain.test), io_to_bio(found, list(domain.names)))
 
 
 def _told(console: Console, what: str) -> AbstractContextManager[object]:

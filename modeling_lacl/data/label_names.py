@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
-
-import yaml
 
 from ..model.labels_lacl import natural_label_name
 from .examples import LaclDataError
+from .yaml_files import read_yaml
 
-_FOLDER = "label_names"
+_FOLDER = Path(__file__).with_name("label_names")
 
 
 def shipped_label_names() -> list[str]:
     """The names that `load_label_names` knows without a file."""
-    folder = resources.files(__package__) / _FOLDER
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
+    return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
 
 
 def load_label_names(source: str | Path | Mapping[str, str]) -> dict[str, str]:
@@ -40,23 +35,18 @@ def load_label_names(source: str | Path | Mapping[str, str]) -> dict[str, str]:
             f"label_names is {source!r}: give a mapping such as {{'GPE': 'country or city'}}, a YAML file, "
             f"or one of {', '.join(shipped_label_names())}"
         )
+    path = Path(source)
     if str(source) in shipped_label_names():
-        text = (resources.files(__package__) / _FOLDER / f"{source}.yaml").read_text(encoding="utf-8")
-    else:
-        path = Path(source)
-        if not path.is_file():
-            raise LaclDataError(
-                f"{source}: no such file of label names; give a YAML file or one of "
-                f"{', '.join(shipped_label_names())}"
-            )
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise LaclDataError(f"{source}: cannot be read as UTF-8 ({error}); save it as UTF-8") from error
+        path = _FOLDER / f"{source}.yaml"
+    elif not path.is_file():
+        raise LaclDataError(
+            f"{source}: no such file of label names; give a YAML file or one of "
+            f"{', '.join(shipped_label_names())}"
+        )
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise LaclDataError(f"{source}: not YAML ({error}); write one 'type: name' a line") from error
+        content = read_yaml(path)
+    except LaclDataError as error:
+        raise LaclDataError(f"{source}: not YAML with one 'type: name' a line ({error})") from error
     return _checked(content, str(source))
 
 

@@ -34,7 +34,7 @@ def tag_names(dataset: Dataset) -> list[str]:
 def gold_tags(dataset: Dataset) -> list[list[str]]:
     """Return the BIO tags of every sentence of a dataset from `read_dataset`, by name."""
     names = tag_names(dataset)
-    return [[names[tag] for tag in tags] for tags in dataset["ner_tags"]]
+    return [[names[tag] for tag in tags] for tags in dataset["ner_tags"][:]]
 
 
 def entity_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:

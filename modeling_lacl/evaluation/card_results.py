@@ -1,19 +1,18 @@
-"""TODO docstring."""
+"""What an evaluation measured, put into the model card of the checkpoint that it measured."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..hub.card_facts import Measured, fingerprint
+from ..hub.loading import load_model
 from ..hub.model_card import facts_of, write_card
 from ..reporting import ZERO_SHOT
 from .report import TransferReport
-
-if TYPE_CHECKING:
-    pass
+from .results import model_digest
 
 
 def add_results(folder: str | Path, report: TransferReport | str | Path) -> None:
@@ -27,9 +26,6 @@ def add_results(folder: str | Path, report: TransferReport | str | Path) -> None
         ValueError: The file is no report, or has no result of a whole test set with this model and these
             options.
     """
-    from ..hub.loading import load_model
-    from .results import model_digest
-
     values = report.to_dict() if isinstance(report, TransferReport) else _read_report(Path(report))
     place = "the report" if isinstance(report, TransferReport) else str(report)
     model = load_model(folder)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..reporting import command_line, markdown_table, percent, write_whole
+from ..files import write_atomically
+from ..reporting import command_line, markdown_table, percent
 from .recipe import ComparisonRecipe, TransferRecipe, read_recipe
 from .report import TransferReport
 from .transfer import evaluate_transfer
@@ -78,8 +79,8 @@ class ComparisonReport:
         """Writes `comparison.md` and `comparison.json` into `folder`, each whole or not at all."""
         folder = Path(folder)
         values = {"scores": self.scores(), "command": self.command, "machine": self.machine}
-        write_whole(folder / "comparison.json", json.dumps(values, ensure_ascii=False, indent=2) + "\n")
-        write_whole(folder / "comparison.md", self.to_markdown())
+        write_atomically(folder / "comparison.json", json.dumps(values, ensure_ascii=False, indent=2) + "\n")
+        write_atomically(folder / "comparison.md", self.to_markdown())
 
 
 def evaluate_recipe(

@@ -6,13 +6,11 @@ them. The model sees the words of the query sentences and the types of the episo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,9 @@ from ..data.label_names import label_names_for, load_label_names
 from ..data.reading import read_dataset
 from ..data.sampling import count_entities, draw_episode
 from ..data.tag_schemes import to_bio
-from ..data.tags import entity_types, tag_names, to_io
-from ..metrics import entity_counts
+from ..data.tags import entity_types, gold_tags, to_io
+from ..files import append_json_line, read_json_lines, row_of, sha256
+from ..metrics import entity_counts, scores_of_counts
 from ..reporting import describe_machine
 from .recipe import TransferRecipe, slug
 from .results import model_digest
@@ -122,7 +121,7 @@ def evaluate_episodes(
         "stage": recipe.stage,
         "adapt": dict(arguments),
         "seed": recipe.seed,
-        "file": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "file": sha256(path),
         "label_names": names,
         "episodes": {**asdict(target), "number": None},
     }
@@ -137,34 +136,12 @@ def evaluate_episodes(
         if dataset is None
         else drawn_episodes(dataset, target, pending)
     )
-    with (
-        file.open("a", encoding="utf-8") as lines,
-        tqdm(desc=target.name, total=number, initial=number - len(pending), unit="episode") as progress,
-    ):
-        while some := list(islice(source, _EPISODES_AHEAD)):
-            start = time.perf_counter()
-            tagger.prepare(words for one in some for words in (*one.support["tokens"], *one.query))
-            share = (time.perf_counter() - start) / len(some)
-            for one in some:
-                done[one.number] = counts = _evaluate(
-                    one, tagger, label_names_for(one.types, names or None), share
-                )
-                lines.write(json.dumps(asdict(counts), ensure_ascii=False) + "\n")
-                lines.flush()
-                os.fsync(lines.fileno())
-                progress.update()
-    episodes = [done[index] for index in range(number)]
-    correct, found, gold = (
-        sum(getattr(one, key) for one in episodes) for key in ("correct", "found", "gold")
-    )
-    return EpisodeResult(
-        target=target.name,
-        shots=target.shots,
-        precision=correct / found if found else 0.0,
-        recall=correct / gold if gold else 0.0,
-        f1=2 * correct / (found + gold) if found + gold else 0.0,
-        episodes=episodes,
-    )
+    with tqdm(desc=target.name, total=number, initial=number - len(pending), unit="episode") as progress:
+        for counts in _counts(source, tagger, names):
+            append_json_line(file, asdict(counts))
+            done[counts.episode] = counts
+            progress.update()
+    return _pooled(target, [done[index] for index in range(number)])
 
 
 @dataclass(frozen=True)
@@ -190,21 +167,18 @@ def drawn_episodes(
     dataset: Dataset, target: EpisodeTarget, pending: Sequence[int]
 ) -> Iterator[EpisodeSentences]:
     """Episodes drawn by the rule; each depends on the seed and its number alone."""
-    types, names = entity_types(dataset), tag_names(dataset)
+    types = entity_types(dataset)
     counts = count_entities(to_io(dataset, types), len(types) + 1)
-    tokens, tags = list(dataset["tokens"]), list(dataset["ner_tags"])
-
-    def bio(row: int) -> list[str]:
-        return [names[tag] for tag in tags[row]]
-
+    tokens, tags = dataset["tokens"][:], gold_tags(dataset)
     for number in pending:
         generator = np.random.default_rng((target.seed, number))
         drawn = draw_episode(counts, target.n_way, target.k_shot, target.q_shot, generator)
         chosen = [types[label - 1] for label in drawn.types]
-        support = _support([tokens[row] for row in drawn.support], map(bio, drawn.support), chosen)
-        yield EpisodeSentences(
-            number, chosen, support, [tokens[row] for row in drawn.query], [bio(row) for row in drawn.query]
+        support, query = (
+            ([tokens[row] for row in rows], [tags[row] for row in rows])
+            for rows in (drawn.support, drawn.query)
         )
+        yield EpisodeSentences(number, chosen, _support(*support, chosen), *query)
 
 
 def published_episodes(
@@ -238,41 +212,48 @@ def _support(tokens: Iterable[list[str]], tags: Iterable[list[str]], types: list
     )
 
 
-def _evaluate(
-    episode: EpisodeSentences, tagger: Tagger, label_names: Mapping[str, str], seconds_before: float
-) -> EpisodeCounts:
-    start = time.perf_counter()
-    tags = tagger.tag(episode.support, label_names, episode.query)
-    seconds = seconds_before + time.perf_counter() - start
-    return EpisodeCounts(episode.number, episode.types, *entity_counts(episode.gold, tags), seconds)
+def _counts(
+    episodes: Iterator[EpisodeSentences], tagger: Tagger, names: Mapping[str, str]
+) -> Iterator[EpisodeCounts]:
+    """Adapt and tag episode by episode; each takes its share of the time of preparing for several."""
+    while some := list(islice(episodes, _EPISODES_AHEAD)):
+        start = time.perf_counter()
+        tagger.prepare(words for one in some for words in (*one.support["tokens"], *one.query))
+        share = (time.perf_counter() - start) / len(some)
+        for one in some:
+            start = time.perf_counter()
+            tags = tagger.tag(one.support, label_names_for(one.types, names or None), one.query)
+            seconds = share + time.perf_counter() - start
+            yield EpisodeCounts(one.number, one.types, *entity_counts(one.gold, tags), seconds)
+
+
+def _pooled(target: EpisodeTarget, episodes: list[EpisodeCounts]) -> EpisodeResult:
+    """Score the entities of all episodes together."""
+    scores = scores_of_counts(
+        *(sum(getattr(one, key) for one in episodes) for key in ("correct", "found", "gold"))
+    )
+    return EpisodeResult(
+        target=target.name,
+        shots=target.shots,
+        precision=scores["precision"],
+        recall=scores["recall"],
+        f1=scores["f1"],
+        episodes=episodes,
+    )
 
 
 def _finished(file: Path, settings: Mapping[str, Any]) -> dict[int, EpisodeCounts]:
     """Episodes that an earlier call left in the file; a new file gets the settings as its first line."""
-    if not file.exists():
-        file.write_text(json.dumps({"settings": settings}, ensure_ascii=False) + "\n", encoding="utf-8")
-        return {}
-    content = file.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):  # the last line of a run that was killed
-        os.truncate(file, len(whole))
-    names = {entry.name for entry in fields(EpisodeCounts)}
-    done: dict[int, EpisodeCounts] = {}
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            values = json.loads(line)
-        except ValueError:
-            values = None
-        if number == 1:
-            if not isinstance(values, dict) or values.get("settings") != settings:
-                raise ValueError(
-                    f"{file} holds episodes made with other settings; choose another 'output' (--output) or "
-                    "remove the file"
-                )
-        elif not isinstance(values, dict) or values.keys() != names:
-            raise ValueError(f"{file}:{number}: not an episode of this version; remove the file")
-        else:
-            done[values["episode"]] = EpisodeCounts(**values)
+    lines = read_json_lines(file)
+    if not lines:
+        append_json_line(file, {"settings": settings})
+    elif lines[0] != {"settings": settings}:
+        raise ValueError(
+            f"{file} holds episodes made with other settings; choose another 'output' (--output) or "
+            "remove the file"
+        )
+    rows = [row_of(EpisodeCounts, line, f"{file}:{number}") for number, line in enumerate(lines[1:], 2)]
+    done = {one.episode: one for one in rows}
     if done:
         logger.info("%d episodes taken over from %s", len(done), file)
     return done

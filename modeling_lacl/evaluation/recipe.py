@@ -9,9 +9,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import yaml
-
-from .targets import EpisodeTarget, TransferTarget, is_count, is_text, require
+from ..data.yaml_files import read_yaml
+from .targets import EpisodeTarget, TransferTarget, check, is_count, is_seed, is_text
 
 _Recipe = TypeVar("_Recipe", "TransferTarget", "EpisodeTarget", "TransferRecipe", "ComparisonRecipe")
 
@@ -49,15 +48,15 @@ class TransferRecipe:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        require(is_text(self.checkpoint), "'checkpoint' must be the folder or Hub name of a source model")
-        require(is_text(self.output), "'output' must be a folder")
-        require(isinstance(self.adapt, dict), "'adapt' must be a mapping of arguments, as in {steps: 20}")
-        require(is_count(self.batch_size), "'batch_size' must be a whole number above 0")
-        require(isinstance(self.seed, int) and self.seed >= 0, "'seed' must be a whole number, 0 or above")
-        require(self.limit is None or is_count(self.limit), "'limit' must be a whole number above 0")
-        require(self.data_root is None or is_text(self.data_root), "'data_root' must be a folder")
-        require(isinstance(self.config, dict), "'config' must be a mapping, as in {viterbi: true}")
-        require(
+        check(is_text(self.checkpoint), "'checkpoint' must be the folder or Hub name of a source model")
+        check(is_text(self.output), "'output' must be a folder")
+        check(isinstance(self.adapt, dict), "'adapt' must be a mapping of arguments, as in {steps: 20}")
+        check(is_count(self.batch_size), "'batch_size' must be a whole number above 0")
+        check(is_seed(self.seed), "'seed' must be a whole number, 0 or above")
+        check(self.limit is None or is_count(self.limit), "'limit' must be a whole number above 0")
+        check(self.data_root is None or is_text(self.data_root), "'data_root' must be a folder")
+        check(isinstance(self.config, dict), "'config' must be a mapping, as in {viterbi: true}")
+        check(
             isinstance(self.targets, list)
             and isinstance(self.episodes, list)
             and bool(self.targets or self.episodes),
@@ -76,7 +75,7 @@ class TransferRecipe:
             for number, target in enumerate(self.episodes, 1)
         ]
         names = [*(target.name for target in self.targets), *(target.name for target in self.episodes)]
-        require(len(set(names)) == len(names), f"two targets have one name: {', '.join(sorted(names))}")
+        check(len(set(names)) == len(names), f"two targets have one name: {', '.join(sorted(names))}")
 
     @property
     def folder(self) -> Path:
@@ -127,8 +126,8 @@ class ComparisonRecipe:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        require(isinstance(self.methods, dict) and bool(self.methods), "'methods' must name a method")
-        require(is_text(self.output), "'output' must be a folder")
+        check(isinstance(self.methods, dict) and bool(self.methods), "'methods' must name a method")
+        check(is_text(self.output), "'output' must be a folder")
 
     def recipes(self, only: Sequence[str] | None = None) -> dict[str, TransferRecipe]:
         """The evaluation of each method, in a folder of its own under `output`.
@@ -137,7 +136,7 @@ class ComparisonRecipe:
             ValueError: A method of `only` is unknown, or a key of a method is.
         """
         for name in only or ():
-            require(name in self.methods, f"no method {name!r}; there are {', '.join(self.methods)}")
+            check(name in self.methods, f"no method {name!r}; there are {', '.join(self.methods)}")
         common = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "methods"}
         return {
             name: _build(
@@ -174,18 +173,16 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         ValueError: if the file is no recipe; the message names it.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = read_yaml(Path(path))
     except OSError as error:
         raise ValueError(f"cannot read recipe {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    require(isinstance(values, dict), f"{path}: a recipe is a mapping of keys to values")
+    check(isinstance(values, dict), f"{path}: a recipe is a mapping of keys to values")
     return cast(dict[str, Any], values)
 
 
 def _build(cls: type[_Recipe], values: Mapping[str, Any], place: str) -> _Recipe:
     """An instance from the keys of a mapping, none unknown and none missing."""
-    require(isinstance(values, Mapping), f"{place} must be a mapping of keys to values")
+    check(isinstance(values, Mapping), f"{place} must be a mapping of keys to values")
     known = {entry.name: entry for entry in fields(cls)}
     for key in values:
         if key not in known:
@@ -194,5 +191,5 @@ def _build(cls: type[_Recipe], values: Mapping[str, Any], place: str) -> _Recipe
             raise ValueError(f"unknown key {key!r} in {place}; {remedy}")
     for name, entry in known.items():
         optional = entry.default is not MISSING or entry.default_factory is not MISSING
-        require(optional or name in values, f"{place} lacks the key {name!r}")
+        check(optional or name in values, f"{place} lacks the key {name!r}")
     return cls(**values)

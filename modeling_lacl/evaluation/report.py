@@ -6,16 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..reporting import markdown_table, percent, write_whole
+from ..files import write_atomically
+from ..reporting import markdown_table, percent
+from .episodes import EpisodeResult
 from .results import TransferResult
-
-if TYPE_CHECKING:
-    from .episodes import EpisodeResult
-
 
 _RESAMPLES = 10_000
 
@@ -191,8 +189,10 @@ class TransferReport:
         """Writes `report.md` and `report.json` into `folder`, each whole or not at all."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "report.json", json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n")
-        write_whole(folder / "report.md", self.to_markdown())
+        write_atomically(
+            folder / "report.json", json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n"
+        )
+        write_atomically(folder / "report.md", self.to_markdown())
 
 
 def _mean_by_type(results: Sequence[TransferResult]) -> dict[str, float]:

@@ -1,16 +1,16 @@
-"""Results of single support sets in a JSON Lines file, one written as soon as it is known."""
+"""The result of one support set, which is a line of `results.jsonl`, and the digest of a source model."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..files import read_json_lines, row_of
 from ..metrics import TypeScores
 from ..model.modeling_lacl import LaclForTokenClassification
 
@@ -53,41 +53,14 @@ class TransferResult:
         return self.target, self.shots, self.support
 
 
-def append_result(path: Path, result: TransferResult) -> None:
-    """Appends one line and waits until it is on disk."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def read_results(path: Path) -> list[TransferResult]:
-    """All results of a file; none if there is no file.
-
-    A last line without its end, as a killed run leaves it, is cut from the file.
+    """Return all results of a file; none if there is no file.
 
     Raises:
-        ValueError: if another line is no result; the message names file and line.
+        ValueError: A line is no result; the message names file and line.
     """
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    names = {entry.name for entry in fields(TransferResult)}
-    results = []
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            values = json.loads(line)
-        except ValueError:
-            values = None
-        if not isinstance(values, dict) or values.keys() != names:
-            raise ValueError(
-                f"{path}:{number}: not a result of this version; remove the file, or choose another output"
-            )
-        results.append(TransferResult(**values))
-    return results
+    lines = enumerate(read_json_lines(path), 1)
+    return [row_of(TransferResult, values, f"{path}:{number}") for number, values in lines]
 
 
 # Keys of a configuration that loading fills in.

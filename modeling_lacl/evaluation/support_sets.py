@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..data.examples import LaclDataError
 from ..data.reading import read_dataset
 from ..data.sampling import count_entities, draw_support
 from ..data.tags import entity_types, keep_types, tag_names, to_io
+from ..files import sha256
 from .targets import TransferTarget
 
 
@@ -86,7 +86,7 @@ def _read(folder: Path, target: TransferTarget, file: str, split: str | None = N
     else:
         dataset = read_dataset(path)
         if not target.types:
-            return dataset, hashlib.sha256(path.read_bytes()).hexdigest()
+            return dataset, sha256(path)
     if target.types:
         missing = [name for name in target.types if name not in entity_types(dataset)]
         if missing:
@@ -99,7 +99,5 @@ def _read(folder: Path, target: TransferTarget, file: str, split: str | None = N
 
 
 def _content_digest(dataset: Dataset) -> str:
-    digest = hashlib.sha256(json.dumps(tag_names(dataset)).encode())
-    for words, tags in zip(dataset["tokens"], dataset["ner_tags"], strict=True):
-        digest.update(json.dumps([words, tags]).encode())
-    return digest.hexdigest()
+    sentences = zip(dataset["tokens"][:], dataset["ner_tags"][:], strict=True)
+    return sha256("".join(map(json.dumps, (tag_names(dataset), *sentences))))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..data.corpora.registry import CORPORA
 from ..reporting import ZERO_SHOT
@@ -51,71 +53,64 @@ class TransferTarget:
     sample_seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_values()
+        self._check_support()
+
+    def _check_values(self) -> None:
+        """Check each key on its own."""
         place = f"target {self.name!r}"
-        require(is_text(self.name) and is_text(self.test), f"{place}: 'name' and 'test' must be texts")
-        require(
+        check(is_text(self.name) and is_text(self.test), f"{place}: 'name' and 'test' must be texts")
+        check(
             isinstance(self.support, dict)
             and all(files and are_texts(files) for files in self.support.values()),
             f"{place}: 'support' must map shots to a list of files, as in {{1-shot: [support/0.txt]}}",
         )
         self.support = {str(shots): files for shots, files in self.support.items()}
         for shots, files in self.support.items():
-            require(shots != ZERO_SHOT, f"{place}: for a zero-shot row give 'zero_shot: true'")
-            require(len(set(files)) == len(files), f"{place}: 'support' lists a file twice under {shots!r}")
-        require(
-            self.support_dir is None or is_text(self.support_dir), f"{place}: 'support_dir' must be a folder"
-        )
-        require(
+            check(shots != ZERO_SHOT, f"{place}: for a zero-shot row give 'zero_shot: true'")
+            check(len(set(files)) == len(files), f"{place}: 'support' lists a file twice under {shots!r}")
+        check(
             isinstance(self.shots, list) and all(map(is_count, self.shots)),
             f"{place}: 'shots' must be a list of whole numbers, as in [1, 5]",
         )
-        require(self.sets is None or is_count(self.sets), f"{place}: 'sets' must be a whole number above 0")
-        require(
-            self.labels is None or are_texts(self.labels),
-            f"{place}: 'labels' must be a list of entity types",
-        )
-        require(
-            self.label_names is None
-            or is_text(self.label_names)
-            or (
-                isinstance(self.label_names, dict)
-                and all(is_text(text) for item in self.label_names.items() for text in item)
-            ),
-            f"{place}: 'label_names' must be a name, a file or a mapping of texts to texts",
-        )
-        require(isinstance(self.zero_shot, bool), f"{place}: 'zero_shot' must be true or false")
-        require(
-            self.corpus is None or self.corpus in CORPORA,
-            f"{place}: 'corpus' must be one of {', '.join(CORPORA)}",
-        )
-        require(
-            self.types is None or are_texts(self.types), f"{place}: 'types' must be a list of entity types"
-        )
-        require(
-            isinstance(self.sample_seed, int) and self.sample_seed >= 0,
-            f"{place}: 'sample_seed' must be 0 or above",
-        )
+        check(isinstance(self.zero_shot, bool), f"{place}: 'zero_shot' must be true or false")
+        check(is_seed(self.sample_seed), f"{place}: 'sample_seed' must be 0 or above")
+        optional: dict[str, tuple[Callable[[Any], bool], str]] = {
+            "support_dir": (is_text, "a folder"),
+            "sets": (is_count, "a whole number above 0"),
+            "labels": (are_texts, "a list of entity types"),
+            "label_names": (are_names, "a name, a file or a mapping of texts to texts"),
+            "corpus": (lambda name: name in CORPORA, f"one of {', '.join(CORPORA)}"),
+            "types": (are_texts, "a list of entity types"),
+            "sample_from": (is_text, "a file or a split"),
+        }
+        for key, (is_valid, wanted) in optional.items():
+            value = getattr(self, key)
+            check(value is None or is_valid(value), f"{place}: {key!r} must be {wanted}")
+
+    def _check_support(self) -> None:
+        """Check that the keys together name support sets in one way, or ask for zero-shot alone."""
+        place = f"target {self.name!r}"
         if self.sample_from is not None:
-            require(is_text(self.sample_from), f"{place}: 'sample_from' must be a file or a split")
-            require(
+            check(
                 not self.support and self.support_dir is None,
                 f"{place}: 'sample_from' draws support sets; give no 'support' or 'support_dir' beside it",
             )
-            require(bool(self.shots), f"{place}: 'sample_from' needs 'shots', as in [1, 5]")
+            check(bool(self.shots), f"{place}: 'sample_from' needs 'shots', as in [1, 5]")
         elif self.support_dir is None:
-            require(
+            check(
                 not self.shots and self.sets is None,
                 f"{place}: 'shots' and 'sets' say which files of 'support_dir', or what to 'sample_from'",
             )
-            require(
+            check(
                 bool(self.support) or self.zero_shot,
                 f"{place}: nothing to evaluate; "
                 "give 'support', or 'support_dir' or 'sample_from' with 'shots', or 'zero_shot: true'",
             )
         else:
-            require(not self.support, f"{place}: give 'support' or 'support_dir', not both")
-            require(bool(self.shots), f"{place}: 'support_dir' needs 'shots', as in [1, 5]")
-            require(
+            check(not self.support, f"{place}: give 'support' or 'support_dir', not both")
+            check(bool(self.shots), f"{place}: 'support_dir' needs 'shots', as in [1, 5]")
+            check(
                 "{shots}" in self.support_dir or len(self.shots) == 1,
                 f"{place}: 'support_dir' needs '{{shots}}' in the place of the number, "
                 "as in 'support-{shots}shot'",
@@ -133,7 +128,7 @@ class TransferTarget:
         for shots in self.shots:
             relative = self.support_dir.replace("{shots}", str(shots))
             directory = folder / relative
-            require(
+            check(
                 directory.is_dir(),
                 f"target {self.name!r}: no support folder {directory}; "
                 "set 'data_root' (--data_root) to the folder of the data",
@@ -143,7 +138,7 @@ class TransferTarget:
                 (name for name in files if not name.startswith(".")),
                 key=_natural_order,
             )
-            require(
+            check(
                 len(names) >= (self.sets or 1),
                 f"target {self.name!r}: {directory} holds {len(names)} support sets, "
                 f"fewer than the {self.sets or 1} asked for",
@@ -182,12 +177,12 @@ class EpisodeTarget:
 
     def __post_init__(self) -> None:
         place = f"episodes {self.name!r}"
-        require(is_text(self.name) and is_text(self.file), f"{place}: 'name' and 'file' must be texts")
-        require(isinstance(self.published, bool), f"{place}: 'published' must be true or false")
+        check(is_text(self.name) and is_text(self.file), f"{place}: 'name' and 'file' must be texts")
+        check(isinstance(self.published, bool), f"{place}: 'published' must be true or false")
         for key in ("n_way", "k_shot", "q_shot", "number"):
-            require(is_count(getattr(self, key)), f"{place}: {key!r} must be a whole number above 0")
-        require(isinstance(self.seed, int) and self.seed >= 0, f"{place}: 'seed' must be 0 or above")
-        require(
+            check(is_count(getattr(self, key)), f"{place}: {key!r} must be a whole number above 0")
+        check(is_seed(self.seed), f"{place}: 'seed' must be 0 or above")
+        check(
             self.label_names is None or isinstance(self.label_names, str | dict),
             f"{place}: 'label_names' must be a mapping, a file, or the name of a shipped map",
         )
@@ -203,7 +198,8 @@ def _natural_order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
-def require(condition: bool, message: str) -> None:
+def check(condition: bool, message: str) -> None:
+    """Raise a ValueError with the message unless the condition holds."""
     if not condition:
         raise ValueError(message)
 
@@ -218,3 +214,13 @@ def are_texts(value: object) -> bool:
 
 def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def is_seed(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def are_names(value: object) -> bool:
+    return is_text(value) or (
+        isinstance(value, dict) and all(is_text(text) for item in value.items() for text in item)
+    )

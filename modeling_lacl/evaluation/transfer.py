@@ -6,13 +6,12 @@ sees the words of the test set and the types of the support set, never the gold 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from transformers.utils.logging import tqdm
 from ..baselines import model_class
 from ..data.label_names import label_names_for, load_label_names
 from ..data.tag_schemes import io_to_bio
-from ..data.tags import entity_types
+from ..data.tags import entity_types, gold_tags
+from ..files import append_json_line, sha256
 from ..hub.loading import load_model
 from ..metrics import entity_scores
 from ..model.configuration_lacl import FREE_OPTIONS, OUTSIDE, LaclConfig
@@ -31,7 +31,7 @@ from ..training.word_labels import predict_words
 from .episodes import evaluate_episodes
 from .recipe import TransferRecipe
 from .report import TransferReport
-from .results import TransferResult, append_result, model_digest, read_results
+from .results import TransferResult, model_digest, read_results
 from .stages import second_stage
 from .support_sets import SupportSet, read_test, support_sets
 from .tagging import Tagger, make_tagger
@@ -105,7 +105,7 @@ def evaluate_transfer(
         for run in progress:
             progress.set_postfix_str(f"{run.target.recipe.name} {run.shots}")
             results[run.key] = _evaluate(run, tagger)
-            append_result(output / RESULTS_FILE, results[run.key])
+            append_json_line(output / RESULTS_FILE, asdict(results[run.key]))
     in_order = [results[run.key] for run in runs]
     episodes = [evaluate_episodes(target, recipe, tagger, adapt_arguments) for target in recipe.episodes]
     report = TransferReport(
@@ -199,14 +199,13 @@ def _plan(
 
 def _read_target(folder: Path, entry: TransferTarget) -> _Target:
     test, digest = read_test(folder, entry)
-    tag_names = test.features["ner_tags"].feature.names
     names = entry.label_names
     if isinstance(names, str) and (folder / names).is_file():
         names = str(folder / names)
     return _Target(
         recipe=entry,
         sentences=list(test["tokens"]),
-        gold=[[tag_names[tag] for tag in tags] for tags in test["ner_tags"]],
+        gold=gold_tags(test),
         label_names=load_label_names(names) if names else {},
         digest=digest,
     )
@@ -270,7 +269,7 @@ def _evaluate(run: _Run, tagger: Tagger) -> TransferResult:
         **scores,
         unreachable=unreachable,
         labels=run.labels,
-        predictions_sha256=hashlib.sha256(json.dumps(tags).encode()).hexdigest(),
+        predictions_sha256=sha256(json.dumps(tags)),
         seconds=seconds,
         settings=run.settings,
     )

@@ -8,7 +8,6 @@ changed vectors whole, and the projection head. What training changed in the emb
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from ..files import sha256
 from ..model.configuration_lacl import LaclConfig
 
 EMBEDDED_NAME = "minilm"
@@ -51,7 +51,7 @@ def embedded_encoder() -> Path:
         )
     folder = Path(spec.submodule_search_locations[0]) / "model"
     weights = folder / "model.safetensors"
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    digest = sha256(weights) if weights.is_file() else None
     if digest != EMBEDDED_SHA256:
         raise ValueError(
             f"{weights} is missing, or not as published (its checksum is {digest}, not {EMBEDDED_SHA256}): "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import inspect
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +18,9 @@ import transformers
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ..data.tag_schemes import split_tag
-from ..data.tags import tag_names
+from ..data.tags import entity_spans, gold_tags
 from ..model.configuration_lacl import LaclConfig
+from ..version import __version__
 
 if TYPE_CHECKING:
     from ..model.modeling_lacl import LaclForTokenClassification
@@ -135,8 +134,6 @@ class CardFacts:
 
 def versions() -> dict[str, str]:
     """Versions of what a model was made with."""
-    from ..version import __version__
-
     return {
         "lacl": __version__,
         "transformers": transformers.__version__,
@@ -153,8 +150,8 @@ def fingerprint(model: LaclForTokenClassification) -> str:
     is known of a model's making still holds, for a small part of what reading all weights would take.
     """
     config: Any = model.config
-    # Of LACL alone: training sets others, such as use_cache, for a while.
-    names = sorted(inspect.signature(LaclConfig.__init__).parameters.keys() - {"self", "format_version"})
+    # Of LACL alone: training and saving set inherited ones, such as use_cache and transformers_version.
+    names = sorted(LaclConfig.__annotations__.keys() - {"format_version"})
     values = {name: getattr(config, name, None) for name in names}
     options = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
     # By id: a saved configuration has its names in another order.
@@ -171,21 +168,14 @@ def fingerprint(model: LaclForTokenClassification) -> str:
 
 def with_data(facts: CardFacts, dataset: Dataset, types: Iterable[str]) -> CardFacts:
     """Adds the numbers of sentences and entities, and examples of these types, of `read_dataset` data."""
-    names = tag_names(dataset)
     counts = dict.fromkeys(types, 0)
     examples: dict[str, list[str]] = {name: [] for name in counts}
-    columns = dataset.with_format(None)[:]
-    for tokens, tags in zip(columns["tokens"], columns["ner_tags"], strict=True):
-        for start, tag in enumerate(tags):
-            prefix, name = split_tag(names[tag])
-            if prefix != "B" or name not in counts:
-                continue
-            counts[name] += 1
-            if len(examples[name]) < EXAMPLES:
-                end = start + 1
-                while end < len(tags) and names[tags[end]] == f"I-{name}":
-                    end += 1
-                _add_example(examples[name], " ".join(tokens[start:end]))
+    plain = dataset.with_format(None)
+    for tokens, tags in zip(plain["tokens"][:], gold_tags(plain), strict=True):
+        for first, stop, name in entity_spans(tags):
+            if name in counts:
+                counts[name] += 1
+                _add_example(examples[name], " ".join(tokens[first:stop]))
     return replace(facts, sentences=len(dataset), entities=counts, examples=examples)
 
 

@@ -6,7 +6,6 @@ saved again, adapted, measured or pushed still knows where it comes from.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 import re
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers.utils import cached_file, logging
 
+from ..files import sha256, write_atomically
 from ..model.configuration_lacl import FREE_OPTIONS, LaclConfig, hub_name
 from ..reporting import markdown_table, percent
 from .bundled import RELEASED, released_folder
@@ -50,9 +50,9 @@ def save_card(model: LaclForTokenClassification, folder: Path, destination: Path
 
 def write_card(folder: Path, config: LaclConfig, facts: CardFacts, destination: Path | None = None) -> None:
     """Writes a card from its facts; as `save_card`."""
-    (folder / FACTS_FILE).write_text(facts.to_json(), encoding="utf-8", newline="\n")
+    write_atomically(folder / FACTS_FILE, facts.to_json())
     if not keep_changed_card(folder, destination or folder):
-        (folder / CARD_FILE).write_text(card_text(config, facts), encoding="utf-8", newline="\n")
+        write_atomically(folder / CARD_FILE, card_text(config, facts))
 
 
 def keep_changed_card(folder: Path, destination: Path) -> bool:
@@ -72,7 +72,7 @@ def is_ours(text: str) -> bool:
     """Whether a card is as this package wrote it: its last line has the digest of the rest."""
     text = text.replace("\r\n", "\n")
     seal = _SEAL.search(text)
-    return seal is not None and seal[1] == _digest(text[: seal.start()])
+    return seal is not None and seal[1] == sha256(text[: seal.start()])
 
 
 def read_text(path: Path) -> str:
@@ -150,7 +150,7 @@ def card_text(config: LaclConfig, facts: CardFacts) -> str:
         options=[(key, _code(getattr(settings, key))) for key in _OPTIONS],
     )
     text = re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n"
-    return f"{text}\n<!-- lacl:card {_digest(text)} -->\n"
+    return f"{text}\n<!-- lacl:card {sha256(text)} -->\n"
 
 
 def _metadata(facts: CardFacts, encoder: str | None, name: str) -> ModelCardData:
@@ -246,7 +246,3 @@ def _code(value: Any) -> str:
 
 def _list(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

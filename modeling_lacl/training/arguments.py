@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-import yaml
 from transformers import HfArgumentParser, TrainingArguments
+
+from ..data.yaml_files import read_yaml
 
 SAMPLING = ("plain", "episodes")
 
@@ -316,10 +317,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[ModelArguments, DataArgum
 
 def _recipe_arguments(path: Path) -> list[str]:
     """The contents of a recipe as command-line arguments."""
-    try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    recipe = read_yaml(path)
     if not isinstance(recipe, dict):
         raise ValueError(f"{path} must be a mapping of argument names to values")
     arguments: list[str] = []

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 
+from ..files import write_atomically
 from ..optional import require
 from .terminal import BACKGROUNDS, Entity, visible
 
@@ -62,4 +63,4 @@ def save_html(
 ) -> None:
     """Write the page of [`render_html`] to a file, whose name is the title."""
     path = Path(path)
-    path.write_text(render_html(results, labels=labels, title=path.stem), encoding="utf-8")
+    write_atomically(path, render_html(results, labels=labels, title=path.stem))

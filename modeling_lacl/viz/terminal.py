@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from ..files import write_atomically
+
 Entity = Mapping[str, Any]
 """A prediction: `entity_group`, `score`, `word`, `start`, `end`."""
 
@@ -144,4 +146,4 @@ def save_svg(
     svg = console.export_svg(title=visible(title), unique_id="lacl")
     # No fonts from elsewhere: the picture is drawn with the viewer's own monospace.
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
-    Path(path).write_text(svg, encoding="utf-8")
+    write_atomically(Path(path), svg)

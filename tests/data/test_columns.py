@@ -7,6 +7,7 @@ import pytest
 
 from modeling_lacl.data.examples import LaclDataError
 from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.tags import gold_tags
 
 
 @pytest.fixture
@@ -20,8 +21,8 @@ def write(tmp_path):
 
 
 def sentences(dataset):
-    names = dataset.features["ner_tags"].feature.names
-    return [list(zip(row["tokens"], [names[t] for t in row["ner_tags"]], strict=True)) for row in dataset]
+    pairs = zip(dataset["tokens"], gold_tags(dataset), strict=True)
+    return [list(zip(*sentence, strict=True)) for sentence in pairs]
 
 
 ANA = [[("Ana", "B-person"), ("Ruiz", "I-person"), ("flew", "O")], [("Quito", "B-place")]]

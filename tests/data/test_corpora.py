@@ -8,7 +8,7 @@ import pytest
 
 from modeling_lacl.data.corpora.loading import load_corpus
 from modeling_lacl.data.reading import read_dataset
-from modeling_lacl.data.tags import entity_types
+from modeling_lacl.data.tags import entity_types, gold_tags
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the corpora beside the repository")
@@ -48,8 +48,7 @@ def test_support_sets(corpus):
     for file in files:
         dataset = read_dataset(file, labels=sorted(types))
         written = re.findall(r"\t(\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-        names = dataset.features["ner_tags"].feature.names
-        assert [names[tag] for row in dataset["ner_tags"] for tag in row] == written
+        assert [tag for tags in gold_tags(dataset) for tag in tags] == written
 
 
 @pytest.mark.parametrize(
@@ -64,12 +63,6 @@ def test_by_name(name, folder, splits):
     corpus = load_corpus(name, FOLDER / folder)
     assert list(corpus) == splits
     file = next((FOLDER / folder).glob("test.*"))
-    tags = [
-        corpus["test"].features["ner_tags"].feature.names[tag]
-        for row in corpus["test"]["ner_tags"]
-        for tag in row
-    ]
     read = read_dataset(file)
-    names = read.features["ner_tags"].feature.names
-    assert tags == [names[tag] for row in read["ner_tags"] for tag in row]
+    assert gold_tags(corpus["test"]) == gold_tags(read)
     assert corpus["test"]["tokens"][:] == read["tokens"][:]

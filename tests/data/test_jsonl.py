@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from modeling_lacl.data.examples import LaclDataError
 from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.tags import gold_tags
 from modeling_lacl.model.words_lacl import split_words
 
 
 def sentences(dataset):
-    names = dataset.features["ner_tags"].feature.names
-    return [list(zip(row["tokens"], [names[t] for t in row["ner_tags"]], strict=True)) for row in dataset]
+    pairs = zip(dataset["tokens"], gold_tags(dataset), strict=True)
+    return [list(zip(*sentence, strict=True)) for sentence in pairs]
 
 
 def span(start, end, label="person"):

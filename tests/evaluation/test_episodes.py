@@ -156,6 +156,9 @@ def test_a_killed_run_goes_on_where_it_was(recipe, model):
     (again,) = evaluate_transfer(recipe, model).episodes
     assert without_seconds(again) == without_seconds(whole)
     assert [json.loads(line) for line in file.read_text().splitlines()[1:4]] == kept
+    file.write_text(lines[0][:20])
+    (again,) = evaluate_transfer(recipe, model).episodes
+    assert without_seconds(again) == without_seconds(whole) and file.read_text().startswith(lines[0])
 
 
 def test_results_of_other_settings_are_not_mixed(recipe, model):

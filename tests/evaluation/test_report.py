@@ -9,7 +9,7 @@ from scipy.stats import bootstrap
 
 from modeling_lacl.evaluation.report import TransferReport, pooled_interval, spread
 from modeling_lacl.evaluation.results import TransferResult
-from modeling_lacl.reporting import describe_machine, write_whole
+from modeling_lacl.reporting import describe_machine
 
 
 def result(target, shots, f1, support="0.txt", per_type=None):
@@ -110,13 +110,3 @@ def test_save(report, tmp_path):
     assert values["results"][1]["f1"] == 0.5
     assert values["machine"]["torch"]
     assert (tmp_path / "new" / "folder" / "report.md").read_text(encoding="utf-8") == report.to_markdown()
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "report.md"
-    write_whole(path, "old")
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

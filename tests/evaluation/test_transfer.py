@@ -12,6 +12,7 @@ import yaml
 
 from modeling_lacl import adapt
 from modeling_lacl.data.tag_schemes import io_to_bio
+from modeling_lacl.data.tags import gold_tags
 from modeling_lacl.evaluation import transfer as protocol
 from modeling_lacl.evaluation.comparison import evaluate_recipe
 from modeling_lacl.evaluation.recipe import TransferRecipe
@@ -43,7 +44,7 @@ def adapted_on(monkeypatch):
     adapt = protocol.second_stage("lacl")
 
     @functools.wraps(adapt)  # its arguments are looked up
-    def recorded(model, tokenizer, support, **kwargs):
+    def recorded(model, support, **kwargs):
         calls.append(support[0]["tokens"][0])
         return adapt(model, support, **kwargs)
 
@@ -156,9 +157,8 @@ def test_drawn_support_sets(drawn, model, adapted_on):
     ]
     for shots in (1, 2):
         for one in support_sets(drawn.folder, drawn.targets[0])[f"{shots}-shot"]:
-            names = one.sentences.features["ner_tags"].feature.names
-            begins = [names[tag] for row in one.sentences["ner_tags"] for tag in row if names[tag] != "O"]
-            assert all(shots <= begins.count(f"B-{kind}") <= 2 * shots for kind, _ in WORDS)
+            found = [tag for tags in gold_tags(one.sentences) for tag in tags]
+            assert all(shots <= found.count(f"B-{kind}") <= 2 * shots for kind, _ in WORDS)
     adapted_on.clear()
     assert comparable(evaluate_transfer(drawn, model)) == comparable(report) and not adapted_on
     drawn.targets[0].sample_seed = 1
@@ -227,7 +227,7 @@ def test_label_names_reach_the_model(recipe, model, data):
 def test_goes_on_after_a_kill(recipe, model, adapted_on, monkeypatch, tmp_path):
     whole = evaluate_transfer(recipe, model)
     recipe.output = str(tmp_path / "killed")
-    append = protocol.append_result
+    append = protocol.append_json_line
 
     def killed(path, result):
         append(path, result)
@@ -236,7 +236,7 @@ def test_goes_on_after_a_kill(recipe, model, adapted_on, monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(protocol, "append_result", killed)
+        patch.setattr(protocol, "append_json_line", killed)
         with pytest.raises(KeyboardInterrupt):
             evaluate_transfer(recipe, model)
     adapted_on.clear()

@@ -18,7 +18,7 @@ from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.label_names import label_names_for
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.tag_schemes import io_to_bio
-from modeling_lacl.data.tags import entity_types, tag_names
+from modeling_lacl.data.tags import entity_types, gold_tags
 from modeling_lacl.metrics import entity_scores
 from modeling_lacl.training.word_labels import predict_words
 
@@ -31,8 +31,7 @@ def measure(orders: int, limit: int, seed: int) -> None:
     dataset = dataset.select(range(min(limit, len(dataset))))
     types = entity_types(dataset)
     names = label_names_for(types, "wnut17")
-    tags = tag_names(dataset)
-    references = [[tags[tag] for tag in sentence] for sentence in dataset["ner_tags"]]
+    references = gold_tags(dataset)
     draw = random.Random(seed)
     found: list[list[str]] = []
     scores: list[float] = []

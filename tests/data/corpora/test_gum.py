@@ -6,7 +6,7 @@ import pytest
 
 from modeling_lacl.data.corpora.loading import load_corpus
 from modeling_lacl.data.examples import LaclDataError
-from modeling_lacl.data.tags import entity_types
+from modeling_lacl.data.tags import entity_types, gold_tags
 
 HEAD = "# newdoc id = GUM_news_boats\n# global.Entity = GRP-etype-infstat-centering-minspan-link-identity\n"
 
@@ -22,8 +22,7 @@ def conllu(*tokens, sent_id="GUM_news_boats-1"):
 def read(tmp_path, text, name="en_gum-ud-train.conllu"):
     (tmp_path / name).write_text(text)
     dataset = load_corpus("gum", tmp_path)["train"]
-    names = dataset.features["ner_tags"].feature.names
-    return dataset, [[names[tag] for tag in row] for row in dataset["ner_tags"]]
+    return dataset, gold_tags(dataset)
 
 
 def test_outermost_entities_of_nested_brackets(tmp_path):

@@ -8,7 +8,7 @@ from modeling_lacl.data.corpora.loading import load_corpus
 from modeling_lacl.data.corpora.registry import CORPORA
 from modeling_lacl.data.examples import LaclDataError
 from modeling_lacl.data.label_names import load_label_names
-from modeling_lacl.data.tags import entity_types
+from modeling_lacl.data.tags import entity_types, gold_tags
 
 CONLL = """\
 -DOCSTART- -X- O O
@@ -29,8 +29,8 @@ FEW_NERD = "Ana\tperson-actor\nRuiz\tperson-actor\nin\tO\nHeat\tart-film\n\nLima
 
 
 def tagged(dataset):
-    names = dataset.features["ner_tags"].feature.names
-    return [list(zip(row["tokens"], [names[t] for t in row["ner_tags"]], strict=True)) for row in dataset]
+    sentences = zip(dataset["tokens"], gold_tags(dataset), strict=True)
+    return [list(zip(*sentence, strict=True)) for sentence in sentences]
 
 
 @pytest.mark.parametrize(

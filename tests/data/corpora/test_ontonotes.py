@@ -5,7 +5,7 @@ import pytest
 from modeling_lacl.data.corpora.loading import load_corpus
 from modeling_lacl.data.examples import LaclDataError
 from modeling_lacl.data.label_names import load_label_names
-from modeling_lacl.data.tags import entity_types
+from modeling_lacl.data.tags import entity_types, gold_tags
 
 
 def conll2012(sentences, document="nw/paper/00/paper_0001", part=0):
@@ -29,8 +29,8 @@ def write(path, *args, **kwargs):
 
 
 def tagged(dataset):
-    names = dataset.features["ner_tags"].feature.names
-    return [list(zip(row["tokens"], [names[t] for t in row["ner_tags"]], strict=True)) for row in dataset]
+    sentences = zip(dataset["tokens"], gold_tags(dataset), strict=True)
+    return [list(zip(*sentence, strict=True)) for sentence in sentences]
 
 
 def test_the_official_tree(tmp_path):
