@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-import modeling_lacl.modeling_lacl
 import torch
 from measuring import (
     arguments,
@@ -36,6 +35,7 @@ from measuring import (
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.support import encode_support
+from modeling_lacl.model import modeling_lacl
 
 WORDS_OF_A_MESSAGE, WORDS_OF_A_PARAGRAPH, MESSAGES_FOR_A_PARAGRAPH = 8, 90, 12
 
@@ -154,7 +154,7 @@ def sorting_table(model: LaclForTokenClassification, options: Any) -> str:
             model.predict(batch)
 
     def padded() -> None:
-        with patch.object(modeling_lacl.modeling_lacl, "length_groups", one_group):
+        with patch.object(modeling_lacl, "length_groups", one_group):
             in_order()
 
     ways: dict[str, Callable[[], Any]] = {

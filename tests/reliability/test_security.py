@@ -32,7 +32,7 @@ def hook(event, arguments):
             told.append(["opened", name])
 
 sys.addaudithook(hook)
-from modeling_lacl.loading import load_model
+from modeling_lacl.hub.loading import load_model
 try:
     load_model(folder).predict("ana flew to quito")
     outcome = "predicted"
