@@ -73,7 +73,9 @@ def _without_tokenizer(function: Callable[_P, _R]) -> Callable[_P, _R]:
                 FutureWarning,
                 stacklevel=2,
             )
-            (args[0] if args else kwargs["model"]).tokenizer = tokenizer
+            model = args[0] if args else kwargs["model"]
+            check_model(model)
+            model.tokenizer = tokenizer
         return function(*args, **kwargs)
 
     return cast(Callable[_P, _R], called)

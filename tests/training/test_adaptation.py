@@ -133,7 +133,10 @@ def test_support_is_encoded_the_same_in_any_batch_size(tiny_model, tiny_tokenize
     whole = encode_support(tiny_model, dataset)
     single = encode_support(tiny_model, dataset, batch_size=1)
     for one, other in zip(whole, single, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+        if isinstance(one, list):  # the words
+            assert one == other
+        else:
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
     assert tiny_model.training
 
 
@@ -227,7 +230,6 @@ def test_a_number_of_steps_is_kept(make_tiny_model, tiny_tokenizer, trained):
         ({"seed": "a"}, TypeError, "seed is 'a'"),
         ({"seed": -1}, ValueError, "seed is -1: give a whole number, from 0 to 4294967295"),
         ({"model": "lacl-minilm-fewnerd"}, TypeError, "model is of type str: give a model"),
-        ({"tokenizer": None}, TypeError, "tokenizer is of type NoneType: give the model's own"),
         ({"label_names": ["pilot"]}, TypeError, r"label_names is \['pilot'\]: give a mapping"),
         ({"label_names": {"pilot": None}}, LaclDataError, "label_names: 'pilot': None is not text"),
         ({"support": SUPPORT[0]}, TypeError, r"support must be .*got dict; put an example into a list"),
@@ -235,7 +237,7 @@ def test_a_number_of_steps_is_kept(make_tiny_model, tiny_tokenizer, trained):
     ],
 )
 def test_arguments_of_another_kind_are_named(tiny_model, tiny_tokenizer, arguments, error, message):
-    usual = {"model": tiny_model, "tokenizer": tiny_tokenizer, "support": SUPPORT, "label_names": None}
+    usual = {"model": tiny_model, "support": SUPPORT, "label_names": None}
     with pytest.raises(error, match=message):
         adapt(**{**usual, **arguments})
 

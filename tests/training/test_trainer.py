@@ -351,7 +351,7 @@ def test_a_loss_that_is_no_number_stops_the_run(make_trainer, monkeypatch, tmp_p
 
 def scripted_scores(values):
     remaining = iter(values)
-    return lambda self, model, tokenizer, batch_size: {"f1": next(remaining)}
+    return lambda self, model, batch_size: {"f1": next(remaining)}
 
 
 def test_early_stopping_and_the_best_model(make_trainer, monkeypatch):
