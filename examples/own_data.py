@@ -30,8 +30,8 @@ with open("spans.jsonl", "w", encoding="utf-8") as file:
         entities = [{"start": start, "end": end, "label": label} for start, end, label in found]
         file.write(json.dumps({"text": text, "entities": entities}) + "\n")
 
-# Columns, as in CoNLL, with a blank line between sentences: any tag scheme, separated by tabs or spaces. Further
-# columns are allowed.
+# Columns, as in CoNLL, with a blank line between sentences: any tag scheme, separated by tabs or spaces.
+# Further columns are allowed.
 columns = "Lena B-person\nVoss I-person\nsailed O\non O\nthe O\nVasa B-ship\n\n"
 Path("columns.txt").write_text(columns + "The O\nCutty B-ship\nSark I-ship\nsank O\n")
 
