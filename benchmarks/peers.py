@@ -27,8 +27,8 @@ from measuring import arguments, in_child, machine_line, peak_mib, sample_texts,
 
 PEERS = ("span_marker", "gliner")
 SYSTEMS = {
-    "lacl": "LACL, support of examples",
-    "lacl_names": "LACL, names given in the call",
+    "lacl": "LACL, with a support set",
+    "lacl_names": "LACL, label names given in the call",
     "pipeline": "plain pipeline",
     "span_marker": "SpanMarker",
     "gliner": "GLiNER",

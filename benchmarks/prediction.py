@@ -5,10 +5,10 @@
 First table: `predict` on sentences of the packaged samples, for several numbers of labels, with a support set
 of some examples for each. The bare encoder gets exactly the batches that `predict` gave it, label names
 included: what is missing to 1 is tokenising, the head, scores, decoding and entities. Second table: the same
-beside a model with `shared_prompt`, whose label names do not look at the text; the weights are the same, so
-this is about time alone. Third table: texts of mixed lengths, most a short message and some a paragraph, all
-in one call, which sorts them into batches; in their own order, a batch a call, of which rows of like length
-go through the encoder together; and in their own order, every row padded to the longest of its batch.
+for a model with `shared_prompt`, whose label names do not attend to the text; the weights are the same, so
+only time is compared. Third table: texts of mixed lengths, most a short message and some a paragraph, all in
+one call, which sorts them into batches; in the given order, one batch per call, where sequences of similar
+length go through the encoder together; and in the given order, padded to the longest sequence of the batch.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def encoder_table(model: LaclForTokenClassification, options: Any) -> str:
 
 def shared_table(model: LaclForTokenClassification, options: Any) -> str:
     texts = sample_texts(options.texts)
-    rows = [["labels", "names see the text, texts/s", "they do not, texts/s", "times as many"]]
+    rows = [["labels", "label names attend to the text, texts/s", "they do not, texts/s", "speed-up"]]
     for number in options.labels:
         with_support(model, number, options.examples)
         config = copy.deepcopy(model.config)
@@ -140,7 +140,7 @@ def mixed_texts(number: int) -> list[str]:
 
 
 def one_group(lengths: torch.Tensor) -> list[torch.Tensor]:
-    """In the place of `length_groups`: all rows."""
+    """Replace `length_groups`: all sequences in one group."""
     return [torch.arange(len(lengths))]
 
 
@@ -159,8 +159,8 @@ def sorting_table(model: LaclForTokenClassification, options: Any) -> str:
 
     ways: dict[str, Callable[[], Any]] = {
         "sorted by length": lambda: model.predict(texts),
-        "in their own order, rows of like length together": in_order,
-        "in their own order, padded to the longest": padded,
+        "in the given order, sequences of similar length together": in_order,
+        "in the given order, padded to the longest": padded,
     }
     padding = {}
     for name, way in ways.items():
@@ -172,12 +172,12 @@ def sorting_table(model: LaclForTokenClassification, options: Any) -> str:
         hook.remove()
         padding[name] = 1 - sum(int(mask.sum()) for mask in seen) / sum(mask.numel() for mask in seen)
     times = interleaved(ways, options.rounds, options.clock)
-    rows = [["batches", "padding", "texts/s", "times as many", "wanted"]]
+    rows = [["batches", "padding", "texts/s", "speed-up", "wanted"]]
     for name in ways:
         rows.append([name, f"{100 * padding[name]:.0f} %"])
         rows[-1] += [f"{len(texts) / statistics.median(times[name]):.0f}"]
         rows[-1] += [
-            f"{ratio(times, 'in their own order, padded to the longest', name):.2f}",
+            f"{ratio(times, 'in the given order, padded to the longest', name):.2f}",
             "at least 2" if name == "sorted by length" else "",
         ]
     return f"{len(texts)} texts of mixed lengths, 4 labels, 32 texts a batch:\n\n{table(rows)}"

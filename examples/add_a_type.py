@@ -1,4 +1,4 @@
-"""A further type for a model that is in use, and one less: without training, in the time of one pass."""
+"""Add a type to an adapted model and remove another: without training, in the time of one forward pass."""
 
 from modeling_lacl import LaclForTokenClassification, adapt, add_types, remove_types
 
@@ -11,6 +11,7 @@ ner = adapt(model, support)
 
 more = [{"tokens": ["She", "flew", "a", "Boeing", "737"], "ner_tags": ["O", "O", "O", "plane", "plane"]}]
 ner = add_types(ner, more, label_names={"plane": "type of airplane"})
+print(ner.entity_types)  # ['person', 'city', 'plane']
 text = "Ana Ruiz flew a Cessna 172 to Quito."
 print([(entity["word"], entity["entity_group"]) for entity in ner.predict(text)])
 

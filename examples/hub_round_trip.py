@@ -1,6 +1,8 @@
-"""To the Hub and back: `python examples/hub_round_trip.py OWNER/NAME`, after `hf auth login`.
+"""Upload a model to the Hub and load it again.
 
-Whoever loads it needs transformers alone: the checkpoint brings its own code.
+Log in with `hf auth login`, then run `python examples/hub_round_trip.py OWNER/NAME`.
+
+Loading it needs transformers only: the checkpoint contains the remote code.
 """
 
 import sys

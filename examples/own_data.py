@@ -1,6 +1,6 @@
-"""Your own labelled data, from the files that people have: a CSV table, character spans, BIO columns.
+"""Adapt to your own labelled data, in common formats: a CSV table, character spans, BIO columns.
 
-The three files have the same two sentences, so they give the same model.
+The three files contain the same two sentences, so they give the same model.
 """
 
 import csv
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from modeling_lacl import LaclForTokenClassification, adapt
 
-# A table with a word and its tag a row, and the number of the sentence. Tables come in any shape; make a list
-# of dictionaries of it. Tags need no prefix. (The rows of `Dataset.from_csv` and of pandas are as good.)
+# A table with one word per row, its tag, and the number of its sentence. Tables come in many layouts: convert
+# yours to a list of dictionaries. Tags need no prefix. (`Dataset.from_csv` and pandas work equally well.)
 words = "1,Lena,person 1,Voss,person 1,sailed,O 1,on,O 1,the,O 1,Vasa,ship 2,The,O 2,Cutty,ship 2,Sark,ship"
 Path("words.csv").write_text("\n".join(["sentence,word,tag", *words.split(), "2,sank,O"]) + "\n")
 from_csv = []
@@ -20,7 +20,7 @@ with open("words.csv", newline="", encoding="utf-8") as file:
         rows = list(group)
         from_csv.append({"tokens": [row["word"] for row in rows], "ner_tags": [row["tag"] for row in rows]})
 
-# Character spans, as annotation tools export them: JSON Lines of a text and its entities.
+# Character spans, as annotation tools export them: JSON Lines with a text and its entities.
 spans = [
     ("Lena Voss sailed on the Vasa", [(0, 9, "person"), (24, 28, "ship")]),
     ("The Cutty Sark sank", [(4, 14, "ship")]),
@@ -30,7 +30,8 @@ with open("spans.jsonl", "w", encoding="utf-8") as file:
         entities = [{"start": start, "end": end, "label": label} for start, end, label in found]
         file.write(json.dumps({"text": text, "entities": entities}) + "\n")
 
-# Columns, as in CoNLL, with a blank line between sentences: any tag scheme, tabs or spaces, further columns.
+# Columns, as in CoNLL, with a blank line between sentences: any tag scheme, separated by tabs or spaces.
+# Further columns are allowed.
 columns = "Lena B-person\nVoss I-person\nsailed O\non O\nthe O\nVasa B-ship\n\n"
 Path("columns.txt").write_text(columns + "The O\nCutty B-ship\nSark I-ship\nsank O\n")
 

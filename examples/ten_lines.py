@@ -1,4 +1,4 @@
-"""A model for your own entity types from three labelled sentences."""
+"""Make a model for your own entity types from three labelled sentences."""
 
 from modeling_lacl import LaclForTokenClassification, adapt
 

@@ -1,4 +1,4 @@
-"""Entity types by their names alone, through the pipeline of transformers."""
+"""Find entities from label names alone, through the pipeline of transformers."""
 
 from transformers import pipeline
 
@@ -11,5 +11,5 @@ text = "Ana Ruiz flew from Quito to the Berlin Marathon, which Siemens sponsors.
 for entity in ner(text, labels=["person", "city", "company", "sports event"], threshold=0.5):
     print(f"{entity['word']}: {entity['entity_group']}")
 
-# A label may have other words than its name; they are what the model reads.
+# A label can have a label name that differs from it; the label name is what the model reads.
 print(ner(text, labels={"GPE": "country or city"}))

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     ROOT / "README.md",
     *sorted(path for path in (ROOT / "model_cards").glob("*.md") if path.name != "template.md"),
-    *sorted((ROOT / "modeling_lacl" / "released_models").glob("*/README.md")),
+    *sorted((ROOT / "modeling_lacl" / "hub" / "released_models").glob("*/README.md")),
 ]
 README = DOCUMENTS[0].read_text(encoding="utf-8")
 PROGRAMS = ("accelerate", "hf", "lacl", "pip", "pytest", "python", "python3", "torchrun")
@@ -211,7 +211,8 @@ def test_the_first_two_commands_stand_alone():
 
 
 def test_no_document_installs_from_an_index_where_this_package_is_not():
-    places = [*DOCUMENTS, ROOT / "modeling_lacl" / "model_card_template.md", *(ROOT / "docs").glob("*.md")]
+    template = ROOT / "modeling_lacl" / "hub" / "model_card_template.md"
+    places = [*DOCUMENTS, template, *(ROOT / "docs").glob("*.md")]
     for path in [*places, *(ROOT / "examples").glob("*.*")]:
         assert not re.search(r"pip install [^`\n]*\blacl\b", path.read_text(encoding="utf-8")), path
 

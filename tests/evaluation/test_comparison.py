@@ -86,7 +86,7 @@ def test_by_the_command_line(plan, tmp_path):
 def test_by_the_program(plan, tmp_path, monkeypatch, capsys):
     del plan["episodes"]
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plan))
-    program = Path(__file__).parents[2] / "training" / "evaluate.py"
+    program = Path(__file__).parents[2] / "training" / "evaluate_transfer.py"
     monkeypatch.setattr("sys.argv", [str(program), str(tmp_path / "recipe.yaml"), "--method", "NNShot"])
     runpy.run_path(str(program), run_name="__main__")
     printed = capsys.readouterr().out

@@ -377,7 +377,7 @@ def test_evaluate_recipe(recipe_file, tmp_path):
 
 
 def test_the_program(recipe_file, tmp_path, capsys, monkeypatch):
-    path = Path(__file__).parents[2] / "training" / "evaluate.py"
+    path = Path(__file__).parents[2] / "training" / "evaluate_transfer.py"
     options = {"--checkpoint": tmp_path / "model", "--output": tmp_path / "out", "--limit": 1}
     arguments = [str(path), str(recipe_file), *(str(part) for option in options.items() for part in option)]
     monkeypatch.setattr("sys.argv", arguments)

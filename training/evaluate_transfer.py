@@ -1,6 +1,6 @@
 """Evaluates domain transfer by a recipe; the same as `lacl evaluate`.
 
-python training/evaluate.py training/recipes/transfer_wnut17_gum.yaml --checkpoint DIR
+python training/evaluate_transfer.py training/recipes/transfer_wnut17_gum.yaml --checkpoint DIR
 """
 
 from __future__ import annotations
