@@ -127,10 +127,12 @@ def sample_support(
     everything = [*types, *others]
     counts = count_entities(to_io(dataset, everything), len(everything) + 1)
     wanted = range(1, len(types) + 1)
-    return draw_support(counts, wanted, k, generator, names=types, allow_other_types=allow_other_types)
+    return sample_support_from_counts(
+        counts, wanted, k, generator, names=types, allow_other_types=allow_other_types
+    )
 
 
-def draw_support(
+def sample_support_from_counts(
     counts: np.ndarray,
     types: Sequence[int],
     k: int,
@@ -155,7 +157,7 @@ def draw_support(
     )
 
 
-def draw_episode(
+def sample_episode(
     counts: np.ndarray, n_way: int, k_shot: int, q_shot: int, generator: np.random.Generator
 ) -> Episode:
     """An episode over types drawn at random.
@@ -241,7 +243,7 @@ class EpisodeBatchSampler(Sampler[list[int]]):
     def episode(self, number: int) -> Episode:
         """The episode of this number in the present epoch."""
         generator = np.random.default_rng((self.seed, self.epoch, number))
-        return draw_episode(self.counts, self.n_way, self.k_shot, self.q_shot, generator)
+        return sample_episode(self.counts, self.n_way, self.k_shot, self.q_shot, generator)
 
 
 def _check_at_least_one(**values: int) -> None:
@@ -265,7 +267,7 @@ class LabelSet:
     lookup: Tensor
 
 
-def draw_label_set(
+def sample_label_set(
     label_names: Sequence[str],
     present: Collection[int],
     generator: np.random.Generator,

@@ -11,10 +11,10 @@ from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.sampling import (
     EpisodeBatchSampler,
     count_entities,
-    draw_episode,
-    draw_support,
     greedy_sample,
+    sample_episode,
     sample_support,
+    sample_support_from_counts,
 )
 
 sentences = st.lists(
@@ -84,7 +84,7 @@ def test_every_sentence_has_its_chance():
 @pytest.mark.parametrize("seed", range(20))
 def test_an_episode_is_two_disjoint_samples(seed):
     counts = count_entities(make_sequences(seed=seed), 7)
-    episode = draw_episode(counts, 3, 2, 3, np.random.default_rng(seed))
+    episode = sample_episode(counts, 3, 2, 3, np.random.default_rng(seed))
     assert len(set(episode.types)) == 3 and 0 not in episode.types
     assert not set(episode.support) & set(episode.query)
     check_sample(counts, episode.types, 2, list(episode.support))
@@ -130,14 +130,16 @@ def test_impossible_episodes(options, message):
 def test_types_that_never_stand_alone_make_no_episode():
     counts = np.array([[0, 1, 1]] * 50)
     with pytest.raises(ValueError, match="found no 1-way episode of 1 \\+ 1 shots among 50 sentences"):
-        draw_episode(counts, 1, 1, 1, np.random.default_rng(0))
+        sample_episode(counts, 1, 1, 1, np.random.default_rng(0))
 
 
 def test_an_impossible_support_names_what_there_is():
     with pytest.raises(ValueError, match=r"2 to 4 entities.*\{'ship': 1\}"):
-        draw_support(np.array([[0, 1], [0, 0]]), [1], 2, np.random.default_rng(0), names=["ship"])
+        sample_support_from_counts(
+            np.array([[0, 1], [0, 0]]), [1], 2, np.random.default_rng(0), names=["ship"]
+        )
     with pytest.raises(ValueError, match="k is 0"):
-        draw_support(np.array([[0, 1]]), [1], 0, np.random.default_rng(0))
+        sample_support_from_counts(np.array([[0, 1]]), [1], 0, np.random.default_rng(0))
 
 
 def test_sample_support_of_a_dataset():
