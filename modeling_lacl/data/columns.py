@@ -69,7 +69,7 @@ def read_columns(
         The sentences.
 
     Raises:
-        LaclDataError: A line has other columns than the rest; the message has its number.
+        LaclDataError: A line has other columns than the rest; the message gives file and line.
     """
     lines = read_lines(path, encoding)
     sample = list(islice(lines, _SAMPLE_LINES))

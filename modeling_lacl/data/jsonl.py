@@ -28,7 +28,7 @@ def read_jsonl(
         The sentences.
 
     Raises:
-        LaclDataError: A line is not JSON or not an example; the message has its number.
+        LaclDataError: A line is not JSON or not an example; the message gives file and line.
     """
     for number, line in read_lines(path, encoding):
         if not line.strip():
@@ -60,8 +60,8 @@ def read_json(
         The sentences.
 
     Raises:
-        LaclDataError: The file is not a JSON array, or an element is not an example; the message has the line
-            or the number of the element.
+        LaclDataError: The file is not a JSON array, or an element is not an example; the message gives the
+            line or the number of the element.
     """
     text = "\n".join(line for _, line in read_lines(path, encoding))
     try:

@@ -44,7 +44,7 @@ def read_episodes(path: str | Path, skip: int = 0) -> Iterator[PublishedEpisode]
         The episodes.
 
     Raises:
-        LaclDataError: There is no such file, or a line is not an episode; the message has its number.
+        LaclDataError: There is no such file, or a line is not an episode; the message gives file and line.
     """
     path = Path(path)
     if not path.is_file():

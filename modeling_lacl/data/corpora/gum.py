@@ -39,7 +39,7 @@ def read_gum(path: Path) -> Iterator[Sentence]:
         The sentences.
 
     Raises:
-        LaclDataError: A line or a bracket is malformed; the message has its line number.
+        LaclDataError: A line or a bracket is malformed; the message gives file and line.
     """
     if path.suffix != ".conllu":
         yield from read_columns(path, token_column=0, tag_column=1)

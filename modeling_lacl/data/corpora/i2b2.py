@@ -45,8 +45,8 @@ def read_i2b2(path: Path) -> Iterator[Sentence]:
         The sentences.
 
     Raises:
-        LaclDataError: The file is not such an XML file, or a span is outside of the text; the message has the
-            line number.
+        LaclDataError: The file is not such an XML file, or a span is outside of the text; the message gives
+            file and line.
     """
     note = _parse(path)
     text = "".join(note.text)

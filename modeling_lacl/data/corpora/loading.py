@@ -55,7 +55,7 @@ def load_corpus(
 
     Raises:
         LaclDataError: The corpus is not at `path` (the message says where to get it), a split does not exist,
-            or a file cannot be read; the message has the line number.
+            or a file cannot be read; the message gives file and line.
         ValueError: The name of the corpus or of a split is unknown.
 
     Example:
@@ -134,7 +134,7 @@ def corpus_sentences(corpus: Corpus, files: Iterable[Path], types: Collection[st
         The sentences, in the order of the files.
 
     Raises:
-        LaclDataError: A tag has another type; the message has its line number.
+        LaclDataError: A tag has another type; the message gives file and line.
     """
     known = {OUTSIDE}
     for path in files:

@@ -33,7 +33,7 @@ def read_ontonotes(path: Path) -> Iterator[Sentence]:
 
     Raises:
         LaclDataError: There are too few columns, unmatched brackets, or words that are not filled in; the
-            message has the line number.
+            message gives file and line.
     """
     tokens: list[str] = []
     tags: list[str] = []
