@@ -134,8 +134,8 @@ def _kept(special_tokens_mask: Sequence[int], max_length: int) -> NDArray[np.int
     return np.sort(np.concatenate((np.flatnonzero(special), subwords)))
 
 
-# For so few sentences (a support set, for example), `Dataset.map` with its cache and progress bar is not worth
-# its overhead.
+# For so few sentences (a support set, for example), the cache and progress bar of `Dataset.map` are not worth
+# their overhead.
 _AT_ONCE = 1000
 _FEATURES = Features(
     {
