@@ -24,7 +24,7 @@ def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator
     Raises:
         ValueError: They are UTF-16, or no text.
     """
-    from ..data.lines import what_is_no_text
+    from ..data.lines import describe_binary
 
     replaced = first = 0
     # None once they are looked at: a stream is not kept waiting for it.
@@ -33,7 +33,7 @@ def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator
         for number, line in enumerate(lines, start=1):
             if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 raise ValueError(f"{name}:1: this is UTF-16; save it as UTF-8")
-            if number == 1 and (problem := what_is_no_text(line)):
+            if number == 1 and (problem := describe_binary(line)):
                 raise ValueError(f"{name}: {problem}")
             text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
             if not text.isascii():

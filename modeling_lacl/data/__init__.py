@@ -1,4 +1,4 @@
-"""Labelled data: readers for every format and tag scheme, label names, tokenising, sampling, support sets."""
+"""Labelled data: reading all formats and tag schemes, label names, tokenising, sampling, support sets."""
 
 from .corpora import load_corpus
 from .examples import LaclDataError

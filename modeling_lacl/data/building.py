@@ -1,6 +1,6 @@
-"""The tags of a source's sentences, collected as numbers and brought to types.
+"""Collect the sentences of any reader into a `datasets.Dataset` with BIO tags.
 
-Sentences of any reader, collected into a `datasets.Dataset` with BIO tags.
+The tags are stored as ids while reading, and normalised to BIO at the end.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 class TagTable:
-    """Distinct tags as ids, and the number of the line or example where each was seen first.
+    """The tags of all sentences as ids, with the line or example where each distinct tag appears first.
 
     Args:
-        origin: What the sentences come from.
-        declared: Tags that come first, seen or not.
+        origin: The source of the sentences.
+        declared: Tags that get the first ids, whether they occur or not.
     """
 
     def __init__(self, origin: Origin, declared: Sequence[str] = ()) -> None:
@@ -36,20 +36,20 @@ class TagTable:
         self.first_numbers: dict[str, int] = {}
         self.lengths = array("q")
         self._tag_ids = array("i")
-        self._numbers = array("q")  # the first of each sentence
+        self._numbers = array("q")  # line or example number at which each sentence begins
         self._from_spans: bool | None = None
         self._cut_words = self._first_cut = 0
 
     def add(self, sentence: Sentence) -> None:
-        """Takes up a sentence's tags.
+        """Add the tags of a sentence.
 
         Raises:
-            LaclDataError: It has tags where those before it have character spans, or the other way round.
+            LaclDataError: It has tags where the sentences before it have character spans, or vice versa.
         """
         number = sentence.number(0)
         if self._from_spans not in (None, sentence.from_spans):
             raise LaclDataError(
-                f"{self.origin.at(number)}: tags and character spans in one source; read them apart"
+                f"{self.origin.at(number)}: tags and character spans in one source; read them separately"
             )
         self._from_spans = sentence.from_spans
         if sentence.cut_words and not self._cut_words:
@@ -64,15 +64,20 @@ class TagTable:
         self.lengths.append(len(sentence.tokens))
 
     def place(self, tag: str) -> str:
-        """Where a tag was seen first."""
+        """Return the place where a tag appears first."""
         number = self.first_numbers.get(tag)
         return self.origin.name if number is None else self.origin.at(number)
 
     def normalized(self, scheme: str | None = None) -> NormalizedTags:
-        """The types and starts of all tokens; what was read otherwise than it is written is told in warnings.
+        """Return the types and entity starts of all tokens.
+
+        Tags that were not read literally, or that look like mistakes, are logged as warnings.
+
+        Args:
+            scheme: Tag scheme, one of `SCHEMES`; None detects it.
 
         Raises:
-            LaclDataError: No sentence, or as `normalize`.
+            LaclDataError: There is no sentence, or as `normalize`.
         """
         if not self.lengths:
             raise LaclDataError(f"{self.origin.name}: no sentence; give at least one labelled example")
@@ -87,7 +92,7 @@ class TagTable:
         if normalized.respelt:
             first = normalized.respelt[0]
             logger.warning(
-                "%s: the tags have a scheme's prefix in another spelling and were read as it: %r as %r",
+                "%s: the tags have a scheme's prefix in another spelling and were read accordingly: %r as %r",
                 self.place(first),
                 first,
                 spelt_like_scheme([first], normalized.scheme)[0],
@@ -95,7 +100,7 @@ class TagTable:
         for tag in normalized.doubtful:
             logger.warning(
                 "%s: the tag %r was taken for the name of a type; write %s, or give the scheme IO if it is "
-                "right",
+                "correct",
                 self.place(tag),
                 tag,
                 "a capital O if it means outside"
@@ -114,8 +119,8 @@ class TagTable:
             )
         if self._cut_words:
             logger.warning(
-                "%s: %d words in which a span begins or ends were split there (the first at %s); a "
-                "prediction takes such a word whole",
+                "%s: %d words in which a span begins or ends were split there (the first at %s); "
+                "predictions never split such a word",
                 self.origin.name,
                 self._cut_words,
                 self.origin.at(self._first_cut),
@@ -133,7 +138,20 @@ def build(
     scheme: str | None,
     declared: Sequence[str] = (),
 ) -> Dataset:
-    """Collect sentences straight into Arrow, whose memory is a small multiple of the file's size."""
+    """Build a dataset with BIO tags from sentences.
+
+    Sentences are moved to Arrow in chunks, so that memory stays a small multiple of the file size.
+
+    Args:
+        sentences: Sentences of one source.
+        origin: The source, for error messages and warnings.
+        labels: Entity types allowed, in the order of the dataset's classes; None takes those that occur.
+        scheme: Tag scheme, one of `SCHEMES`; None detects it.
+        declared: Tags of the source's ClassLabel, which determine the order of the types.
+
+    Raises:
+        LaclDataError: There is no sentence, a tag is not in `labels`, or as `normalize`.
+    """
     table = TagTable(origin, declared)
     chunks: list[pa.Table] = []
     pending: list[Sentence] = []
@@ -168,7 +186,7 @@ def _chunk(sentences: Sequence[Sentence], offset: int) -> pa.Table:
 def _ordered(
     normalized: NormalizedTags, labels: list[str] | None, table: TagTable
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """The dataset's types and the tokens' BIO ids, in the order of `labels` if given."""
+    """Return the dataset's types, in the order of `labels` if given, and the BIO id of every token."""
     if labels is None:
         return normalized.types, normalized.bio_ids()
     present = set(np.unique(normalized.type_ids[normalized.starts]).tolist())

@@ -1,7 +1,7 @@
-"""CoNLL-style columns: a token a line, a blank line between sentences, tags in one of the columns.
+"""CoNLL-style columns: one token per line, a blank line between sentences, tags in one of the columns.
 
-FEW-NERD's ``token<TAB>coarse-fine`` is the case of two columns. What the columns are is found out from the
-first lines of the file: their number and separator by majority, the tag column by what looks like tags.
+FEW-NERD's ``token<TAB>coarse-fine`` has two columns. The layout is detected from the first lines of the file:
+the number of columns and the separator by majority, the tag column by values that look like tags.
 """
 
 from __future__ import annotations
@@ -22,13 +22,19 @@ from .tag_schemes import looks_like_tag, may_be_tag
 _SAMPLE_LINES = 2000
 _DOCUMENT_START = "-DOCSTART-"
 _NEW_DOCUMENT = re.compile(r"#\s*newdoc(?:\s+id)?\s*=\s*(.+)")
-# White space between columns. Not \s: a no-break space belongs to its token.
+# Whitespace between columns. Not \s: a no-break space is part of its token.
 _BLANKS = re.compile(r"[ \t]+")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file's lines are cut: how many columns, whether by tabs, which ones hold token and tag."""
+    """Layout of a column file.
+
+    Attributes:
+        columns: Number of columns.
+        by_tab: Columns are separated by tabs, otherwise by spaces.
+        token, tag: Numbers of the token and the tag column.
+    """
 
     columns: int
     by_tab: bool
@@ -36,7 +42,7 @@ class Layout:
     tag: int
 
     def cut(self, line: str) -> tuple[list[str], bool]:
-        """The columns, and whether the file's own separator gave them (False: the other one did)."""
+        """Split a line into columns, and return whether the file's separator was used, not the other one."""
         own, other = (_cut_tabs, _cut_blanks) if self.by_tab else (_cut_blanks, _cut_tabs)
         fields = own(line)
         if len(fields) == self.columns:
@@ -48,17 +54,22 @@ class Layout:
 def read_columns(
     path: Path, encoding: str = "utf-8", token_column: int | None = None, tag_column: int | None = None
 ) -> Iterator[Sentence]:
-    """Yield the sentences of a column file, reading as it goes.
+    """Read the sentences of a column file lazily.
 
     A line that starts with ``-DOCSTART-`` or ``# newdoc id = …`` begins a document; documents are numbered
     from 0 or have the name given. Other lines ``# …`` are comments unless they have the columns of a token
     line: "#" is a word in many corpora.
 
     Args:
-        token_column, tag_column: number of the column from 0, negative from the right; found out if None.
+        path: The file.
+        encoding: Its encoding.
+        token_column, tag_column: Number of the column from 0, negative from the right; detected if None.
+
+    Yields:
+        The sentences.
 
     Raises:
-        LaclDataError: a line that has not the columns of the others, with file and line.
+        LaclDataError: A line has other columns than the rest; the message gives file and line.
     """
     lines = read_lines(path, encoding)
     sample = list(islice(lines, _SAMPLE_LINES))
@@ -77,7 +88,7 @@ def read_columns(
         if (starts_document or new_document or not line.strip()) and tokens:
             yield Sentence(tokens, tags, numbers, document_id=document_id)
             tokens, tags, numbers = [], [], []
-            next_document = max(next_document, 1)  # these sentences stood before any mark
+            next_document = max(next_document, 1)  # these sentences precede the first document mark
         if starts_document or new_document:
             document_id = new_document[1].strip() if new_document else str(next_document)
             next_document += 1
@@ -94,16 +105,21 @@ def read_columns(
 def detect_layout(
     lines: Sequence[str], name: str, token_column: int | None = None, tag_column: int | None = None
 ) -> Layout:
-    """Find the number of columns, the separator, and the token and tag columns from a file's first lines.
+    """Detect the number of columns, the separator, and the token and tag columns.
 
-    The tag column is the last one, unless hardly anything in it looks like a tag (``O``, ``B-…``) and most of
-    another column does. The token column is the first one that is neither the tag's nor a running number.
+    The tag column is the last one, unless hardly any of its values look like tags (``O``, ``B-…``) and most
+    of those of another column do. The token column is the first of the others that is not a running number.
+
+    Args:
+        lines: The first lines of the file.
+        name: Name of the file in error messages.
+        token_column, tag_column: Number of the column from 0, negative from the right; detected if None.
 
     Raises:
-        LaclDataError: fewer than two columns, or a column given that is not there.
+        LaclDataError: There are fewer than two columns, or a given column does not exist.
     """
     content = [line for line in lines if line.strip() and _DOCUMENT_START not in line]
-    # "# a comment" must not have a say in the number of columns, unless there is nothing else.
+    # Comments must not influence the number of columns, unless there is nothing else.
     content = [line for line in content if not line.startswith("#")] or content
     with_tab = [line for line in content if "\t" in line]
     by_tab = bool(with_tab) and 2 * len(with_tab) >= len(content)
@@ -141,7 +157,7 @@ def _likely_tag_column(rows: Sequence[Sequence[str]], columns: int) -> int:
         for test in (looks_like_tag, may_be_tag)
     )
     last = columns - 1
-    # "o" is a word as well, in Portuguese a frequent one: what only may be tags must be most of a column.
+    # "o" is also a word, and a frequent one in Portuguese: values that may be tags must be the majority.
     if strict[last] >= 0.1 or loose[last] >= 0.5:
         return last
     others = [(shares, column) for shares in (strict, loose) for column in reversed(range(last))]
@@ -149,34 +165,34 @@ def _likely_tag_column(rows: Sequence[Sequence[str]], columns: int) -> int:
 
 
 def looks_like_csv(lines: Sequence[str]) -> str | None:
-    """What to do about lines that are cut by commas or semicolons, if these are such."""
+    """Return what to do about lines separated by commas or semicolons, or None if they are not."""
     for sign, meaning in ((",", "CSV"), (";", "CSV with semicolons")):
-        try:  # by the csv module, since signs inside of quotes do not cut
+        try:  # with the csv module, since separators inside quotes do not count
             counts = {len(row) for row in csv.reader(lines, delimiter=sign)}
         except csv.Error:
             continue
         if len(counts) == 1 and max(counts) > 1:
             return (
-                f"looks like {meaning}, which is not read: write a token and its tag a line with a tab "
+                f"looks like {meaning}, which is not read: write a token and its tag per line with a tab "
                 "between them and a blank line between sentences, or JSON Lines"
             )
     return None
 
 
 def _looks_oddly_spaced(lines: Sequence[str]) -> str | None:
-    """What to do about columns with a space between them that is not the usual one."""
+    """Return what to do about columns separated by an unusual space character, or None if they are not."""
     spaces = Counter(space for line in lines for space in re.findall(r"(?<=\S)[^\S \t](?=\S)", line))
     if not spaces or 2 * max(spaces.values()) < len(lines):
         return None
     space = max(spaces, key=lambda one: spaces[one])
     return (
-        f"columns are parted by {unicodedata.name(space, 'a control character').lower()} "
+        f"columns are separated by {unicodedata.name(space, 'a control character').lower()} "
         f"(U+{ord(space):04X}), which is part of a word here; put tabs or plain spaces there"
     )
 
 
 def looks_like_columns(lines: Sequence[str]) -> bool:
-    """Whether the first lines of a file are words and tags in columns, and no running text."""
+    """Return whether the first lines of a file are words and tags in columns, not running text."""
     content = [line for line in lines if line.strip() and not line.startswith("#")]
     rows = [_cut_tabs(line) if "\t" in line else _cut_blanks(line) for line in content]
     if len(rows) < 3 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
@@ -188,12 +204,12 @@ def looks_like_columns(lines: Sequence[str]) -> bool:
 
 
 def column_of(given: str | None) -> int | str | None:
-    """A column as the command line and recipes name it: a number for column files, else a key."""
+    """Return a column given on the command line or in a recipe as a number (column files) or a key."""
     return int(given) if given is not None and given.lstrip("-").isdecimal() else given
 
 
 def _are_running_numbers(values: Sequence[str]) -> bool:
-    """Whether values count the words of sentences: from 0 or 1 up, again and again."""
+    """Return whether values number the words of sentences, starting from 0 or 1 in each sentence."""
     if not all(value.isdecimal() and len(value) < 10 for value in values):
         return False
     numbers = [int(value) for value in values]
@@ -220,7 +236,7 @@ def _checked_column(column: int, columns: int, argument: str, name: str) -> int:
 
 
 def _is_comment(line: str, layout: Layout, seen_tags: set[str]) -> bool:
-    """Whether a line that starts with "#" is a comment: "# …" that cannot be the token "#" with its tag."""
+    """Return whether a line that starts with "#" is a comment, and not the token "#" with its tag."""
     if not (line == "#" or line[1].isspace()):
         return False
     fields, own_separator = layout.cut(line)
@@ -245,7 +261,7 @@ def _token_and_tag(line: str, layout: Layout, seen_tags: set[str], place: str) -
         raise LaclDataError(
             f"{place}: the {'tag' if token else 'token'} is empty; fill it in or remove the line"
         )
-    # "New York" with its tag forgotten also has two columns if cut at the space.
+    # "New York" without its tag also has two columns if split at the space.
     if not own_separator and tag not in seen_tags and not looks_like_tag(tag):
         separator = "tab" if layout.by_tab else "space"
         raise LaclDataError(

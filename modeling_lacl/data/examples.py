@@ -1,8 +1,7 @@
-"""The error that every reader raises for a data file it cannot read.
+"""What all readers share: their error, and the sentences that they yield.
 
-What a reader yields: one sentence with its tags as they are written, and where it was found.
-
-Examples as mappings, from JSON Lines, a Dataset or a list: words and tags, or a text and its spans.
+Also the reader of single examples (from JSON Lines, a Dataset or a list): words and tags, or a text and its
+spans.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ..model.words_lacl import split_words, without_surrogates
 
 
 class LaclDataError(ValueError):
-    """Labelled data that cannot be read; the message names the place (``file:line``) and the remedy.
+    """Labelled data that cannot be read; the message gives the place (``file:line``) and the remedy.
 
     Example:
         >>> from modeling_lacl import LaclDataError, read_dataset
@@ -25,33 +24,33 @@ class LaclDataError(ValueError):
         ...     read_dataset([{"tokens": ["Ana"], "ner_tags": []}])
         ... except LaclDataError as error:
         ...     print(error)
-        examples[0]: 1 tokens but 0 tags; give one tag a token
+        examples[0]: 1 tokens but 0 tags; give one tag per token
     """
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Names a place in a source: ``train.txt:12`` for lines of a file, ``examples[12]`` elsewhere."""
+    """Name of a source, for places in it: ``train.txt:12`` for lines of a file, else ``examples[12]``."""
 
     name: str
     has_lines: bool = True
 
     def at(self, number: int) -> str:
+        """Return the name of the place with this line or example number."""
         return f"{self.name}:{number}" if self.has_lines else f"{self.name}[{number}]"
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence as read.
+    """A sentence as read, before its tags are normalised.
 
     Attributes:
-        tokens: the words, none of them empty.
-        tags: as many tags, in the source's own scheme.
-        numbers: for each token its line number in the file, or one number that holds for all of them.
-        id, document_id: as the source gives them; None where it does not.
-        from_spans: the tags were made from character spans, so they are BIO whatever the rest of the file
-            uses.
-        cut_words: number of words that borders of spans fall into.
+        tokens: The words, none of them empty.
+        tags: One tag per word, in the scheme of the source.
+        numbers: Line number of each token, or one line or example number for all of them.
+        id, document_id: Ids given in the source, or None.
+        from_spans: The tags were made from character spans and are therefore BIO.
+        cut_words: Number of words that were split because a span begins or ends inside them.
     """
 
     tokens: Sequence[str]
@@ -63,13 +62,14 @@ class Sentence:
     cut_words: int = 0
 
     def number(self, position: int) -> int:
+        """Return the line or example number of the token at a position."""
         return self.numbers if isinstance(self.numbers, int) else self.numbers[position]
 
 
 TOKEN_COLUMNS = ("tokens", "words")
 TAG_COLUMNS = ("ner_tags", "tags", "labels")
 SPAN_COLUMNS = ("entities", "spans")
-# The second is what predictions have: corrected, they are examples.
+# Predictions have the second key: corrected by hand, they can be read as examples.
 LABEL_KEYS = ("label", "entity_group")
 DOCUMENT_COLUMNS = ("document_id", "doc_id")
 EXAMPLES = (
@@ -86,16 +86,17 @@ def read_record(
     tag_column: str | None = None,
     id2label: Mapping[int, str] | None = None,
 ) -> Sentence:
-    """Turn one example into a sentence.
+    """Convert one example to a sentence.
 
     Args:
-        number, place: the example's number, and its name for errors.
-        token_column, tag_column: keys of the words (or the text) and of the tags (or the spans), found out if
+        record: The example, a mapping with words and tags, or with a text and spans.
+        number, place: Its line or example number, and its name in error messages.
+        token_column, tag_column: Keys of the words (or the text) and of the tags (or the spans); detected if
             None.
-        id2label: names of tags that are given as numbers.
+        id2label: Names of tags that are given as numbers.
 
     Raises:
-        LaclDataError: neither of the two shapes, lists of different length, an impossible span.
+        LaclDataError: It has neither of the two forms, lists of different length, or an invalid span.
     """
     if not isinstance(record, Mapping):
         raise LaclDataError(f"{place}: expected an example like {EXAMPLES}, got {type(record).__name__}")
@@ -152,7 +153,7 @@ def _from_tags(
                 f"{place}: {name} must be a list, got {type(values).__name__}; write {EXAMPLES}"
             )
     if len(tokens) != len(tags):
-        raise LaclDataError(f"{place}: {len(tokens)} tokens but {len(tags)} tags; give one tag a token")
+        raise LaclDataError(f"{place}: {len(tokens)} tokens but {len(tags)} tags; give one tag per token")
     words: list[str] = []
     for position, token in enumerate(tokens):
         if not isinstance(token, str) or not token:
@@ -179,11 +180,15 @@ def _tag_name(tag: Any, position: int, id2label: Mapping[int, str] | None, place
 
 
 def words_from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list[str], int]:
-    """Words of the text, split at the borders of spans too, their BIO tags, and the number of words split."""
+    """Split a text into words, also where a span begins or ends.
+
+    Returns:
+        The words, their BIO tags, and the number of words that were split because of a span.
+    """
     entities = _checked_spans(text, spans, place)
     words = np.array(split_words(text), dtype=np.int64).reshape(-1, 2)
     borders = np.unique(np.array([(start, end) for start, end, _ in entities], dtype=np.int64))
-    # The word that a border could fall into: the last one that begins before it.
+    # Only the last word that begins before a border can contain it.
     owner = np.searchsorted(words[:, 0], borders, side="left") - 1
     inside = (owner >= 0) & (borders < words[owner, 1]) if len(words) else np.zeros(len(borders), dtype=bool)
     starts = np.sort(np.concatenate((words[:, 0], borders[inside])))
@@ -240,7 +245,7 @@ def _checked_spans(text: str, spans: Any, place: str) -> list[tuple[int, int, st
 
 
 def _label_hint(span: Mapping[str, Any]) -> str:
-    """What to do about a span without a label: other programs have it under another key."""
+    """Return what to do about a span without a label: other programs write it under another key."""
     names = [key for key, value in span.items() if isinstance(value, str) and key not in ("word", "text")]
     return f"rename its {' or '.join(map(repr, names))}" if names else "name an entity type there"
 

@@ -1,4 +1,4 @@
-"""JSON Lines, an example a line, and JSON arrays: words with tags, or a text with character spans."""
+"""JSON Lines, one example per line, and JSON arrays: words with tags, or a text with character spans."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ def read_jsonl(
     tag_column: str | None = None,
     id2label: Mapping[int, str] | None = None,
 ) -> Iterator[Sentence]:
-    """Yield the sentences of a JSON Lines file, reading as it goes.
+    """Read the sentences of a JSON Lines file lazily.
+
+    Args:
+        path: The file.
+        encoding: Its encoding.
+        token_column, tag_column, id2label: As for `read_record`.
+
+    Yields:
+        The sentences.
 
     Raises:
-        LaclDataError: a line that is not JSON or not an example, with file and line.
+        LaclDataError: A line is not JSON or not an example; the message gives file and line.
     """
     for number, line in read_lines(path, encoding):
         if not line.strip():
@@ -28,9 +36,9 @@ def read_jsonl(
         place = f"{path}:{number}"
         try:
             record = json.loads(line)
-        # ValueError: also a number with too many digits; RecursionError: nested too deep.
+        # ValueError includes numbers with too many digits; RecursionError means nested too deeply.
         except (ValueError, RecursionError) as error:
-            raise LaclDataError(f"{place}: not a JSON object ({error}); write one object a line") from error
+            raise LaclDataError(f"{place}: not a JSON object ({error}); write one object per line") from error
         yield read_record(record, number, place, token_column, tag_column, id2label)
 
 
@@ -41,10 +49,19 @@ def read_json(
     tag_column: str | None = None,
     id2label: Mapping[int, str] | None = None,
 ) -> Iterator[Sentence]:
-    """Yield the sentences of a file that is one JSON array of examples. It is in memory as a whole.
+    """Read the sentences of a file that is one JSON array of examples. The whole file is read into memory.
+
+    Args:
+        path: The file.
+        encoding: Its encoding.
+        token_column, tag_column, id2label: As for `read_record`.
+
+    Yields:
+        The sentences.
 
     Raises:
-        LaclDataError: no JSON array, with file and line, or an element that is no example, with its number.
+        LaclDataError: The file is not a JSON array, or an element is not an example; the message gives the
+            line or the number of the element.
     """
     text = "\n".join(line for _, line in read_lines(path, encoding))
     try:
@@ -53,22 +70,24 @@ def read_json(
         place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else str(path)
         raise LaclDataError(
             f"{place}: begins like a JSON array, but is not JSON ({error}); correct it, or write one object "
-            "a line"
+            "per line"
         ) from error
     if not isinstance(records, list):
-        raise LaclDataError(f"{path}: no JSON array, but {type(records).__name__}; put the examples into one")
+        raise LaclDataError(
+            f"{path}: not a JSON array, but {type(records).__name__}; put the examples into one"
+        )
     for number, record in enumerate(records):
         yield read_record(record, number, f"{path}[{number}]", token_column, tag_column, id2label)
 
 
 def is_json_array(line: str, suffix: str) -> bool:
-    """Whether the first line of a file shows it to be a JSON array; "[" is a word of column files, too."""
+    """Return whether a file is a JSON array, from its first line; "[" can be a word of a column file, too."""
     start = line.lstrip()
     return start.startswith("[") and (suffix == ".json" or start[1:].lstrip()[:1] in ("", "{"))
 
 
 def is_jsonl(line: str) -> bool:
-    """Whether the first line of a file shows it to be JSON Lines."""
+    """Return whether a file is JSON Lines, from its first line."""
     if not line.lstrip().startswith("{"):
         return False
     try:

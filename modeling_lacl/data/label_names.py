@@ -1,4 +1,4 @@
-"""Natural-language names of labels: maps shipped for known corpora, the user's own, a rule for the rest."""
+"""Label names: maps shipped for known corpora, the user's own, and a rule for all other types."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ _FOLDER = Path(__file__).with_name("label_names")
 
 
 def shipped_label_names() -> list[str]:
-    """The names that `load_label_names` knows without a file."""
+    """Return the names of the shipped maps, which `load_label_names` loads by name."""
     return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
 
 
 def load_label_names(source: str | Path | Mapping[str, str]) -> dict[str, str]:
-    """A map from entity type to natural-language name.
+    """Load a map from entity types to label names.
 
     Args:
-        source: the name of a shipped map ("few_nerd", "ontonotes", …; see `shipped_label_names`), the path of
-            a YAML file with ``type: name`` lines, or a mapping, which is checked and copied.
+        source: Name of a shipped map ("few_nerd", "ontonotes", …; see `shipped_label_names`), path of a YAML
+            file with ``type: name`` lines, or a mapping, which is checked and copied.
 
     Raises:
-        LaclDataError: neither a shipped map nor a file, not a mapping, or a name that is not text.
-        TypeError: neither a name, a path nor a mapping.
+        LaclDataError: There is no such shipped map or file, the file does not contain a mapping, or a label
+            name is not text.
+        TypeError: `source` is neither a name, a path nor a mapping.
     """
     if isinstance(source, Mapping):
         return _checked(source, "label_names")
@@ -46,14 +47,14 @@ def load_label_names(source: str | Path | Mapping[str, str]) -> dict[str, str]:
     try:
         content = read_yaml(path)
     except LaclDataError as error:
-        raise LaclDataError(f"{source}: not YAML with one 'type: name' a line ({error})") from error
+        raise LaclDataError(f"{source}: not YAML with one 'type: name' per line ({error})") from error
     return _checked(content, str(source))
 
 
 def label_names_for(
     types: Iterable[str], source: str | Path | Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """A natural-language name for every type: from `source` if it has one, by rule otherwise."""
+    """Return a label name for every type: from `source` if it has one, otherwise by rule."""
     given = {} if source is None else load_label_names(source)
     return {name: given.get(name) or natural_label_name(name) for name in types}
 
@@ -61,7 +62,7 @@ def label_names_for(
 def _checked(names: object, place: str) -> dict[str, str]:
     if not isinstance(names, Mapping) or not names:
         raise LaclDataError(
-            f"{place}: expected a map of entity types to names; write one 'type: name' a line"
+            f"{place}: expected a map of entity types to names; write one 'type: name' per line"
         )
     for label, name in names.items():
         if not isinstance(label, str) or not isinstance(name, str) or not name.strip():

@@ -1,4 +1,4 @@
-"""Lines of a text file as annotators left them: any line end, a byte order mark, broken UTF-8."""
+"""Read lines of text files robustly: any line ending, a byte order mark, invalid UTF-8."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .examples import LaclDataError
 
 logger = logging.getLogger(__name__)
 
-# What errors="surrogateescape" leaves for a byte that could not be decoded. Unlike U+FFFD from
-# errors="replace", it cannot be mistaken for a character of the file, so the count is true.
+# Placeholders of errors="surrogateescape" for bytes that could not be decoded. Unlike U+FFFD from
+# errors="replace", they cannot be confused with characters of the file, so the count is exact.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
-# How files that are no text begin, and what to do about them.
-_PACKED = "unpack it first"
-_NO_TEXT = {
-    b"\x1f\x8b": ("a gzip file", _PACKED),
-    b"BZh91AY&SY": ("a bzip2 file", _PACKED),
-    b"\xfd7zXZ\x00": ("an xz file", _PACKED),
-    b"\x28\xb5\x2f\xfd": ("a zstd file", _PACKED),
+# First bytes of common binary formats, their names, and what to do about such a file.
+_COMPRESSED = "unpack it first"
+_BINARY_FORMATS = {
+    b"\x1f\x8b": ("a gzip file", _COMPRESSED),
+    b"BZh91AY&SY": ("a bzip2 file", _COMPRESSED),
+    b"\xfd7zXZ\x00": ("an xz file", _COMPRESSED),
+    b"\x28\xb5\x2f\xfd": ("a zstd file", _COMPRESSED),
     b"PK\x03\x04": (
         "a zip archive, as Excel's and Word's files are",
         "unpack it first, or save the sheet as text with tabs between the columns",
@@ -34,27 +34,34 @@ _NO_TEXT = {
 }
 
 
-def what_is_no_text(head: bytes) -> str | None:
-    """What a file is that begins with these bytes, and what to do about it; None if it may be text."""
-    for start, (kind, remedy) in _NO_TEXT.items():
+def describe_binary(head: bytes) -> str | None:
+    """Return what a file with these first bytes is and what to do about it, or None if it may be text."""
+    for start, (kind, remedy) in _BINARY_FORMATS.items():
         if head.startswith(start):
             return f"this is {kind}: {remedy}"
     return None
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    r"""Yield (line number from 1, line without its line end), reading as it goes.
+    r"""Read the lines of a text file lazily.
 
-    Lines end at ``\n`` or ``\r\n`` only: U+0085, U+2028 or a form feed can be part of a token. Bytes that the
-    encoding does not allow become U+FFFD; one warning at the end of the file tells how many there were.
+    Lines end only at ``\n`` or ``\r\n``: U+0085, U+2028 or a form feed can be part of a token. Bytes that are
+    invalid in the encoding become U+FFFD; a warning at the end of the file reports their number.
+
+    Args:
+        path: The file.
+        encoding: Its encoding.
+
+    Yields:
+        Tuples (line number from 1, line without its line ending).
 
     Raises:
-        LaclDataError: the encoding is unknown or does not fit the file at all, or the file is no text.
-        OSError: the file cannot be opened.
+        LaclDataError: The encoding is unknown or does not fit the file at all, or the file is not text.
+        OSError: The file cannot be opened.
     """
     try:
         codec = codecs.lookup(encoding).name
-        "".encode(codec)  # not every codec is one of text
+        "".encode(codec)  # not every codec encodes text
     except LookupError:
         raise LaclDataError(
             f"{path}: unknown encoding {encoding!r}; name one that Python knows, as 'utf-8'"
@@ -62,13 +69,13 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     replaced = first_line = number = 0
     with open(path, "rb") as file_of_bytes:
         head = file_of_bytes.read(16)
-    problem = what_is_no_text(head)
+    problem = describe_binary(head)
     if problem:
         raise LaclDataError(f"{path}: {problem}")
     if codec == "utf-8" and head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise LaclDataError(f"{path}:1: the file is UTF-16; give the encoding utf-16, or save it as UTF-8")
     try:
-        # newline="\n" switches universal newlines off.
+        # newline="\n" disables universal newlines.
         with open(path, encoding=codec, errors="surrogateescape", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 line = line.removesuffix("\n").removesuffix("\r")

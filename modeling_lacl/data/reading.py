@@ -41,26 +41,27 @@ def read_dataset(
     """Read labelled sentences from a file, a Dataset or a list of examples.
 
     Args:
-        source: path of a column file (CoNLL, FEW-NERD), of JSON Lines or of a JSON array; a
+        source: Path of a column file (CoNLL, FEW-NERD), of JSON Lines or of a JSON array; a
             `datasets.Dataset`; or examples ``{"tokens": […], "ner_tags": […]}`` or ``{"text": "…",
-            "entities": [{"start", "end", "label"}]}``, where a prediction's `entity_group` is a `label`, too.
-        format: "columns", "jsonl" or "json" (an array); None goes by the suffix and the first line.
-        token_column, tag_column: for column files the number of the column from 0 (negative from the right),
-            else the key; None finds them out.
-        labels: the entity types allowed, which also sets their order; None takes those in the source, in
-            order of first appearance (a ClassLabel's own order).
-        scheme: "IO", "IOB1", "BIO", "BIOES" or "BILOU"; None finds it out.
-        id2label: names of tags that are given as numbers without a ClassLabel.
-        encoding: of the file. Bytes that do not fit become U+FFFD and are told in a warning.
+            "entities": [{"start", "end", "label"}]}``. The key `entity_group` of predictions is accepted for
+            `label`.
+        format: "columns", "jsonl" or "json" (an array); None detects it from the suffix and the first line.
+        token_column, tag_column: For column files the number of the column from 0 (negative from the right),
+            else the key; None detects them.
+        labels: Entity types allowed, in the order of the dataset's classes; None takes those in the source,
+            in order of first appearance (or in the order of its ClassLabel).
+        scheme: "IO", "IOB1", "BIO", "BIOES" or "BILOU"; None detects it.
+        id2label: Names of tags that are given as numbers without a ClassLabel.
+        encoding: Encoding of the file. Invalid bytes become U+FFFD and are logged as a warning.
 
     Returns:
         An in-memory Dataset with `id` (str), `document_id` (str), `tokens` (list of str) and `ner_tags` (list
         of ClassLabel with the names O, B-x, I-x, B-y, …).
 
     Raises:
-        LaclDataError: data that cannot be read, with its place (``file:line``) and the remedy.
-        FileNotFoundError: no such file.
-        TypeError: a source that is none of these.
+        LaclDataError: The data cannot be read; the message gives the place (``file:line``) and the remedy.
+        FileNotFoundError: There is no such file.
+        TypeError: `source` is none of these.
 
     Example:
         >>> from modeling_lacl import read_dataset
@@ -105,10 +106,14 @@ def read_dataset(
 
 
 def check_source(source: Any, argument: str) -> None:
-    """Checks that `source`, given as `argument`, is of a kind that `read_dataset` reads.
+    """Check that `source` is of a type that `read_dataset` reads.
+
+    Args:
+        source: The value to check.
+        argument: Name of the argument in the error message.
 
     Raises:
-        TypeError: it is not.
+        TypeError: It is not.
     """
     if isinstance(source, DatasetDict):
         raise TypeError(f"{argument} is a DatasetDict; pass one of its splits: {', '.join(map(str, source))}")
@@ -132,7 +137,7 @@ def _as_mapping(id2label: Mapping[int, str] | Sequence[str] | None) -> Mapping[i
 
 
 def _as_types(labels: Sequence[str]) -> list[str]:
-    """Entity types; a list with "O" is one of tags, whose prefixes go."""
+    """Return entity types; a list that contains "O" consists of tags, whose prefixes are removed."""
     if isinstance(labels, str):
         raise ValueError(f"labels must be a list of entity types, got the string {labels!r}")
     if "O" in labels:
@@ -141,7 +146,7 @@ def _as_types(labels: Sequence[str]) -> list[str]:
 
 
 def _format_of(path: Path, format: str | None, encoding: str) -> str:
-    """The format of a file: the one given, or what its first line and its suffix say."""
+    """Return the format of a file: the one given, or the one detected from its first line and suffix."""
     if format is not None and format not in FORMATS:
         raise ValueError(f"the format must be one of {', '.join(FORMATS)}, got {format!r}")
     if path.is_dir():

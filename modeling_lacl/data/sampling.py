@@ -1,8 +1,10 @@
-"""Few-shot samples by the greedy N-way K~2K-shot rule of FEW-NERD (Ding et al., ACL 2021).
+"""Few-shot sampling by the greedy N-way K~2K-shot rule of FEW-NERD (Ding et al., ACL 2021).
 
-A sentence often holds several entities, so exactly K of every type cannot be had. The rule draws sentences
-one by one; a sentence is taken if it brings a type that has fewer than K entities as yet, and lifts none
-above 2K. It stops when every type has its K.
+A sentence often has several entities, so a support set with exactly K entities of every type rarely exists.
+The rule goes through the sentences in random order. It takes a sentence if it has an entity of a type that is
+still below K, and if no type exceeds 2K with it. It stops when every type has at least K entities.
+
+The label set of a training batch is sampled here, too.
 """
 
 from __future__ import annotations
@@ -20,12 +22,18 @@ from ..model.configuration_lacl import OUTSIDE_ID
 from .tags import entity_types, to_io
 
 ATTEMPTS = 100
-"""How many random orders of the sentences are tried before a sample counts as impossible."""
+"""Number of random orders of the sentences to try before giving up."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """Types, and the rows of two disjoint sets that hold K to 2K entities of each of them and no others."""
+    """An N-way K~2K-shot episode: two disjoint sets of sentences with K to 2K entities of each type.
+
+    Attributes:
+        types: Label ids of the N types; the sentences have no entity of another type.
+        support: Row numbers of the support set.
+        query: Row numbers of the query set.
+    """
 
     types: tuple[int, ...]
     support: tuple[int, ...]
@@ -33,14 +41,16 @@ class Episode:
 
 
 def count_entities(label_sequences: Iterable[Sequence[int]], num_labels: int) -> np.ndarray:
-    """Counts the entities of every type in every sentence; a run of one label is one entity.
+    """Count the entities of every type in every sentence.
+
+    Consecutive tokens with the same label are one entity.
 
     Args:
-        label_sequences: label ids of each sentence, 0 for outside; negative ones (−100) are passed over.
-        num_labels: number of labels, outside among them.
+        label_sequences: Label ids of each sentence, 0 for outside; negative labels (−100) are ignored.
+        num_labels: Number of labels, including outside.
 
     Returns:
-        int64 array of shape `(sentences, num_labels)`; column 0 (outside) is zero.
+        An int64 array of shape `(sentences, num_labels)`; column 0 (outside) is zero.
     """
     sequences = [np.asarray(labels, dtype=np.int64) for labels in label_sequences]
     counts = np.zeros((len(sequences), num_labels), dtype=np.int64)
@@ -65,22 +75,23 @@ def greedy_sample(
     exclude: Collection[int] = (),
     allow_other_types: bool = False,
 ) -> list[int] | None:
-    """Rows that hold K to 2K entities of each of `types`, by one pass of the greedy rule.
+    """Sample sentences with K to 2K entities of each of `types`, in one pass of the greedy rule.
 
-    One pass over the sentences in random order is as good as drawing for ever: a sentence that is refused
-    once would be refused again, as the counts only grow.
+    One pass over the sentences in random order is enough: a sentence that is rejected once would be rejected
+    again, since the counts only grow.
 
     Args:
-        counts: entities of every type in every sentence, as `count_entities` gives them.
-        types: label ids.
+        counts: Number of entities of every type in every sentence, as returned by `count_entities`.
+        types: Label ids of the types.
         k: K, at least 1.
-        generator: source of the randomness.
-        exclude: rows that must not be taken.
-        allow_other_types: take sentences that hold other types as well (for the caller to treat as outside).
+        generator: Random generator.
+        exclude: Row numbers that must not be sampled.
+        allow_other_types: Also take sentences with entities of other types (the caller treats these as
+            outside).
 
     Returns:
-        Row numbers in the order in which they were taken, or `None` if this order of the sentences leaves a
-        type short of K.
+        Row numbers in the order in which they were sampled, or `None` if a type stays below K in this order
+        of the sentences.
     """
     wanted = counts[:, list(types)]
     number_wanted = wanted.sum(axis=1)
@@ -108,29 +119,31 @@ def sample_support(
     *,
     allow_other_types: bool = False,
 ) -> list[int]:
-    """Sentences of a dataset from `read_dataset` that hold K to 2K entities of each of `types`.
+    """Sample a support set with K to 2K entities of each of `types` from a dataset.
 
     Args:
-        dataset: sentences with BIO tags in `ner_tags`.
-        types: entity types.
+        dataset: Sentences as from `read_dataset`, with BIO tags in `ner_tags`.
+        types: Entity types.
         k: K, at least 1.
-        generator: source of the randomness.
-        allow_other_types: take sentences that hold other types as well, to be treated as outside.
+        generator: Random generator.
+        allow_other_types: Also take sentences with entities of other types, to be treated as outside.
 
     Returns:
         Row numbers, for `dataset.select`.
 
     Raises:
-        ValueError: `k` is below 1, there are no `types`, or the dataset holds no such sample.
+        ValueError: `k` is below 1, `types` is empty, or no such support set was found.
     """
     others = [name for name in entity_types(dataset) if name not in types]
     everything = [*types, *others]
     counts = count_entities(to_io(dataset, everything), len(everything) + 1)
     wanted = range(1, len(types) + 1)
-    return draw_support(counts, wanted, k, generator, names=types, allow_other_types=allow_other_types)
+    return sample_support_from_counts(
+        counts, wanted, k, generator, names=types, allow_other_types=allow_other_types
+    )
 
 
-def draw_support(
+def sample_support_from_counts(
     counts: np.ndarray,
     types: Sequence[int],
     k: int,
@@ -139,9 +152,21 @@ def draw_support(
     names: Sequence[str] | None = None,
     allow_other_types: bool = False,
 ) -> list[int]:
-    """`sample_support` where the entities are already counted by `count_entities` and `types` are label ids.
+    """Sample a support set like `sample_support`, from entity counts instead of a dataset.
 
-    `names` of the types serve the error message.
+    Args:
+        counts: Number of entities of every type in every sentence, as returned by `count_entities`.
+        types: Label ids of the types.
+        k: K, at least 1.
+        generator: Random generator.
+        names: Names of `types` for the error message; by default their ids.
+        allow_other_types: Also take sentences with entities of other types, to be treated as outside.
+
+    Returns:
+        Row numbers of `counts`.
+
+    Raises:
+        ValueError: `k` is below 1, `types` is empty, or no such support set was found.
     """
     _check_at_least_one(k=k, types=len(types))
     for _ in range(ATTEMPTS):
@@ -150,32 +175,33 @@ def draw_support(
             return rows
     found = {name: int(counts[:, label].sum()) for name, label in zip(names or types, types, strict=True)}
     raise ValueError(
-        f"found no sample of {k} to {2 * k} entities of each type among {len(counts)} sentences, which hold "
+        f"found no sample of {k} to {2 * k} entities of each type among {len(counts)} sentences, which have "
         f"(type: entities) {found}; lower k, leave out the rare types, or give more sentences"
     )
 
 
-def draw_episode(
+def sample_episode(
     counts: np.ndarray, n_way: int, k_shot: int, q_shot: int, generator: np.random.Generator
 ) -> Episode:
-    """An episode over types drawn at random.
+    """Sample an episode: first its types, then the sentences of its support and query sets.
 
     Args:
-        counts: entities of every type in every sentence, as `count_entities` gives them.
-        n_way: number of types.
+        counts: Number of entities of every type in every sentence, as returned by `count_entities`.
+        n_way: Number of types.
         k_shot: K of the support set.
         q_shot: K of the query set.
-        generator: source of the randomness.
+        generator: Random generator.
 
     Raises:
-        ValueError: there are fewer types than `n_way`, or no episode was found in `ATTEMPTS` draws.
+        ValueError: Fewer than `n_way` types have enough entities, or no episode was found in `ATTEMPTS`
+            attempts.
     """
     _check_at_least_one(n_way=n_way, k_shot=k_shot, q_shot=q_shot)
     usable = np.flatnonzero(counts.sum(axis=0) >= k_shot + q_shot)
     if len(usable) < n_way:
         raise ValueError(
             f"n_way is {n_way}, but only {len(usable)} types have the {k_shot + q_shot} entities that an "
-            "episode takes; lower n_way, k_shot or q_shot"
+            "episode needs; lower n_way, k_shot or q_shot"
         )
     for _ in range(ATTEMPTS):
         types = generator.choice(usable, n_way, replace=False).tolist()
@@ -187,24 +213,24 @@ def draw_episode(
             return Episode(tuple(types), tuple(support), tuple(query))
     raise ValueError(
         f"found no {n_way}-way episode of {k_shot} + {q_shot} shots among {len(counts)} sentences in "
-        f"{ATTEMPTS} draws; lower n_way, k_shot or q_shot, or train on plain batches"
+        f"{ATTEMPTS} attempts; lower n_way, k_shot or q_shot, or train on plain batches"
     )
 
 
 class EpisodeBatchSampler(Sampler[list[int]]):
-    """Batches that are episodes: the rows of a support and a query set together.
+    """Batch sampler that yields one episode per batch: the rows of its support set, then of its query set.
 
-    An episode depends on the seed, the epoch and its number alone, so that a resumed run goes on where it
-    was.
+    An episode depends only on the seed, the epoch and its number, so that a resumed run sees the same
+    episodes as an uninterrupted one.
 
     Args:
-        label_sequences: label ids of each row of the data set, 0 for outside, −100 passed over.
-        num_labels: number of labels, outside among them.
-        n_way: types in an episode.
+        label_sequences: Label ids of each row of the dataset, 0 for outside; labels of −100 are ignored.
+        num_labels: Number of labels, including outside.
+        n_way: Number of types in an episode.
         k_shot: K of the support set.
         q_shot: K of the query set.
-        episodes: number of episodes in an epoch.
-        seed: seed of the draws.
+        episodes: Number of episodes in an epoch.
+        seed: Random seed.
     """
 
     def __init__(
@@ -230,7 +256,7 @@ class EpisodeBatchSampler(Sampler[list[int]]):
         return self.episodes
 
     def set_epoch(self, epoch: int) -> None:
-        """Gives the next pass other episodes; called by the training loop."""
+        """Set the epoch, so that the next pass samples other episodes. Called by the training loop."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -239,9 +265,9 @@ class EpisodeBatchSampler(Sampler[list[int]]):
             yield [*episode.support, *episode.query]
 
     def episode(self, number: int) -> Episode:
-        """The episode of this number in the present epoch."""
+        """Return the episode with this number in the current epoch."""
         generator = np.random.default_rng((self.seed, self.epoch, number))
-        return draw_episode(self.counts, self.n_way, self.k_shot, self.q_shot, generator)
+        return sample_episode(self.counts, self.n_way, self.k_shot, self.q_shot, generator)
 
 
 def _check_at_least_one(**values: int) -> None:
@@ -252,12 +278,13 @@ def _check_at_least_one(**values: int) -> None:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The labels of one batch.
+    """The label set of one batch.
 
     Attributes:
-        names: natural-language name of each label by its id in the batch; `names[0]` is outside.
-        order: the label ids in the order in which the prompt names them, outside among them.
-        lookup: long tensor of shape `(number of types + 1,)`, id in the data set -> id in the batch.
+        names: Label name of each label id of the batch; `names[0]` is that of outside.
+        order: Label ids of the batch, including outside, in their order in the prompt.
+        lookup: Long tensor of shape `(number of types + 1,)` that maps label ids of the dataset to label ids
+            of the batch.
     """
 
     names: tuple[str, ...]
@@ -265,7 +292,7 @@ class LabelSet:
     lookup: Tensor
 
 
-def draw_label_set(
+def sample_label_set(
     label_names: Sequence[str],
     present: Collection[int],
     generator: np.random.Generator,
@@ -275,19 +302,19 @@ def draw_label_set(
     coarse_names: Mapping[str, str] | None = None,
     coarse_probability: float = 0.0,
 ) -> LabelSet:
-    """Draws the label set of one batch.
+    """Sample the label set of one batch.
 
     Args:
-        label_names: natural-language name of each label by id, outside first.
-        present: ids of the types that occur in the batch.
-        generator: source of the randomness.
-        size: number of labels to draw, outside not counted; all of them if there are fewer, or if it is
+        label_names: Label name of each label by id, outside first.
+        present: Label ids of the types that occur in the batch.
+        generator: Random generator.
+        size: Number of labels to sample, excluding outside; all labels if there are fewer, or if it is
             `None`.
-        present_share: share of `size` that is drawn among the labels present in the batch, as far as there
-            are so many; the rest is drawn among all the labels left.
-        coarse_names: natural name of a type -> name of the coarse group that it belongs to.
-        coarse_probability: probability with which the types of a group appear as one label under the name of
-            the group; decided for each group apart.
+        present_share: Share of `size` that is sampled from the labels present in the batch, as far as there
+            are enough; the rest is sampled from all remaining labels.
+        coarse_names: Maps the label name of a type to that of its coarse group.
+        coarse_probability: Probability that the types of a coarse group are merged into one label with the
+            name of the group; decided independently for each group.
     """
     groups = _group_types(label_names, generator, coarse_names or {}, coarse_probability)
     names = list(groups)
@@ -296,15 +323,15 @@ def draw_label_set(
     wanted = set(present)
     found = [i for i, name in enumerate(names) if not wanted.isdisjoint(groups[name])]
     reserved = _shuffled(found, generator)[: round(present_share * size)]
-    # Shuffled anew, or those that were not reserved just now would have less of a chance.
+    # Present labels that were not reserved are shuffled in again, so that all the rest have the same chance.
     rest = _shuffled(set(range(len(names))).difference(reserved), generator)
-    drawn = _shuffled(reserved + rest[: size - len(reserved)], generator)
+    sampled = _shuffled(reserved + rest[: size - len(reserved)], generator)
 
     lookup = torch.full((len(label_names),), OUTSIDE_ID, dtype=torch.long)
-    for new_id, i in enumerate(drawn, start=1):
+    for new_id, i in enumerate(sampled, start=1):
         lookup[groups[names[i]]] = new_id
     return LabelSet(
-        names=(label_names[OUTSIDE_ID], *(names[i] for i in drawn)),
+        names=(label_names[OUTSIDE_ID], *(names[i] for i in sampled)),
         order=tuple(_shuffled(range(size + 1), generator)),
         lookup=lookup,
     )
@@ -321,8 +348,8 @@ def _group_types(
     coarse_names: Mapping[str, str],
     coarse_probability: float,
 ) -> dict[str, list[int]]:
-    """Natural name of a label -> ids of its types, once a coin has decided for each coarse group."""
-    # Sorted, since the draws must not depend on the order of the mapping.
+    """Map each label name to the ids of its types, after deciding at random which coarse groups to merge."""
+    # Sorted, since the random numbers must not depend on the order of the mapping.
     merged = {name for name in sorted(set(coarse_names.values())) if generator.random() < coarse_probability}
     groups: dict[str, list[int]] = {}
     for label_id, name in enumerate(label_names):

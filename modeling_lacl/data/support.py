@@ -1,4 +1,4 @@
-"""A labelled support set: read once, tokenised once, and encoded to the Gaussians that a model keeps."""
+"""Support sets: reading and checking, tokenising, and encoding to the Gaussians that a model stores."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .tokenize import sequences_dataset, tokenize_words
 
 @dataclass(frozen=True)
 class LabelledSupport:
-    """A support set that is read and checked: each of its types has an example.
+    """A support set that has been read and checked, so that each of its types has an example.
 
     Attributes:
         dataset: Sentences as from `read_dataset`.
         types: Their entity types.
-        labels: IO label ids of every sentence, 0 outside and i + 1 for `types[i]`.
+        labels: IO label ids of every sentence, 0 for outside and i + 1 for `types[i]`.
     """
 
     dataset: Dataset
@@ -39,7 +39,7 @@ class LabelledSupport:
 
 
 Support: TypeAlias = str | Path | Dataset | Iterable[Mapping[str, Any]] | LabelledSupport
-"""Labelled sentences: whatever `read_dataset` reads, or what `read_support` has read."""
+"""Labelled sentences: any source of `read_dataset`, or the result of `read_support`."""
 
 
 class TokenizedSupport(NamedTuple):
@@ -47,7 +47,7 @@ class TokenizedSupport(NamedTuple):
 
     Attributes:
         sequences: `input_ids`, `attention_mask` and `labels`, as from `tokenize_dataset`.
-        entities: For each labelled token the entity that it is a word of; `""` outside of entities.
+        entities: The text of the entity that each labelled token belongs to; `""` outside of entities.
     """
 
     sequences: Dataset
@@ -55,12 +55,12 @@ class TokenizedSupport(NamedTuple):
 
 
 class EncodedSupport(NamedTuple):
-    """Support tokens as [`LaclForTokenClassification.set_support`] takes them.
+    """Encoded support tokens: the arguments of [`LaclForTokenClassification.set_support`].
 
     Attributes:
         mean, variance: `(S, d)` fp32, of the first subword of every word.
         labels: `(S,)` long label ids.
-        words: The entity that each is a word of; `""` outside of entities.
+        words: The text of the entity that each support token belongs to; `""` outside of entities.
     """
 
     mean: Tensor
@@ -70,12 +70,12 @@ class EncodedSupport(NamedTuple):
 
 
 def check_model(model: Any) -> None:
-    """Check that `model` can take on types.
+    """Check that `model` is a LACL model.
 
     Raises:
-        TypeError: It is no LACL model: the name of one, or one of another kind.
+        TypeError: It is not, for example the name of a checkpoint or a model of another kind.
     """
-    # By what it can do: a checkpoint's own code has a class of its own.
+    # Not by isinstance: a model loaded with remote code is of another class.
     if not hasattr(model, "set_labels"):
         raise TypeError(
             f"model is of type {type(model).__name__}: give a model, as "
@@ -87,12 +87,12 @@ def read_support(support: Support, place: str | None = None) -> LabelledSupport:
     """Read a support set and check that each of its types has an example.
 
     Args:
-        support: The labelled sentences; what is read already is not read again.
-        place: What errors call it; by default its path, or "the support set".
+        support: The labelled sentences; a `LabelledSupport` is returned as it is.
+        place: Name of the support set in error messages; by default its path, or "the support set".
 
     Raises:
-        LaclDataError: No sentence, no entity, or a type without an example.
-        TypeError: No labelled sentences, but something else.
+        LaclDataError: There is no sentence, no entity, or a type without an example.
+        TypeError: `support` is not a source of labelled sentences.
     """
     if isinstance(support, LabelledSupport):
         return support
@@ -101,10 +101,10 @@ def read_support(support: Support, place: str | None = None) -> LabelledSupport:
         place = str(support) if isinstance(support, str | Path) else "the support set"
     dataset = read_dataset(support)
     if not len(dataset):
-        raise LaclDataError(f"{place}: has no sentence; give at least one labelled sentence a type")
+        raise LaclDataError(f"{place}: has no sentence; give at least one labelled sentence per type")
     types = entity_types(dataset)
     if not types:
-        raise LaclDataError(f"{place}: has no entity; give at least one labelled example a type")
+        raise LaclDataError(f"{place}: has no entity; give at least one labelled example per type")
     labels = to_io(dataset, types)
     seen = {label for sentence in labels for label in sentence}
     missing = [name for index, name in enumerate(types, start=1) if index not in seen]
@@ -116,10 +116,15 @@ def read_support(support: Support, place: str | None = None) -> LabelledSupport:
 
 
 def names_for(types: list[str], label_names: str | Path | Mapping[str, str] | None) -> dict[str, str]:
-    """Return the given label names of these types; a map shipped for a corpus may name more than there are.
+    """Return the given label names of these types.
+
+    Args:
+        types: Entity types of a support set.
+        label_names: Label names, as for `load_label_names`, or None. Only the maps shipped with the package
+            may have names for other types.
 
     Raises:
-        LaclDataError: A name for a type that is not among them.
+        LaclDataError: There is a label name for a type that is not in `types`.
     """
     if label_names is None:
         return {}
@@ -137,13 +142,13 @@ def names_for(types: list[str], label_names: str | Path | Mapping[str, str] | No
 def tokenize_support(
     model: LaclForTokenClassification, dataset: Dataset, labels: list[list[int]] | None = None
 ) -> TokenizedSupport:
-    """Tokenise support sentences as input of a model, by its own tokenizer and label set.
+    """Tokenise support sentences with the tokenizer and the label set of a model.
 
     Args:
-        model: Its label set numbers the labels.
+        model: The model.
         dataset: Sentences as from `read_dataset`.
-        labels: The model's label id of every word; by default from the tags, with types that the model lacks
-            as outside.
+        labels: The model's label ids of every word; by default from the tags, where types unknown to the
+            model become outside.
     """
     if labels is None:
         labels = to_io(dataset, model.entity_types, unknown_types="outside")
@@ -162,12 +167,12 @@ def tokenize_support(
 def encode_tokenized(
     model: LaclForTokenClassification, support: TokenizedSupport, batch_size: int = BATCH_SIZE
 ) -> EncodedSupport:
-    """Encode tokenised support sentences under the model's own label prompt.
+    """Encode tokenised support sentences with the model's label prompt.
 
     Args:
-        model: Its mode (train or eval) is as before afterwards.
-        support: Of `tokenize_support`.
-        batch_size: Sequences that go through the encoder at once.
+        model: The model; its mode (train or eval) is restored afterwards.
+        support: Support sentences from `tokenize_support`.
+        batch_size: Number of sequences per batch.
     """
     collate = DataCollatorForTokenClassification(model.tokenizer)
     sequences: Any = support.sequences
@@ -186,27 +191,27 @@ def encode_tokenized(
 def encode_support(
     model: LaclForTokenClassification, dataset: Dataset, batch_size: int = BATCH_SIZE
 ) -> EncodedSupport:
-    """Tokenise and encode sentences from `read_dataset`; types that the model lacks are outside."""
+    """Tokenise and encode sentences from `read_dataset`; types unknown to the model become outside."""
     return encode_tokenized(model, tokenize_support(model, dataset), batch_size)
 
 
 def with_support(
     model: LaclForTokenClassification, support: Any, label_names: Any = None, batch_size: int | None = None
 ) -> LaclForTokenClassification:
-    """Return a model on the same weights that holds another support set, as `adapt(..., steps=0)` makes it.
+    """Return a model with the same weights and another support set, equivalent to `adapt(..., steps=0)`.
 
-    Nothing is kept: `model` is left as it was, and threads can share it.
+    `model` itself is not changed, so that threads can share it.
 
     Args:
         model: The model.
-        support: The labelled sentences: whatever `read_dataset` reads.
-        label_names: Natural-language names of types, a mapping; by rule where a type has none.
-        batch_size: Sentences that go through the encoder at once; None means 32.
+        support: The labelled sentences: any source of `read_dataset`.
+        label_names: Mapping from types to label names; a type without one gets a label name by rule.
+        batch_size: Number of sequences per batch; None means 32.
 
     Raises:
         LaclDataError: As `read_support`.
-        ValueError: A name for a type that has no example.
-        TypeError: `label_names` is no mapping.
+        ValueError: There is a label name for a type without an example.
+        TypeError: `label_names` is not a mapping.
     """
     if label_names is not None and not isinstance(label_names, Mapping):
         raise TypeError(
@@ -222,7 +227,7 @@ def with_support(
 
 
 def joining_tokens(encoded: EncodedSupport) -> EncodedSupport:
-    """Keep the support tokens of entities alone."""
+    """Return only the support tokens of entities, without those of outside."""
     inside = encoded.labels != OUTSIDE_ID
     words = [word for word, joins in zip(encoded.words, inside.tolist(), strict=True) if joins]
     return EncodedSupport(encoded.mean[inside], encoded.variance[inside], encoded.labels[inside], words)

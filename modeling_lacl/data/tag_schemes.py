@@ -1,8 +1,8 @@
-"""Tag schemes: IO, IOB1, BIO, BIOES and BILOU, told apart and brought to BIO.
+"""Tag schemes: detect IO, IOB1, BIO, BIOES and BILOU, and convert them to BIO.
 
-A scheme is a matter of where entities begin. All of them come to one rule on flat arrays: a token of type *t*
-begins an entity if its prefix says so (B, S, U), if the token before it is of another type, is outside, in
-another sentence, or has closed its entity (E, S, L, U).
+Schemes differ only in how they mark where entities begin. One rule on flat arrays covers all of them: a token
+of type *t* begins an entity if its prefix says so (B, S, U), or if the token before it has another type, is
+outside, is in another sentence, or ends its entity (E, S, L, U).
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from .examples import LaclDataError
 
 SCHEMES = ("IO", "IOB1", "BIO", "BIOES", "BILOU")
 _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
-# The prefix as some write it: b-person, B_person.
-_ODDLY_PREFIXED = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL | re.IGNORECASE)
-# What is more often a slip in a scheme than the name of a type.
+# The prefix in another spelling: b-person, B_person.
+_LENIENT_PREFIXED = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL | re.IGNORECASE)
+# Tags that are more likely a mistake in a scheme than the name of a type.
 _DOUBTFUL = re.compile(r"[BI]([-_].*)?|[O0]", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class NormalizedTags:
-    """Tags of N tokens as types and starts.
+    """Tags of N tokens as types and entity starts.
 
     Attributes:
-        scheme: the scheme that was found or given.
-        types: entity types in order of first appearance in the list of tags.
-        type_ids: (N,) int, index into `types`, −1 outside.
-        starts: (N,) bool, the token begins an entity.
-        repaired: positions of the tokens that continue an entity which was never begun (an I- without its
-            B-).
-        respelt: tags that were read as those of a scheme though they are not written like them (b-person).
-        doubtful: tags that were taken for types, as they stand, though each looks like a slip (b-person with
-            no i-person beside it, a lower-case o).
+        scheme: The scheme that was detected or given.
+        types: Entity types in order of first appearance in the list of tags.
+        type_ids: (N,) int, index into `types`, −1 for outside.
+        starts: (N,) bool, whether the token begins an entity.
+        repaired: Positions of tokens whose tag continues an entity that was never begun (an I- without its
+            B-); they begin one.
+        respelt: Tags that were read as tags of a scheme although their prefix is spelt otherwise (b-person).
+        doubtful: Tags that were read literally as types although they look like mistakes (b-person without
+            i-person, a lower-case o).
     """
 
     scheme: str
@@ -50,35 +50,36 @@ class NormalizedTags:
     doubtful: list[str]
 
     def bio_ids(self) -> NDArray[np.int64]:
-        """(N,) ids into `bio_tags(self.types)`."""
+        """Return the BIO ids, (N,), as indices into `bio_tags(self.types)`."""
         return np.where(self.type_ids < 0, 0, 2 * self.type_ids + np.where(self.starts, 1, 2))
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """``B-person`` -> ("B", "person"); a tag without a prefix -> ("", tag)."""
+    """Split ``B-person`` into ("B", "person"), and a tag without a prefix into ("", tag)."""
     match = _PREFIXED.fullmatch(tag)
     return (match[1], match[2]) if match else ("", tag)
 
 
 def looks_like_tag(tag: str) -> bool:
-    """Whether a tag can be told by its form alone: ``O``, or a scheme's prefix and a type."""
+    """Return whether a string is clearly a tag by its form: ``O``, or the prefix of a scheme and a type."""
     return tag == OUTSIDE or _PREFIXED.fullmatch(tag) is not None
 
 
 def may_be_tag(tag: str) -> bool:
-    """Whether `looks_like_tag` holds but for the spelling: ``o``, ``b-person``, ``B_person``."""
-    return tag.upper() == OUTSIDE or _ODDLY_PREFIXED.fullmatch(tag) is not None
+    """Return whether a string looks like a tag in another spelling: ``o``, ``b-person``, ``B_person``."""
+    return tag.upper() == OUTSIDE or _LENIENT_PREFIXED.fullmatch(tag) is not None
 
 
 def spelt_like_scheme(tags: Sequence[str], scheme: str | None = None) -> list[str]:
-    """The distinct tags of a source, ``b-person`` and ``B_person`` as ``B-person`` where that is meant.
+    """Return the distinct tags of a source in the usual spelling: ``b-person``, ``B_person`` as ``B-person``.
 
-    It is where a scheme is given; else, if no tag is written as schemes are, where some type has a B and a
-    further prefix, or where there are several types and all have a B: ``e-mail`` and ``i-phone`` are types.
+    This is done if a scheme is given. Otherwise it is done only if no tag has the usual spelling, and either
+    some type has a B and a further prefix, or there are several types and all have a B: ``e-mail`` and
+    ``i-phone`` are types.
     """
     if scheme == "IO" or any(split_tag(tag)[0] in ("B", "I") for tag in tags):
         return list(tags)
-    matches = [_ODDLY_PREFIXED.fullmatch(tag) for tag in tags]
+    matches = [_LENIENT_PREFIXED.fullmatch(tag) for tag in tags]
     prefixes: dict[str, set[str]] = {}
     for match in filter(None, matches):
         prefixes.setdefault(match[2], set()).add(match[1].upper())
@@ -94,7 +95,7 @@ def spelt_like_scheme(tags: Sequence[str], scheme: str | None = None) -> list[st
 
 
 def bio_tags(types: Iterable[str]) -> list[str]:
-    """["O", "B-x", "I-x", "B-y", …], the class names of a dataset of these types."""
+    """Return the class names of a dataset with these types: ["O", "B-x", "I-x", "B-y", …]."""
     return [OUTSIDE, *(f"{prefix}-{name}" for name in types for prefix in "BI")]
 
 
@@ -105,20 +106,20 @@ def normalize(
     scheme: str | None = None,
     place: Callable[[str], str] = lambda tag: "tags",
 ) -> NormalizedTags:
-    """Bring the tags of a whole dataset to types and starts; the scheme is detected unless given.
+    """Convert the tags of a whole dataset to types and entity starts.
 
     Args:
-        tags: the distinct tags.
+        tags: The distinct tags.
         tag_ids: (N,) index into `tags` of each token.
-        sentence_starts: (N,) bool, the token is the first of its sentence.
-        scheme: one of `SCHEMES`, or None. "IO" takes tags as they are: an ``I-`` before every one is dropped,
-            any other prefix is part of the type's name.
-        place: names the place of a tag's first appearance, for errors.
+        sentence_starts: (N,) bool, whether the token is the first of its sentence.
+        scheme: One of `SCHEMES`; None detects it. With "IO", tags are types: an ``I-`` is removed if all of
+            them have it, and any other prefix is part of the type.
+        place: Returns the place where a tag appears first, for error messages.
 
     Raises:
-        LaclDataError: tags with and without a prefix side by side, prefixes of different schemes, a tag with
-        no type.
-        ValueError: an unknown scheme.
+        LaclDataError: There are tags with and without a prefix, prefixes of different schemes, or a tag
+            without a type.
+        ValueError: The scheme is unknown.
     """
     if scheme is not None and scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
@@ -148,7 +149,7 @@ def normalize(
 
 
 def _doubtful(tags: Sequence[str]) -> list[str]:
-    """Of tags that are taken for types those that look like slips, unless they stand beside plain types."""
+    """Return the tags read as types that look like mistakes, unless other types look plain."""
     found = [tag for tag in tags if tag != OUTSIDE and _DOUBTFUL.fullmatch(tag)]
     plain = len(found) < sum(tag != OUTSIDE for tag in tags)
     return [tag for tag in found if tag in "o0" or not plain]
@@ -163,7 +164,7 @@ def _detect(
         return "BILOU"
     if "B" not in prefixes:
         return "IO"
-    # In IOB1 a B- stands only between two entities of one type that touch; in BIO every entity has one.
+    # In IOB1, a B- only separates adjacent entities of the same type; in BIO, every entity begins with one.
     if never_begun.any() and begins.any() and bool(follows[begins].all()):
         return "IOB1"
     return "BIO"
@@ -172,7 +173,14 @@ def _detect(
 def _parse(
     tags: Sequence[str], spelt: Sequence[str], scheme: str | None, place: Callable[[str], str]
 ) -> tuple[list[str], list[str]]:
-    """The prefix ("" without) and the type ("O" outside) of each distinct tag, from `spelt_like_scheme`."""
+    """Return the prefix ("" for none) and the type ("O" for outside) of each distinct tag.
+
+    Args:
+        tags: The distinct tags.
+        spelt: The same tags from `spelt_like_scheme`.
+        scheme: One of `SCHEMES`, or None.
+        place: Returns the place where a tag appears first, for error messages.
+    """
     entity = [index for index, tag in enumerate(spelt) if tag != OUTSIDE]
     pairs = [("", OUTSIDE) if tag == OUTSIDE else split_tag(tag) for tag in spelt]
     prefixes = {pairs[index][0] for index in entity}
@@ -203,10 +211,10 @@ def _parse(
 
 
 def _are_bare_types(prefixes: set[str], scheme: str | None) -> bool:
-    """Whether tags are types without a prefix; `prefixes` is what `split_tag` takes for theirs."""
+    """Return whether tags are types without a prefix; `prefixes` are those found by `split_tag`."""
     if scheme == "IO":
         return prefixes != {"I"}
-    # E-, S-, L- or U- alone can be the start of a type's own name (E-mail); B- and I- always mean a scheme.
+    # E-, S-, L- or U- can be the beginning of a type (E-mail); B- and I- always mean a scheme.
     return scheme is None and "" in prefixes and not prefixes & {"B", "I"}
 
 
@@ -219,10 +227,15 @@ def _allowed_prefixes(prefixes: set[str], scheme: str | None) -> str:
 
 
 def to_bio(sequences: Sequence[Sequence[str]], scheme: str | None = None) -> list[list[str]]:
-    """Tag sequences of one dataset, in any scheme, as BIO.
+    """Convert the tag sequences of a dataset from any scheme to BIO.
+
+    Args:
+        sequences: Tags of each sentence.
+        scheme: "IO", "IOB1", "BIO", "BIOES" or "BILOU"; None detects it.
 
     Raises:
-        LaclDataError: as `normalize`.
+        LaclDataError: The tags do not belong to one scheme, or a tag has no type.
+        ValueError: The scheme is unknown.
     """
     flat = [tag for sequence in sequences for tag in sequence]
     tags = list(dict.fromkeys(flat))
@@ -234,10 +247,14 @@ def to_bio(sequences: Sequence[Sequence[str]], scheme: str | None = None) -> lis
 
 
 def io_to_bio(label_ids: Sequence[Sequence[int]], types: Sequence[str]) -> list[list[str]]:
-    """IO label ids (0 outside, `types[i − 1]` for i), one sequence a sentence, as BIO tags: one entity a run.
+    """Convert IO label ids to BIO tags; consecutive words with the same label are one entity.
+
+    Args:
+        label_ids: Label ids of each sentence, 0 for outside and i + 1 for `types[i]`.
+        types: Entity types.
 
     Raises:
-        ValueError: an id outside 0 … len(types).
+        ValueError: A label id is not in 0 … len(types).
     """
     lengths = [len(sequence) for sequence in label_ids]
     flat = np.array([label for sequence in label_ids for label in sequence], dtype=np.int64)
@@ -251,7 +268,7 @@ def io_to_bio(label_ids: Sequence[Sequence[int]], types: Sequence[str]) -> list[
 
 
 def sentence_starts(lengths: Sequence[int] | NDArray[np.integer]) -> NDArray[np.bool_]:
-    """(sum of lengths,) bool: the first token of each sentence."""
+    """Return a mask, (sum of lengths,) bool, of the first token of each sentence."""
     ends = np.cumsum(np.asarray(lengths, dtype=np.int64))
     starts = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=bool)
     first = np.concatenate(([0], ends[:-1])) if len(ends) else ends

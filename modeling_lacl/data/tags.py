@@ -1,4 +1,4 @@
-"""The tags of a dataset from `read_dataset`: BIO classes as names, as entities, and as IO label ids."""
+"""The tags of a dataset from `read_dataset`, as BIO names, as entity spans, and as IO label ids."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ UnknownTypes = Literal["error", "outside"]
 
 
 def tag_names(dataset: Dataset) -> list[str]:
-    """The class names of `ner_tags`: O, B-x, I-x, …
+    """Return the class names of `ner_tags`: O, B-x, I-x, …
 
     Raises:
-        ValueError: the dataset does not come from `read_dataset`.
+        ValueError: The dataset does not come from `read_dataset`.
     """
     feature = getattr(dataset.features.get("ner_tags"), "feature", None)
     names = list(feature.names) if isinstance(feature, ClassLabel) else []
@@ -32,7 +32,7 @@ def tag_names(dataset: Dataset) -> list[str]:
 
 
 def gold_tags(dataset: Dataset) -> list[list[str]]:
-    """Return the BIO tags of every sentence of a dataset from `read_dataset`, by name."""
+    """Return the names of the BIO tags of every sentence of a dataset from `read_dataset`."""
     names = tag_names(dataset)
     return [[names[tag] for tag in tags] for tags in dataset["ner_tags"][:]]
 
@@ -50,20 +50,22 @@ def entity_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
 
 
 def entity_types(dataset: Dataset) -> list[str]:
-    """The entity types of a dataset from `read_dataset`, in the order of its classes."""
+    """Return the entity types of a dataset from `read_dataset`, in the order of its classes."""
     return list(dict.fromkeys(split_tag(name)[1] for name in tag_names(dataset)[1:]))
 
 
 def io_lookup(
     dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes = "error"
 ) -> NDArray[np.int64]:
-    """(number of classes,) IO label id of each BIO class: 0 outside, i + 1 for `types[i]`.
+    """Return the IO label id of each BIO class, (number of classes,): 0 for outside, i + 1 for `types[i]`.
 
     Args:
-        unknown_types: what becomes of a class whose type is not in `types`: "error", or "outside".
+        dataset: A dataset from `read_dataset`.
+        types: Entity types in the order of the labels.
+        unknown_types: "error", or "outside" for classes whose type is not in `types`.
 
     Raises:
-        ValueError: such a class is there and `unknown_types` is "error".
+        ValueError: There is such a class and `unknown_types` is "error".
     """
     if unknown_types not in ("error", "outside"):
         raise ValueError(f"unknown_types must be 'error' or 'outside', got {unknown_types!r}")
@@ -81,10 +83,15 @@ def io_lookup(
 
 
 def to_io(dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes = "error") -> list[list[int]]:
-    """IO label ids of every sentence, 0 outside and i + 1 for `types[i]`.
+    """Return the IO label ids of every sentence, 0 for outside and i + 1 for `types[i]`.
+
+    Args:
+        dataset: A dataset from `read_dataset`.
+        types: Entity types in the order of the labels.
+        unknown_types: "error", or "outside" for tags whose type is not in `types`.
 
     Raises:
-        ValueError: as `io_lookup`.
+        ValueError: A type of the dataset is not in `types` and `unknown_types` is "error".
     """
     lookup = io_lookup(dataset, types, unknown_types)
     column = dataset.with_format("arrow")[:]["ner_tags"].combine_chunks()
@@ -94,7 +101,7 @@ def to_io(dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes = 
 
 
 def keep_types(dataset: Dataset, types: Sequence[str]) -> Dataset:
-    """The sentences of a dataset from `read_dataset` with `types` alone; every other type becomes outside."""
+    """Return a dataset from `read_dataset` with only `types`; every other type becomes outside."""
     names = bio_tags(types)
     ids = {name: index for index, name in enumerate(names)}
     lookup = [ids.get(name, 0) for name in tag_names(dataset)]
@@ -107,7 +114,7 @@ def keep_types(dataset: Dataset, types: Sequence[str]) -> Dataset:
 
 
 def bio_features(types: Sequence[str]) -> Features:
-    """Return the columns of what `read_dataset` gives for these types."""
+    """Return the features of a dataset from `read_dataset` with these types."""
     return Features(
         {
             "id": Value("string"),
@@ -119,7 +126,7 @@ def bio_features(types: Sequence[str]) -> Features:
 
 
 def is_bio_dataset(dataset: Dataset) -> bool:
-    """Return whether a dataset is as `read_dataset` gives it: its columns, and BIO tags without an error."""
+    """Return whether a dataset is as from `read_dataset`: the same features, and valid BIO tags."""
     classes = getattr(dataset.features.get("ner_tags"), "feature", None)
     if not isinstance(classes, ClassLabel) or not classes.names or classes.names[0] != OUTSIDE:
         return False
@@ -132,8 +139,8 @@ def is_bio_dataset(dataset: Dataset) -> bool:
     lengths = tags.value_lengths().to_numpy(zero_copy_only=False)
     if words.null_count or not np.array_equal(tokens.value_lengths().to_numpy(zero_copy_only=False), lengths):
         return False
-    # Classes are numbered O, B-x, I-x, B-y, …: an even number above 0 continues the entity of that or the
-    # number below.
+    # Classes are numbered O, B-x, I-x, B-y, …: an even id above 0 (I-x) continues an entity, so the id before
+    # it must be the same (I-x) or one less (B-x).
     ids = tags.flatten().to_numpy(zero_copy_only=False)
     before = np.where(sentence_starts(lengths), 0, np.concatenate(([0], ids[:-1])))
     continues = (ids > 0) & (ids % 2 == 0)

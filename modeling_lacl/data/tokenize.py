@@ -1,4 +1,4 @@
-"""From words and labels to model input: token ids, and one label at the first subword of each word."""
+"""Tokenise words and labels to model input: token ids, and one label at the first subword of each word."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ IGNORED = -100
 
 
 class TokenSequence(NamedTuple):
-    """A text of its own, as model input.
+    """One sequence of model input: a sentence or a part of a long one.
 
     Attributes:
         input_ids: (L,) int64.
-        labels: (L,) int64, -100 but at the first subword of a word.
-        sentence: Number of the sentence that it is of.
-        words: (n,) int64, numbers in that sentence of the words that its labelled tokens begin, in order.
+        labels: (L,) int64, −100 except at the first subword of each word.
+        sentence: Index of its sentence.
+        words: (n,) int64, index in the sentence of the word of each labelled token, in order.
     """
 
     input_ids: NDArray[np.int64]
@@ -34,7 +34,7 @@ class TokenSequence(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Words `first` to `stop` of a sentence, which become one sequence."""
+    """Words `first` to `stop` (exclusive) of a sentence, to be tokenised as one sequence."""
 
     sentence: int
     first: int
@@ -47,20 +47,20 @@ def tokenize_words(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
 ) -> list[TokenSequence]:
-    """Tokenise sentences, and cut those that are longer than a sequence at word borders.
+    """Tokenise sentences, and split those longer than `max_length` tokens at word boundaries.
 
-    Every word that the tokenizer gives a subword carries its label exactly once. A single word longer than a
-    sequence keeps its first subwords. A sentence without words gives no sequence.
+    Every word that has a subword gets its label exactly once. A single word longer than a sequence is
+    truncated to its first subwords. A sentence without words gives no sequence.
 
     Args:
         sentences: Lists of words, which are joined by single spaces and aligned by character offsets, as at
             prediction.
-        labels: A label of each word.
-        tokenizer: A fast one.
-        max_length: Tokens of a sequence, special tokens included.
+        labels: Label ids of the words of each sentence.
+        tokenizer: A fast tokenizer.
+        max_length: Maximum number of tokens in a sequence, including special tokens.
 
     Raises:
-        ValueError: A tokenizer without offsets, or no room for a word in `max_length`.
+        ValueError: The tokenizer has no character offsets, or `max_length` leaves no room for a word.
     """
     fast_tokenizer(tokenizer)
     budget = max_length - tokenizer.num_special_tokens_to_add()
@@ -79,7 +79,7 @@ def tokenize_words(
                 return_special_tokens_mask=True,
                 return_attention_mask=False,
                 return_token_type_ids=False,
-                # The tokenizer's own warning about long texts would be about text that is cut below.
+                # No warning about long texts, since they are split below.
                 verbose=False,
             )
         longer: list[_Part] = []
@@ -106,12 +106,12 @@ def tokenize_words(
 
 
 def _cut(part: _Part, positions: NDArray[np.int64], length: int, budget: int) -> list[_Part]:
-    """Cut a part into runs of words that take at most `budget` tokens each, or one word that takes more.
+    """Split a part into smaller parts of at most `budget` tokens each, or of a single word with more.
 
-    A run is a text of its own, which may be tokenised a little longer than within the sentence; it is then
-    cut again.
+    A smaller part is tokenised again on its own, which may give more tokens than within the sentence; it is
+    then split again.
     """
-    # A word without a piece begins where the one before it does.
+    # A word without a subword begins where the word before it does.
     begins = np.maximum.accumulate(positions)
     ends = np.append(begins[1:], length)
     parts: list[_Part] = []
@@ -126,7 +126,7 @@ def _cut(part: _Part, positions: NDArray[np.int64], length: int, budget: int) ->
 
 
 def _kept(special_tokens_mask: Sequence[int], max_length: int) -> NDArray[np.int64]:
-    """Positions of the tokens that stay: all, or of a word longer than a sequence its first subwords."""
+    """Return the positions of the tokens to keep: all, or the first subwords of a word that is too long."""
     if len(special_tokens_mask) <= max_length:
         return np.arange(len(special_tokens_mask))
     special = np.array(special_tokens_mask, dtype=bool)
@@ -134,7 +134,8 @@ def _kept(special_tokens_mask: Sequence[int], max_length: int) -> NDArray[np.int
     return np.sort(np.concatenate((np.flatnonzero(special), subwords)))
 
 
-# So few sentences, a support set say, need neither a progress bar nor a fingerprint for the cache.
+# For so few sentences (a support set, for example), the cache and progress bar of `Dataset.map` are not worth
+# their overhead.
 _AT_ONCE = 1000
 _FEATURES = Features(
     {
@@ -156,22 +157,25 @@ def tokenize_dataset(
     """Tokenise a dataset from `read_dataset` for training.
 
     Words are joined by single spaces and aligned by character offsets, as at prediction. A sentence longer
-    than `max_length` tokens is cut at word borders into several sequences, each a text of its own: every word
-    that the tokenizer gives a subword carries its label exactly once. A single word longer than a sequence
-    keeps its first subwords. A sentence without words gives no sequence.
+    than `max_length` tokens is split at word boundaries into several sequences. Every word that has a subword
+    gets its label exactly once. A single word longer than a sequence is truncated to its first subwords. A
+    sentence without words gives no sequence.
 
     Args:
-        types: entity types in the order of the model's labels 1, 2, …; 0 is outside.
-        max_length: tokens of a sequence, special tokens included.
-        text_column: the column that holds the words.
+        dataset: A dataset from `read_dataset`.
+        tokenizer: A fast tokenizer.
+        types: Entity types in the order of the model's labels 1, 2, …; 0 is outside.
+        max_length: Maximum number of tokens in a sequence, including special tokens.
+        text_column: Name of the column with the words.
         unknown_types: "error", or "outside" for tags whose type is not in `types`.
 
     Returns:
-        A Dataset with `input_ids`, `attention_mask` and `labels` (label ids, −100 but at the first
-        subword of a word).
+        A Dataset with `input_ids`, `attention_mask` and `labels` (label ids, −100 except at the first
+        subword of each word).
 
     Raises:
-        ValueError: a tokenizer without offsets, a type not in `types`, no room for a word in `max_length`.
+        ValueError: The tokenizer has no character offsets, a type is not in `types`, or `max_length` leaves
+            no room for a word.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification, read_dataset, tokenize_dataset
@@ -197,7 +201,7 @@ def tokenize_dataset(
 
 
 def sequences_dataset(sequences: Sequence[TokenSequence]) -> Dataset:
-    """Collect sequences into a Dataset, as `tokenize_dataset` makes one."""
+    """Return a Dataset of sequences with the columns of `tokenize_dataset`."""
     return Dataset.from_dict(_columns(sequences), features=_FEATURES)
 
 

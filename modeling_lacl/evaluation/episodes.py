@@ -23,7 +23,7 @@ from ..data.corpora.few_nerd import read_episodes
 from ..data.examples import LaclDataError
 from ..data.label_names import label_names_for, load_label_names
 from ..data.reading import read_dataset
-from ..data.sampling import count_entities, draw_episode
+from ..data.sampling import count_entities, sample_episode
 from ..data.tag_schemes import to_bio
 from ..data.tags import entity_types, gold_tags, to_io
 from ..files import append_json_line, read_json_lines, row_of, sha256
@@ -172,7 +172,7 @@ def drawn_episodes(
     tokens, tags = dataset["tokens"][:], gold_tags(dataset)
     for number in pending:
         generator = np.random.default_rng((target.seed, number))
-        drawn = draw_episode(counts, target.n_way, target.k_shot, target.q_shot, generator)
+        drawn = sample_episode(counts, target.n_way, target.k_shot, target.q_shot, generator)
         chosen = [types[label - 1] for label in drawn.types]
         support, query = (
             ([tokens[row] for row in rows], [tags[row] for row in rows])

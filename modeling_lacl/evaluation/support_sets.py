@@ -12,7 +12,7 @@ from datasets import Dataset
 from ..data.corpora.loading import load_corpus
 from ..data.examples import LaclDataError
 from ..data.reading import read_dataset
-from ..data.sampling import count_entities, draw_support
+from ..data.sampling import count_entities, sample_support_from_counts
 from ..data.tags import entity_types, keep_types, tag_names, to_io
 from ..files import sha256
 from .targets import TransferTarget
@@ -69,7 +69,7 @@ def support_sets(folder: Path, target: TransferTarget) -> dict[str, list[Support
     for shots in target.shots:
         for number in range(target.sets or 1):
             generator = np.random.default_rng((target.sample_seed, shots, number))
-            rows = draw_support(counts, found, shots, generator, names=types)
+            rows = sample_support_from_counts(counts, found, shots, generator, names=types)
             drawn = dataset.select(rows)
             name = f"{target.sample_from}, {shots}-shot, draw {number}"
             sets.setdefault(f"{shots}-shot", []).append(SupportSet(name, drawn, _content_digest(drawn)))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import DataCollatorForTokenClassification, PreTrainedTokenizerBase
 
-from ..data.sampling import LabelSet, draw_label_set
+from ..data.sampling import LabelSet, sample_label_set
 from ..model.configuration_lacl import OUTSIDE_ID
 from ..model.labels_lacl import build_prompt, separator_id, tokenize_label_names
 
@@ -36,10 +36,10 @@ class LaclDataCollator:
     Args:
         tokenizer: pads the batch and tokenises the label names (once).
         label_names: natural-language name of each label by id, outside first.
-        labels_per_prompt: number of types in a prompt, see `draw_label_set`; `None` for all of them.
-        present_share: see `draw_label_set`.
-        coarse_names: see `draw_label_set`.
-        coarse_probability: see `draw_label_set`.
+        labels_per_prompt: number of types in a prompt, see `sample_label_set`; `None` for all of them.
+        present_share: see `sample_label_set`.
+        coarse_names: see `sample_label_set`.
+        coarse_probability: see `sample_label_set`.
         episodic: use exactly the types that occur in the batch, as an episode's batch holds just its own.
         max_prompt_length: refuse a label set whose prompt may grow longer than this many tokens.
         seed: seed of the draws.
@@ -109,7 +109,9 @@ class LaclDataCollator:
         """
         rows = [{key: value for key, value in row.items() if key in self.columns} for row in features]
         batch = dict(self.padding(rows))
-        return batch if self.deferred else self.add_prompt(batch, self.draw(features, batch["labels"]))
+        if self.deferred:
+            return batch
+        return self.add_prompt(batch, self.sample_label_set(features, batch["labels"]))
 
     def add_prompt(self, batch: Mapping[str, Tensor], label_set: LabelSet) -> dict[str, Tensor]:
         """Adds a label set's prompt to a padded batch, and renumbers its labels, ids of `label_names`."""
@@ -118,10 +120,10 @@ class LaclDataCollator:
         named = dict(zip(("prompt_ids", "prompt_labels"), prompt, strict=True))
         return {**batch, "labels": remap_labels(labels, label_set.lookup.to(labels.device)), **named}
 
-    def draw(self, features: Sequence[Mapping[str, Any]], labels: Tensor) -> LabelSet:
+    def sample_label_set(self, features: Sequence[Mapping[str, Any]], labels: Tensor) -> LabelSet:
         """The label set for a batch with the `input_ids` of `features` and the padded `labels`."""
         present = [label for label in labels.unique().tolist() if label > OUTSIDE_ID]
-        return draw_label_set(
+        return sample_label_set(
             self.label_names,
             present,
             self._generator(features),

@@ -195,7 +195,7 @@ class LaclTrainer(HubTrainer):
         for dimension in (1, 0):
             rows = self.accelerator.pad_across_processes(rows, dim=dimension, pad_index=padding)
         ids, labels = self.accelerator.gather(rows).cpu().unbind(-1)
-        return collator.draw([{"input_ids": row[row != padding]} for row in ids], labels)
+        return collator.sample_label_set([{"input_ids": row[row != padding]} for row in ids], labels)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         """The batches of the next step: none for a run that is resumed at its last step."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from datasets import Dataset
 
-from ..data.sampling import count_entities, draw_support
+from ..data.sampling import count_entities, sample_support_from_counts
 from ..data.support import encode_support
 from ..data.tag_schemes import io_to_bio
 from ..data.tags import entity_types, gold_tags, to_io
@@ -56,7 +56,9 @@ class FewShotValidation:
         self.splits: list[tuple[list[int], list[int]]] = []
         for draw in range(draws):
             generator = np.random.default_rng((seed, draw))
-            support = draw_support(counts, found, k_shot, generator, names=self.types) if k_shot else []
+            support = []
+            if k_shot:
+                support = sample_support_from_counts(counts, found, k_shot, generator, names=self.types)
             rest = np.setdiff1d(np.arange(len(dataset)), support)
             if not len(rest):
                 raise ValueError(

@@ -71,7 +71,7 @@ def test_numbers_that_are_words(write):
     assert sentences(read_dataset(write("1\tB-x\n2\tI-x\n"))) == [[("1", "B-x"), ("2", "I-x")]]
 
 
-def test_columns_told(write):
+def test_columns_given(write):
     path = write("x\tB-place\tAna\tB-person\ny\tO\tran\tO\n")
     assert sentences(read_dataset(path, token_column=2, tag_column=1)) == [[("Ana", "B-place"), ("ran", "O")]]
     assert sentences(read_dataset(path, token_column=-2)) == [[("Ana", "B-person"), ("ran", "O")]]
@@ -158,7 +158,7 @@ def test_no_break_space_does_not_split_columns(write):
     assert sentences(read_dataset(write("10\u00a0km B-x\nis O\n"))) == [[("10\u00a0km", "B-x"), ("is", "O")]]
 
 
-def test_invalid_utf8_is_replaced_counted_and_told(write, caplog):
+def test_invalid_utf8_is_replaced_with_a_warning(write, caplog):
     with caplog.at_level(logging.WARNING):
         dataset = read_dataset(write(b"fine\tO\nbro\xffk\xfeen\tB-x\nreal \xef\xbf\xbd\tO\n"))
     assert dataset[0]["tokens"] == ["fine", "bro\ufffdk\ufffden", "real \ufffd"]
@@ -180,7 +180,7 @@ def test_other_encodings(write):
         read_dataset(write(b"odd"), encoding="utf-16")
 
 
-def test_inside_without_begin_is_told_once(write, caplog):
+def test_inside_without_begin_warns_once(write, caplog):
     path = write("a\tB-x\nb\tI-x\n\nc\tO\nd\tI-x\ne\tI-y\n")
     with caplog.at_level(logging.WARNING):
         dataset = read_dataset(path)
@@ -205,7 +205,7 @@ def test_inside_without_begin_is_told_once(write, caplog):
         ("a\tO\nb\tB-o\nc\tI-o\n", []),
     ],
 )
-def test_tags_that_look_like_slips_are_told(write, caplog, content, messages):
+def test_tags_that_look_like_mistakes_warn(write, caplog, content, messages):
     path = write(content)
     read_dataset(path)
     found = [record.getMessage() for record in caplog.records]

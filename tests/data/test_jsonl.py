@@ -52,7 +52,7 @@ def test_every_shape_in_every_source(tmp_path, example):
         assert sentences(read_dataset(source)) == EXPECTED
 
 
-def test_keys_told_and_ids_kept():
+def test_keys_given_and_ids_kept():
     example = {"id": 7, "doc_id": "d1", "w": ["a", "b"], "t": [1, 0]}
     dataset = read_dataset([example], token_column="w", tag_column="t", id2label={0: "O", 1: "B-x"})
     assert dataset[:] == {"id": ["7"], "document_id": ["d1"], "tokens": [["a", "b"]], "ner_tags": [[1, 0]]}
@@ -107,7 +107,7 @@ def test_spans_split_words_at_their_borders():
     ]
 
 
-def test_words_that_spans_cut_are_counted_and_told(tmp_path, caplog):
+def test_words_split_by_spans_are_counted_in_a_warning(tmp_path, caplog):
     path = tmp_path / "spans.jsonl"
     whole = {"text": "Ana ran", "entities": [span(0, 3)]}
     cut = {"text": "Anabel ran", "entities": [span(0, 3)]}
@@ -295,7 +295,7 @@ def test_sources_that_cannot_be(tmp_path):
         read_dataset([TAGGED], labels="person")
 
 
-def test_format_told(tmp_path):
+def test_format_given(tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_text("{\tO\n", encoding="utf-8")
     assert sentences(read_dataset(path, format="columns")) == [[("{", "O")]]

@@ -1,4 +1,4 @@
-"""FEW-NERD's greedy N-way K~2K-shot rule, held against a plain statement of it."""
+"""FEW-NERD's greedy N-way K~2K-shot rule, checked against a direct statement of it."""
 
 from itertools import groupby
 
@@ -11,10 +11,10 @@ from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.sampling import (
     EpisodeBatchSampler,
     count_entities,
-    draw_episode,
-    draw_support,
     greedy_sample,
+    sample_episode,
     sample_support,
+    sample_support_from_counts,
 )
 
 sentences = st.lists(
@@ -41,12 +41,12 @@ def test_count_entities_against_a_loop(sequences):
 
 
 def check_sample(counts, types, k, rows, allow_other_types=False):
-    """The rule in so many words."""
+    """Assert that rows follow the greedy rule, stated directly."""
     assert len(set(rows)) == len(rows)
     total = {label: 0 for label in types}
     for row in rows:
         assert any(counts[row, label] and total[label] < k for label in types), (
-            "a sentence brings what is missing"
+            "a sentence has an entity of a type below K"
         )
         for label in types:
             total[label] += counts[row, label]
@@ -67,7 +67,7 @@ def test_greedy_sample_keeps_the_rule(sequences, types, k, allow_other_types, se
         check_sample(counts, types, k, rows, allow_other_types)
 
 
-def test_a_sentence_with_too_many_entities_is_passed_over():
+def test_a_sentence_with_too_many_entities_is_skipped():
     counts = np.array([[0, 3], [0, 1]])
     for seed in range(10):
         assert greedy_sample(counts, [1], 1, np.random.default_rng(seed)) == [1]
@@ -77,14 +77,14 @@ def test_a_sentence_with_too_many_entities_is_passed_over():
 
 def test_every_sentence_has_its_chance():
     counts = np.array([[0, 1]] * 20)
-    drawn = [greedy_sample(counts, [1], 1, np.random.default_rng(seed)) or [] for seed in range(300)]
-    assert {tuple(rows) for rows in drawn} == {(row,) for row in range(20)}
+    sampled = [greedy_sample(counts, [1], 1, np.random.default_rng(seed)) or [] for seed in range(300)]
+    assert {tuple(rows) for rows in sampled} == {(row,) for row in range(20)}
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_an_episode_is_two_disjoint_samples(seed):
     counts = count_entities(make_sequences(seed=seed), 7)
-    episode = draw_episode(counts, 3, 2, 3, np.random.default_rng(seed))
+    episode = sample_episode(counts, 3, 2, 3, np.random.default_rng(seed))
     assert len(set(episode.types)) == 3 and 0 not in episode.types
     assert not set(episode.support) & set(episode.query)
     check_sample(counts, episode.types, 2, list(episode.support))
@@ -109,7 +109,7 @@ def test_sampler_is_the_same_by_seed_and_other_by_epoch():
     assert len({tuple(batch) for batch in first}) == 5
 
 
-def test_sampler_draws_every_type():
+def test_sampler_samples_every_type():
     sampler = make_sampler(episodes=60)
     assert {label for number in range(60) for label in sampler.episode(number).types} == set(range(1, 7))
 
@@ -130,14 +130,16 @@ def test_impossible_episodes(options, message):
 def test_types_that_never_stand_alone_make_no_episode():
     counts = np.array([[0, 1, 1]] * 50)
     with pytest.raises(ValueError, match="found no 1-way episode of 1 \\+ 1 shots among 50 sentences"):
-        draw_episode(counts, 1, 1, 1, np.random.default_rng(0))
+        sample_episode(counts, 1, 1, 1, np.random.default_rng(0))
 
 
 def test_an_impossible_support_names_what_there_is():
     with pytest.raises(ValueError, match=r"2 to 4 entities.*\{'ship': 1\}"):
-        draw_support(np.array([[0, 1], [0, 0]]), [1], 2, np.random.default_rng(0), names=["ship"])
+        sample_support_from_counts(
+            np.array([[0, 1], [0, 0]]), [1], 2, np.random.default_rng(0), names=["ship"]
+        )
     with pytest.raises(ValueError, match="k is 0"):
-        draw_support(np.array([[0, 1]]), [1], 0, np.random.default_rng(0))
+        sample_support_from_counts(np.array([[0, 1]]), [1], 0, np.random.default_rng(0))
 
 
 def test_sample_support_of_a_dataset():

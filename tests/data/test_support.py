@@ -1,4 +1,4 @@
-"""A support set that is given with a call: as adapting without steps, and nothing is kept."""
+"""A support set that is given with a call: as adapting without steps, and the model is unchanged."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor

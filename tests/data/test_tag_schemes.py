@@ -55,13 +55,13 @@ def merge_touching(spans):
 
 
 @pytest.mark.parametrize("scheme", ["IOB1", "BIO", "BIOES", "BILOU", "IO"])
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("explicit", [False, True])
 @settings(max_examples=50, deadline=None)
 @given(data=sentences())
-def test_every_scheme_keeps_the_entities(scheme, told, data):
+def test_every_scheme_keeps_the_entities(scheme, explicit, data):
     written = [encode(length, spans, scheme) for length, spans in data]
     expected = [(n, merge_touching(spans) if scheme == "IO" else spans) for n, spans in data]
-    assert to_bio(written, scheme if told else None) == [encode(n, spans, "BIO") for n, spans in expected]
+    assert to_bio(written, scheme if explicit else None) == [encode(n, spans, "BIO") for n, spans in expected]
 
 
 @given(st.lists(st.lists(st.sampled_from(["O", *(p + t for p in ("B-", "I-", "E-", "S-") for t in "xy")]))))

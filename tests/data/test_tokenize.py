@@ -101,7 +101,7 @@ def test_every_word_is_labelled_once(tokenizer, data):
             for token, label in zip(row["input_ids"], row["labels"], strict=True)
             if token in special
         )
-    # A combining mark or a joiner alone may have no token of its own: such words have no label.
+    # A combining mark or a joiner alone may have no subword: such words have no label.
     labels = [label for row in rows for label in row["labels"] if label >= 0]
     expected = [label for sentence in to_io(dataset, ["y", "x"]) for label in sentence]
     visible = [w for s in sentences for w, _ in s]
@@ -113,8 +113,8 @@ def test_every_word_is_labelled_once(tokenizer, data):
         assert len(labels) <= len(expected)
 
 
-def test_first_pieces_against_brute_force(tokenizer):
-    """The first piece of a word is the first token that has one of its characters."""
+def test_first_subwords_against_brute_force(tokenizer):
+    """The first subword of a word is the first token that has one of its characters."""
     tags = ["B-x" if i % 3 == 0 else "O" for i in range(len(TEXT))]
     (row,) = tokenize_dataset(read_dataset([example(TEXT, tags)]), tokenizer, ["x"], max_length=400)
     encoding = tokenizer(" ".join(TEXT), return_offsets_mapping=True)
@@ -138,7 +138,7 @@ def test_short_sentences_are_the_tokenizers_own(tokenizer):
     assert rows.column_names == ["input_ids", "attention_mask", "labels"]
 
 
-def test_long_sentence_is_cut_at_word_borders(tokenizer):
+def test_long_sentence_is_split_at_word_boundaries(tokenizer):
     count = 3000
     tokens = [TEXT[i % len(TEXT)] for i in range(count)]
     tags = ["B-x" if i % 5 == 0 else "B-y" if i % 5 == 1 else "O" for i in range(count)]
@@ -148,10 +148,10 @@ def test_long_sentence_is_cut_at_word_borders(tokenizer):
     assert labels[0] == [2] and labels[-1] == [1]
     assert sum(labels[1:-1], []) == [1 if i % 5 == 0 else 2 if i % 5 == 1 else 0 for i in range(count)]
     whole = len(tokenizer(" ".join(tokens))["input_ids"])
-    assert len(rows) - 2 <= 1.5 * whole / 30  # rows are filled, not one a word
+    assert len(rows) - 2 <= 1.5 * whole / 30  # sequences are filled, not one per word
 
 
-def test_word_longer_than_a_row_keeps_its_label(tokenizer):
+def test_word_longer_than_a_sequence_keeps_its_label(tokenizer):
     dataset = read_dataset([example(["Ana", "zzqx" * 50, "Ruiz"], ["O", "B-x", "I-x"])])
     rows = tokenize_dataset(dataset, tokenizer, ["x"], max_length=16)
     assert [label for row in rows["labels"] for label in row if label >= 0] == [0, 1, 1]

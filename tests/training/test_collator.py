@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from modeling_lacl.data.sampling import draw_label_set
+from modeling_lacl.data.sampling import sample_label_set
 from modeling_lacl.training.collator import LaclDataCollator, remap_labels
 
 NAMES = ["none", "person", "location", "creative work", "ship", "plane", "game"]
@@ -47,7 +47,7 @@ def test_a_drawn_label_set_is_sound(number, size, share, probability, seed, data
     names = ["none", *(f"type {i}" for i in range(number))]
     groups = data.draw(st.dictionaries(st.sampled_from(names[1:]), st.sampled_from(["a", "b", "c"])))
     present = data.draw(st.sets(st.integers(1, number)))
-    drawn = draw_label_set(
+    drawn = sample_label_set(
         names,
         present,
         np.random.default_rng(seed),
@@ -78,7 +78,7 @@ def test_present_types_fill_their_share_and_the_rest_is_drawn_from_all():
     present = {1, 2, 3, 4, 5, 6, 7, 8}
     counts = []
     for seed in range(200):
-        drawn = draw_label_set(names, present, np.random.default_rng(seed), size=10, present_share=0.5)
+        drawn = sample_label_set(names, present, np.random.default_rng(seed), size=10, present_share=0.5)
         counts.append(sum(1 for label in present if drawn.lookup[label]))
     # 5 for certain, and of the other 5 slots, drawn among 35 types, 3 in 35.
     assert min(counts) == 5
@@ -86,7 +86,7 @@ def test_present_types_fill_their_share_and_the_rest_is_drawn_from_all():
 
 
 def test_every_type_and_every_place_in_the_prompt_is_drawn():
-    draws = [draw_label_set(NAMES, [], np.random.default_rng(seed), size=2) for seed in range(200)]
+    draws = [sample_label_set(NAMES, [], np.random.default_rng(seed), size=2) for seed in range(200)]
     assert {name for drawn in draws for name in drawn.names} == set(NAMES)
     assert {drawn.order.index(0) for drawn in draws} == {0, 1, 2}
 
@@ -94,7 +94,7 @@ def test_every_type_and_every_place_in_the_prompt_is_drawn():
 def test_a_coin_for_each_group():
     both = set()
     for seed in range(64):
-        drawn = draw_label_set(
+        drawn = sample_label_set(
             ["none", "a", "b", "c", "d"],
             [],
             np.random.default_rng(seed),
@@ -118,7 +118,9 @@ def test_a_batch(tiny_tokenizer):
     collator = LaclDataCollator(tiny_tokenizer, NAMES, labels_per_prompt=4)
     batch = collator(features)
     assert set(batch) == {"input_ids", "attention_mask", "labels", "prompt_ids", "prompt_labels"}
-    drawn = collator.draw(features, torch.tensor([label for row in features for label in row["labels"]]))
+    drawn = collator.sample_label_set(
+        features, torch.tensor([label for row in features for label in row["labels"]])
+    )
     length = max(len(row["input_ids"]) for row in features)
     for i, row in enumerate(features):
         size = len(row["input_ids"])

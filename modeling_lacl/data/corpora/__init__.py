@@ -1,4 +1,4 @@
-"""The corpora of few-shot NER by name: `load_corpus` reads each in the layout that its authors give it."""
+"""Corpora for few-shot NER: `load_corpus` loads each by name from the files as its authors publish them."""
 
 from .few_nerd import PublishedEpisode, read_episodes
 from .loading import load_corpus

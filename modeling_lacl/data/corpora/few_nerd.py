@@ -1,4 +1,4 @@
-"""FEW-NERD's published episodes: an episode a line, as in `episode-data/inter/test_5_1.jsonl`."""
+"""FEW-NERD's published episodes: one episode per line, as in `episode-data/inter/test_5_1.jsonl`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SHAPE = (
 
 @dataclass(frozen=True)
 class PublishedEpisode:
-    """One episode; sentences are lists of words, labels IO tags without a prefix.
+    """A published N-way episode. Sentences are lists of words, labels are IO tags without a prefix.
 
     Attributes:
-        types: its entity types, as many as it has ways.
-        support, support_labels: sentences to adapt on.
-        query, query_labels: sentences to tag.
+        types: The N entity types.
+        support, support_labels: The support set.
+        query, query_labels: The query set.
     """
 
     types: list[str]
@@ -34,14 +34,17 @@ class PublishedEpisode:
 
 
 def read_episodes(path: str | Path, skip: int = 0) -> Iterator[PublishedEpisode]:
-    """Yield the episodes of a JSON Lines file, reading as it goes: such files have thousands of long lines.
+    """Read the episodes of a JSON Lines file lazily, since such files have thousands of long lines.
 
     Args:
-        path: the file.
-        skip: so many episodes at its start are passed over without being parsed.
+        path: The file.
+        skip: Number of episodes at its beginning to skip without parsing.
+
+    Yields:
+        The episodes.
 
     Raises:
-        LaclDataError: no such file, or a line that is no episode, with file and line.
+        LaclDataError: There is no such file, or a line is not an episode; the message gives file and line.
     """
     path = Path(path)
     if not path.is_file():

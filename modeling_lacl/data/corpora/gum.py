@@ -1,9 +1,9 @@
-"""GUM: the flattened columns of older releases, and the nested entities of the current one's CoNLL-U files.
+"""GUM: the flattened columns of older releases, and the nested entities in CoNLL-U of the current release.
 
 The current release writes entities as brackets under the key `Entity` of the tenth column, in the notation
 of Universal Anaphora: `(12-person-new-…` opens a mention of entity 12, `12)` closes it, and one token can
-open and close several. `# global.Entity` at the head of a document names the parts between the hyphens.
-Outermost mentions are kept, as in the flattened columns.
+open and close several. `# global.Entity` at the beginning of a document names the parts between the hyphens.
+Only outermost mentions are kept, as in the flattened columns.
 """
 
 from __future__ import annotations
@@ -27,13 +27,19 @@ _DEFAULT_PARTS = "GRP-etype"
 
 
 def read_gum(path: Path) -> Iterator[Sentence]:
-    """Yield the sentences of a GUM file, reading as it goes: CoNLL-U by its suffix, else columns.
+    """Read the sentences of a GUM file lazily: CoNLL-U if its suffix is .conllu, else columns.
 
-    In CoNLL-U, sentences without their words, which the release has for texts from Reddit, are left out and
-    told in a warning; so are mentions cut that run over the end of a sentence.
+    In CoNLL-U, two things are logged as warnings: sentences whose words are masked (texts from Reddit in the
+    release) are skipped, and mentions that extend beyond the end of a sentence are split there.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The sentences.
 
     Raises:
-        LaclDataError: a malformed line or bracket, with file and line.
+        LaclDataError: A line or a bracket is malformed; the message gives file and line.
     """
     if path.suffix != ".conllu":
         yield from read_columns(path, token_column=0, tag_column=1)
@@ -47,19 +53,19 @@ def read_gum(path: Path) -> Iterator[Sentence]:
             yield sentence
     if wordless:
         logger.warning(
-            "%s: %d sentences have underscores in the place of words and were left out; GUM's get_text.py "
+            "%s: %d sentences have underscores in the place of words and were skipped; GUM's get_text.py "
             "fills in the texts from Reddit",
             *(path, wordless),
         )
     if document.cut:
         logger.warning(
-            "%s: %d entities run over the end of a sentence and were cut there", path, document.cut
+            "%s: %d entities run over the end of a sentence and were split there", path, document.cut
         )
 
 
 @dataclass
 class _Document:
-    """What holds on from sentence to sentence: the notation, and mentions that are still open."""
+    """State of a document across its sentences: the notation, and mentions that are still open."""
 
     id: str = "0"
     parts: list[str] = field(default_factory=_DEFAULT_PARTS.split("-").copy)
@@ -95,7 +101,7 @@ def _sentences(path: Path, document: _Document) -> Iterator[Sentence]:
             fields = line.split("\t")
             if len(fields) != _COLUMNS:
                 raise LaclDataError(f"{path}:{number}: {len(fields)} columns, but CoNLL-U has {_COLUMNS}")
-            # 3-4 is a contraction, whose words follow; 8.1 is a node of the syntax without a word.
+            # 3-4 is a contraction, whose words follow; 8.1 is an empty node of the syntax.
             if fields[0].isdecimal():
                 tokens.append(fields[_FORM])
                 numbers.append(number)
@@ -111,7 +117,7 @@ def _sentences(path: Path, document: _Document) -> Iterator[Sentence]:
 def _brackets(
     value: str, token: int, document: _Document, spans: list[tuple[int, int, str]], place: str
 ) -> None:
-    """Opens and closes mentions as the `Entity` of one token tells."""
+    """Open and close mentions according to the `Entity` value of one token."""
     kind = document.parts.index("etype" if "etype" in document.parts else "entity")
     end = 0
     for bracket in _BRACKET.finditer(value):
@@ -152,7 +158,7 @@ def _sentence(
     sentence_id: str | None,
     document: _Document,
 ) -> Sentence:
-    """The sentence with its outermost mentions; those still open end here and go on in the next one."""
+    """Return the sentence with its outermost mentions; open ones end here and continue in the next one."""
     whole = [*spans, *((first, len(tokens), name) for _, name, first in document.open)]
     document.cut += len(document.open)
     document.open = [(attributes, name, 0) for attributes, name, _ in document.open]

@@ -1,4 +1,4 @@
-"""I2B2-2014 de-identification: an XML file a clinical note, with its text and character spans."""
+"""I2B2-2014 de-identification: one XML file per clinical note, with its text and character spans."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Tag:
-    """A span of the note, and the line of the file that tells of it."""
+    """A span of the note, and the line of the file with its annotation."""
 
     start: int
     end: int
@@ -33,13 +33,20 @@ class _Note:
 
 
 def read_i2b2(path: Path) -> Iterator[Sentence]:
-    """Yield the lines of a note as sentences; an entity that runs over the end of a line joins the two.
+    """Read the lines of a note as sentences; lines that share an entity are joined.
 
     The type is the attribute TYPE of a tag, with `_` for `-` (`LOCATION_OTHER`), as in the support sets of
-    CONTaiNER (Das et al., ACL 2022). The document id is the file's name, `<patient>-<record>`.
+    CONTaiNER (Das et al., ACL 2022). The document id is the file name, `<patient>-<record>`.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The sentences.
 
     Raises:
-        LaclDataError: not such an XML file, or a span outside of the text, with the line.
+        LaclDataError: The file is not such an XML file, or a span is outside of the text; the message gives
+            file and line.
     """
     note = _parse(path)
     text = "".join(note.text)
@@ -94,7 +101,7 @@ def _parse(path: Path) -> _Note:
     parser.StartElementHandler = begin
     parser.EndElementHandler = lambda _: note.path.pop()
     parser.CharacterDataHandler = data
-    parser.StartDoctypeDeclHandler = doctype  # entities of its own could grow without bounds
+    parser.StartDoctypeDeclHandler = doctype  # its XML entities could expand without bounds
     try:
         parser.Parse(path.read_bytes(), True)
     except expat.ExpatError as error:
@@ -105,7 +112,7 @@ def _parse(path: Path) -> _Note:
 
 
 def _kept(tags: list[_Tag], text: str, path: Path) -> list[_Tag]:
-    """The spans in the order of the text, none inside another."""
+    """Return the spans in text order, without those that overlap an earlier one."""
     kept: list[_Tag] = []
     overlapping, differing = [], []
     for tag in sorted(tags, key=lambda tag: (tag.start, -tag.end)):
@@ -122,8 +129,8 @@ def _kept(tags: list[_Tag], text: str, path: Path) -> list[_Tag]:
         else:
             kept.append(tag)
     for places, problem in (
-        (overlapping, "lie inside others and were left out"),
-        (differing, "quote another text than stands at their place, which counts"),
+        (overlapping, "overlap others and were left out"),
+        (differing, "quote another text than the note has at their offsets; the offsets were used"),
     ):
         if places:
             logger.warning("%s: %d tags %s (the first at %s)", path, len(places), problem, places[0])

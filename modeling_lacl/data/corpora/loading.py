@@ -1,4 +1,4 @@
-"""`load_corpus`: the splits of a corpus as datasets."""
+"""`load_corpus`: load the splits of a corpus as datasets."""
 
 from __future__ import annotations
 
@@ -39,23 +39,24 @@ def load_corpus(
 def load_corpus(
     name: str, path: str | Path, splits: Sequence[str] | None = None, streaming: bool = False
 ) -> DatasetDict | IterableDatasetDict:
-    """Reads a corpus from the folder that holds its files, as its authors lay them out.
+    """Read a corpus from a folder with its files, in the layout published by its authors.
 
     Args:
         name: "ontonotes", "conll2003", "wnut17", "i2b2_2014", "gum" or "few_nerd".
-        path: Its folder.
-        splits: Of "train", "validation" and "test" those to read; by default all that are there.
-        streaming: Read file after file while the caller goes through the sentences, and keep none.
+        path: Folder of its files.
+        splits: Splits to read, of "train", "validation" and "test"; by default all that exist.
+        streaming: Read the files lazily during iteration, without keeping sentences in memory.
 
     Returns:
         The official splits, each a dataset as from `read_dataset`: `id`, `document_id`, `tokens` and
-        `ner_tags` (ClassLabel, BIO). The types are those of `load_label_names(name)`, in its order; for
-        FEW-NERD, whose splits have different types, those that the split holds, unless streamed.
+        `ner_tags` (ClassLabel, BIO). The types are those of `load_label_names(name)`, in the same order. For
+        FEW-NERD, whose splits have different types, they are those that occur in the split, unless it is
+        streamed.
 
     Raises:
-        LaclDataError: No such corpus at `path` (the message says where to get it), a split that is not there,
-            or a file that cannot be read, with its line.
-        ValueError: An unknown name of a corpus or a split.
+        LaclDataError: The corpus is not at `path` (the message says where to get it), a split does not exist,
+            or a file cannot be read; the message gives file and line.
+        ValueError: The name of the corpus or of a split is unknown.
 
     Example:
         >>> from pathlib import Path
@@ -91,10 +92,10 @@ def load_corpus(
 
 
 def split_files(corpus: Corpus, folder: Path) -> dict[str, list[Path]]:
-    """The files of each split that is there, in the order of their paths.
+    """Return the files of each split that exists, sorted by path.
 
     Raises:
-        LaclDataError: Nothing of the corpus is there, or two files claim to be one split.
+        LaclDataError: No file of the corpus was found, or two files belong to the same split.
     """
     paths = folder.rglob("*") if corpus.in_folders else folder.glob("*")
     files = sorted(path for path in paths if corpus.files.fullmatch(path.name) and path.is_file())
@@ -109,7 +110,7 @@ def split_files(corpus: Corpus, folder: Path) -> dict[str, list[Path]]:
         raise LaclDataError(
             f"{folder}: no {corpus.title} here; expected a folder with {corpus.layout}. {corpus.source}"
         )
-    # The CoNLL-formatted release of OntoNotes has the shared task's test set beside a larger one.
+    # The CoNLL-formatted release of OntoNotes has the test set of the shared task and a larger one.
     official = [path for path in found.get("test", ()) if "conll-2012-test" in path.parts]
     if official:
         found["test"] = official
@@ -122,10 +123,18 @@ def split_files(corpus: Corpus, folder: Path) -> dict[str, list[Path]]:
 
 
 def corpus_sentences(corpus: Corpus, files: Iterable[Path], types: Collection[str]) -> Iterator[Sentence]:
-    """The sentences of files one after the other, read as they are asked for, each tag a type of the corpus.
+    """Read the sentences of the files lazily, and check that each tag has a type of the corpus.
+
+    Args:
+        corpus: The corpus.
+        files: Files of one split.
+        types: Entity types of the corpus.
+
+    Yields:
+        The sentences, in the order of the files.
 
     Raises:
-        LaclDataError: A tag of another type, with its line.
+        LaclDataError: A tag has another type; the message gives file and line.
     """
     known = {OUTSIDE}
     for path in files:
@@ -147,7 +156,7 @@ def _words(path: Path) -> set[str]:
 
 
 def _split_of(path: Path) -> str | None:
-    """By the outermost folder or file name that has a word for a split."""
+    """Return the split named by the outermost folder or file name that names one."""
     for part in path.parts:
         words = set(re.findall("[a-z]+", part.lower()))
         for split, names in SPLITS.items():
@@ -157,7 +166,7 @@ def _split_of(path: Path) -> str | None:
 
 
 def _stream(name: str, files: Sequence[Path], types: Sequence[str]) -> IterableDataset:
-    # A tuple: lists would be taken for shards, and sentences be numbered in each.
+    # A tuple, since lists would be treated as shards, with sentences numbered from 0 in each.
     arguments = {"name": name, "files": tuple(map(str, files)), "types": tuple(types)}
     return IterableDataset.from_generator(_examples, features=bio_features(types), gen_kwargs=arguments)
 

@@ -1,4 +1,4 @@
-"""OntoNotes in the columns of CoNLL-2012: the eleventh has entities as brackets, `(ORG*`, `*)`, `(GPE)`."""
+"""OntoNotes in the columns of CoNLL-2012: the eleventh marks entities by brackets, `(ORG*`, `*)`, `(GPE)`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..lines import read_lines
 _WORD, _ENTITY = 3, 10
 _BRACKETS = re.compile(r"(?:\(([^()*]+))?\*?(\))?")
 _BLANKS = re.compile(r"[ \t]+")
-# How treebanks write brackets, and punctuation that would end a sentence of theirs.
+# Escapes of brackets and of sentence-final punctuation in treebanks.
 _ESCAPES = {
     "-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}",
     "/.": ".", "/?": "?", "/-": "-",
@@ -20,13 +20,20 @@ _ESCAPES = {
 
 
 def read_ontonotes(path: Path) -> Iterator[Sentence]:
-    """Yield the sentences of a `*gold_conll` file, reading as it goes.
+    """Read the sentences of a `*gold_conll` file lazily.
 
     A document is a part of a file, `bc/cctv/00/cctv_0001, part 000`. Treebank escapes of brackets and
     punctuation are undone. Texts without named-entity annotation (the New Testament) have no entity.
 
+    Args:
+        path: The file.
+
+    Yields:
+        The sentences.
+
     Raises:
-        LaclDataError: too few columns, brackets that do not match, words that are not filled in; with line.
+        LaclDataError: There are too few columns, unmatched brackets, or words that are not filled in; the
+            message gives file and line.
     """
     tokens: list[str] = []
     tags: list[str] = []

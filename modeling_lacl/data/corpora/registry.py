@@ -1,4 +1,4 @@
-"""What there is to know about each corpus: its files, its format, its tag scheme, and where to get it."""
+"""Description of each corpus: its files, its reader, its tag scheme, and where to get it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Corpus:
     """A corpus that `load_corpus` knows.
 
     Attributes:
-        title: its name, for people.
-        source: where to get it, a sentence.
-        layout: the files that its folder holds, for the error where there are none.
-        files: the names of its files; what else lies in the folder is passed over.
-        read: yields the sentences of one file.
-        scheme: of its tags, one of `SCHEMES`.
-        among: a word in the paths of its files, where a release has other languages or tasks beside them.
-        in_folders: its splits are folders of many files; otherwise each is one file in the corpus's folder.
-        own_types: its splits have different types by design, so that each lists those it holds.
+        title: Its name for display.
+        source: A sentence that says where to get it.
+        layout: The expected files in its folder, for the error message if there are none.
+        files: Pattern of its file names; other files in the folder are ignored.
+        read: Reads the sentences of one file.
+        scheme: Tag scheme, one of `SCHEMES`.
+        among: A word in the paths of its files, for releases that also have other languages or tasks.
+        in_folders: Its splits are folders of many files; otherwise each is one file in the corpus's folder.
+        own_types: Its splits have different types by design, so that each split has only its own.
     """
 
     title: str
@@ -61,7 +61,7 @@ CORPORA: dict[str, Corpus] = {
         layout="eng.train, eng.testa and eng.testb, or train.txt, valid.txt and test.txt",
         files=re.compile(r"eng\.(train|testa|testb)|(train|dev|valid|validation|test|testa|testb)(\.\w+)?"),
         read=partial(read_columns, token_column=0, tag_column=3),
-        scheme="IOB1",  # which BIO is a case of: copies of the corpus have either
+        scheme="IOB1",  # also reads BIO: copies of the corpus have either
     ),
     "wnut17": Corpus(
         title="WNUT-2017",

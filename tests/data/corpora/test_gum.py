@@ -82,20 +82,20 @@ def test_the_head_of_a_document_tells_where_the_type_stands(tmp_path):
     assert dataset["document_id"] == ["GUM_old", "GUM_news_boats"]
 
 
-def test_an_entity_over_the_end_of_a_sentence_is_cut_and_told(tmp_path, caplog):
+def test_an_entity_over_the_end_of_a_sentence_is_split_with_a_warning(tmp_path, caplog):
     text = HEAD + conllu(("a", "_"), ("b", "Entity=(1-event-new")) + conllu(("c", "Entity=1)"), ("d", "_"))
     with caplog.at_level(logging.WARNING):
         _, tags = read(tmp_path, text)
     assert tags == [["O", "B-event"], ["B-event", "O"]]
-    assert "1 entities run over the end of a sentence" in caplog.text
+    assert "1 entities run over the end of a sentence and were split there" in caplog.text
 
 
-def test_sentences_without_words_are_left_out_and_told(tmp_path, caplog):
+def test_sentences_without_words_are_skipped_with_a_warning(tmp_path, caplog):
     text = HEAD + conllu(("___", "Entity=(1-person-new)"), ("_", "_")) + conllu(("Ana", "_"))
     with caplog.at_level(logging.WARNING):
         dataset, _ = read(tmp_path, text)
     assert dataset["tokens"][:] == [["Ana"]]
-    assert "1 sentences have underscores in the place of words" in caplog.text
+    assert "1 sentences have underscores in the place of words and were skipped" in caplog.text
 
 
 def test_flattened_columns(tmp_path):

@@ -1,4 +1,4 @@
-"""I2B2-2014: XML notes, character spans to words, a sentence a line."""
+"""I2B2-2014: XML notes, character spans to words, one sentence per line."""
 
 import logging
 
@@ -99,13 +99,15 @@ def test_escapes_and_line_ends_count_as_the_characters_they_stand_for(write):
     assert entities(load_corpus("i2b2_2014", write(body))["train"]) == [["PATIENT", "Olaf"]]
 
 
-def test_spans_inside_others_and_other_quotes_are_told(write, caplog):
+def test_overlapping_spans_and_wrong_quotes_warn(write, caplog):
     content = xml([*TAGS, ("NAME", "PATIENT", "Berg")]).replace('text="61"', 'text="62"')
     with caplog.at_level(logging.WARNING):
         dataset = load_corpus("i2b2_2014", write(content))["train"]
     assert ["PATIENT", "Olaf", "Berg"] in entities(dataset) and len(entities(dataset)) == 6
-    assert "1 tags lie inside others and were left out (the first at" in caplog.text
-    assert "1 tags quote another text than stands at their place" in caplog.text
+    assert "1 tags overlap others and were left out (the first at" in caplog.text
+    assert (
+        "1 tags quote another text than the note has at their offsets; the offsets were used" in caplog.text
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""FEW-NERD's episode-data: an episode a line."""
+"""FEW-NERD's episode-data: one episode per line."""
 
 import json
 
