@@ -142,7 +142,7 @@ def card_text(config: LaclConfig, facts: CardFacts) -> str:
         labels_table=_label_table(settings, labels, facts),
         results_table=_result_table(facts),
         types_table=_type_table(facts),
-        how=[f"{_cell(one.dataset)}, {one.shots}: {one.how}" for one in facts.results if one.how],
+        result_notes=[f"{_cell(one.dataset)}, {one.shots}: {one.how}" for one in facts.results if one.how],
         curve_table=_curve_table(facts),
         hyperparameters=[(key, _code(value)) for key, value in facts.hyperparameters.items()],
         options=[(key, _code(getattr(settings, key))) for key in _OPTIONS],

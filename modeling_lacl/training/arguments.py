@@ -60,7 +60,9 @@ class ModelArguments:
     )
     class_weight_power: float | None = field(
         default=None,
-        metadata=_help("Exponent of the class weights: a token of a class with n tokens has weight n ** -p."),
+        metadata=_help(
+            "Exponent p of the class weights: a token of a class with n tokens has weight n ** -p."
+        ),
     )
     outside_attracts: bool | None = field(
         default=None,
@@ -292,7 +294,7 @@ def _shorthands() -> _Parser:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="Resume from the last complete checkpoint in output_dir, or start if there is none; short for "
+        help="Resume from the last complete checkpoint in output_dir, or start from the beginning; short for "
         "--resume_from_checkpoint last.",
     )
     return parser

@@ -1,7 +1,7 @@
 """Batches for training: padding, and a new label set sampled for every batch.
 
 A model that always sees the same labels in its prompt learns their positions instead of their names. So
-every batch has a new sample of the types, whose names are shuffled in the prompt and whose labels are renumbered
+every batch has a new sample of the types: their names are shuffled in the prompt, and the labels renumbered
 accordingly. A type that is not sampled is outside in that batch.
 """
 
