@@ -187,7 +187,7 @@ def run_command(line, folder, port, monkeypatch):
     if words[0] == "lacl":
         monkeypatch.setattr(sys, "argv", words)
         with monkeypatch.context() as here, pytest.raises(SystemExit) as stop:
-            here.setattr(adaptation, "ENOUGH", float("inf"))  # adapting ends after a step
+            here.setattr(adaptation, "LOSS_THRESHOLD", float("inf"))  # adapting ends after a step
             cli.main()
         assert not stop.value.code
     else:

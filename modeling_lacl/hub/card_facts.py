@@ -1,4 +1,4 @@
-"""What a model card says that the model itself does not tell: how it was made, what was measured on it."""
+"""The facts for a model card that the model itself does not contain: its training and its results."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
 
 FACTS_FILE = "card.json"
-"""Stands beside the card, which is written from it."""
+"""Name of the file with the facts that the card beside it is written from."""
 EXAMPLES = 3
-"""Examples of a type on a card, at most."""
+"""Maximum number of examples per type on a card."""
 _LONGEST_EXAMPLE = 40
-_ROWS_FOR_EXAMPLES = 10_000
+_SEQUENCES_FOR_EXAMPLES = 10_000
 _VALUES_OF_A_TENSOR = 64
 
 
 @dataclass(kw_only=True)
 class Measured:
-    """Scores on one data set, in [0, 1], means over support sets.
+    """Scores on one dataset, in [0, 1], as means over support sets.
 
     Args:
-        dataset: Name of the data set.
-        shots: `5-shot`, …; `zero-shot` for label names alone.
+        dataset: Name of the dataset.
+        shots: `5-shot`, …, or `zero-shot` for label names alone.
         sets: Number of support sets.
-        f1, precision, recall: Micro scores of entities; the last two if they were measured.
-        deviation: Sample standard deviation of the F1 of the sets, if known.
+        f1, precision, recall: Entity-level micro scores; the last two if they were measured.
+        deviation: Sample standard deviation of F1 over the support sets, if known.
         per_type_f1: F1 of each type.
-        how: How it was measured, for a reader.
+        how: Description of the measurement, for readers.
     """
 
     dataset: str
@@ -62,27 +62,27 @@ class Measured:
 
 @dataclass(kw_only=True)
 class CardFacts:
-    """What happened to a model; every part may be unknown.
+    """How a model was made and evaluated; every fact may be unknown.
 
     Args:
-        name: What the model is called.
-        repo_id: Its name on the Hub.
-        encoder: Name on the Hub of the encoder that it began as.
-        source: Name of the model that it was made from.
+        name: Name of the model.
+        repo_id: Repository on the Hub.
+        encoder: Model id on the Hub of the pretrained encoder.
+        source: Name of the model that it was fine-tuned from.
         stage: `source` if it was trained on source data, `adapted` if on a support set.
-        language: Codes of languages.
-        license: Identifier of the licence of the model, as the Hub knows it.
-        datasets: Names of the training data, on the Hub or not; those of the source included.
-        tags: Tags for the Hub beside the usual ones.
-        sentences: Number of sentences that it was trained on.
-        entities: Number of entities of each type in them.
-        examples: Some entities of each type in them.
-        hyperparameters: Arguments of the training.
-        curve: `step`, `loss` and, where it was measured, `f1`.
-        results: What was measured.
-        versions: Version of each package.
-        emissions: Grams of CO2 equivalents, as codecarbon measured them.
-        fingerprint: Of the model that all this is true of, see [`fingerprint`].
+        language: Language codes.
+        license: Identifier of the licence of the model on the Hub.
+        datasets: Names of the training data, on the Hub or elsewhere, including those of the source model.
+        tags: Additional tags for the Hub.
+        sentences: Number of sentences in the training data.
+        entities: Number of entities of each type in these sentences.
+        examples: Some entities of each type in these sentences.
+        hyperparameters: Training arguments.
+        curve: Points of the training curve: `step`, `loss` and, where measured, `f1`.
+        results: Evaluation results.
+        versions: Versions of the packages used.
+        emissions: Emissions in grams of CO2 equivalents, measured by codecarbon.
+        fingerprint: Fingerprint of the model that the facts are about, see [`fingerprint`].
     """
 
     name: str | None = None
@@ -105,13 +105,13 @@ class CardFacts:
     fingerprint: str | None = None
 
     def to_json(self) -> str:
-        """Everything that is known, as text."""
+        """Return all known facts as JSON."""
         values = {key: value for key, value in asdict(self).items() if value not in (None, [], {})}
         return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
 
     @classmethod
     def from_file(cls, file: str | Path) -> CardFacts | None:
-        """What stands in the file beside a card; None if there is none, or none that this version reads."""
+        """Read the facts from the file beside a card; `None` if it is missing or cannot be read."""
         try:
             values = json.loads(Path(file).read_text(encoding="utf-8"))
             known = {entry.name for entry in fields(cls)}
@@ -122,7 +122,7 @@ class CardFacts:
         return facts
 
     def inherited(self) -> CardFacts:
-        """What of this holds for a model that is made from this one."""
+        """Return the facts that also hold for a model fine-tuned from this one."""
         return CardFacts(
             encoder=self.encoder,
             source=self.repo_id or self.name or self.source,
@@ -133,7 +133,7 @@ class CardFacts:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a model was made with."""
+    """Return the versions of the packages that models are made with."""
     return {
         "lacl": __version__,
         "transformers": transformers.__version__,
@@ -144,30 +144,39 @@ def versions() -> dict[str, str]:
 
 
 def fingerprint(model: LaclForTokenClassification) -> str:
-    """Digest of a model's options, its labels and some values of each of its tensors.
+    """Return a digest of a model's options, its labels, and a sample of values of each of its tensors.
 
-    Equal for a model and its copies, saved or on another device; training changes it. It says whether what
-    is known of a model's making still holds, for a small part of what reading all weights would take.
+    It is the same for a model and its copies, also after saving or on another device, and changes with
+    training. It shows whether the facts about a model still hold, without the cost of reading all weights.
     """
     config: Any = model.config
-    # Of LACL alone: training and saving set inherited ones, such as use_cache and transformers_version.
+    # Options of LACL alone: training and saving set inherited ones, such as use_cache.
     names = sorted(LaclConfig.__annotations__.keys() - {"format_version"})
     values = {name: getattr(config, name, None) for name in names}
     options = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
-    # By id: a saved configuration has its names in another order.
+    # Ordered by id: a saved configuration may have them in another order.
     labels = [[label, (config.label_names or {}).get(label)] for _, label in sorted(config.id2label.items())]
     digest = hashlib.sha256(json.dumps([options, labels], ensure_ascii=True).encode())
     with torch.no_grad():
         for name, tensor in sorted(model.state_dict().items()):
             flat = tensor.detach().reshape(-1)
-            some = flat[:: max(1, len(flat) // _VALUES_OF_A_TENSOR)]
+            sampled = flat[:: max(1, len(flat) // _VALUES_OF_A_TENSOR)]
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(some.to("cpu", torch.float64).contiguous().numpy().tobytes())
+            digest.update(sampled.to("cpu", torch.float64).contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
 def with_data(facts: CardFacts, dataset: Dataset, types: Iterable[str]) -> CardFacts:
-    """Adds the numbers of sentences and entities, and examples of these types, of `read_dataset` data."""
+    """Add the numbers of sentences and entities, and examples, from a dataset of `read_dataset`.
+
+    Args:
+        facts: The facts known so far.
+        dataset: The training data.
+        types: The types to count and to show examples of.
+
+    Returns:
+        The facts with those of the data.
+    """
     counts = dict.fromkeys(types, 0)
     examples: dict[str, list[str]] = {name: [] for name in counts}
     plain = dataset.with_format(None)
@@ -179,36 +188,41 @@ def with_data(facts: CardFacts, dataset: Dataset, types: Iterable[str]) -> CardF
     return replace(facts, sentences=len(dataset), entities=counts, examples=examples)
 
 
-def with_rows(
-    facts: CardFacts, rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase, labels: Any
+def with_sequences(
+    facts: CardFacts, sequences: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase, labels: Any
 ) -> CardFacts:
-    """The same from rows of `tokenize_dataset`: entities as the tokenizer writes them, and no count of them.
+    """Add the number of sentences and examples from the sequences of `tokenize_dataset`.
+
+    The examples are decoded by the tokenizer; entities are not counted.
 
     Args:
-        facts: What is known.
-        rows: `input_ids` and `labels`, −100 but at the first piece of a word.
-        tokenizer: Their tokenizer.
+        facts: The facts known so far.
+        sequences: `input_ids` and `labels`, with −100 everywhere but at the first subword of a word.
+        tokenizer: The tokenizer of the sequences.
         labels: Label id -> type; 0 is outside.
+
+    Returns:
+        The facts with those of the data.
     """
     examples: dict[str, list[str]] = {labels[label]: [] for label in range(1, len(labels))}
-    for row in islice(rows, _ROWS_FOR_EXAMPLES):
+    for sequence in islice(sequences, _SEQUENCES_FOR_EXAMPLES):
         if all(len(found) == EXAMPLES for found in examples.values()):
             break
-        current, pieces = 0, []
-        # A last label of no entity, which ends one that reaches the end.
-        for label, piece in zip([*row["labels"], 0], [*row["input_ids"], None], strict=True):
-            # Special tokens have no label either, and are left out on decoding.
-            if label in (-100, current) and current and piece is not None:
-                pieces.append(piece)
+        current, subwords = 0, []
+        # The final outside label ends an entity at the end of the sequence.
+        for label, subword in zip([*sequence["labels"], 0], [*sequence["input_ids"], None], strict=True):
+            # Special tokens have no label either; decoding skips them.
+            if label in (-100, current) and current and subword is not None:
+                subwords.append(subword)
                 continue
             if current:
-                _add_example(examples[labels[current]], _decode(tokenizer, pieces))
-            current, pieces = (label, [piece]) if label > 0 else (0, [])
-    return replace(facts, sentences=len(rows), examples=examples)
+                _add_example(examples[labels[current]], _decode(tokenizer, subwords))
+            current, subwords = (label, [subword]) if label > 0 else (0, [])
+    return replace(facts, sentences=len(sequences), examples=examples)
 
 
-def _decode(tokenizer: Any, pieces: list[int]) -> str:
-    return str(tokenizer.decode(pieces, skip_special_tokens=True)).strip()
+def _decode(tokenizer: Any, subwords: list[int]) -> str:
+    return str(tokenizer.decode(subwords, skip_special_tokens=True)).strip()
 
 
 def _add_example(found: list[str], text: str) -> None:
@@ -217,9 +231,9 @@ def _add_example(found: list[str], text: str) -> None:
 
 
 def read_emissions(folder: str | Path) -> float | None:
-    """Grams of CO2 equivalents in the `emissions.csv` that codecarbon left, the last run's; None without."""
+    """Return the grams of CO2 equivalents of the last run in codecarbon's `emissions.csv`, or `None`."""
     try:
         with open(Path(folder) / "emissions.csv", encoding="utf-8", newline="") as file:
-            return [1000 * float(row["emissions"]) for row in csv.DictReader(file)][-1]  # it has kilograms
+            return [1000 * float(row["emissions"]) for row in csv.DictReader(file)][-1]  # from kilograms
     except (OSError, KeyError, ValueError, TypeError, IndexError):
         return None

@@ -1,4 +1,4 @@
-"""What the installed package does for a model, in the place of what a checkpoint's own code can do alone."""
+"""The functions of the installed package that the remote code of a checkpoint does not have."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .publishing import publish
 class InstalledPackage(Package):
     """Bundled models, model cards, atomic saving, uploads, and labelled examples of every format.
 
-    What reads data loads with its first use: a model that only predicts needs none of it.
+    Modules that read data are imported on first use, since a model that only predicts does not need them.
     """
 
     def load_bundled(self, model_class: Any, name: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Load a model that comes with the package; None if none of that name does.
+        """Load a bundled model; return `None` if there is none of that name.
 
         Raises:
-            ValueError: The name is almost that of a bundled model, or of a folder.
+            ValueError: The name is similar to that of a bundled model or of a folder.
         """
         if (bundled := bundled_name(os.fspath(name))) is not None:
             return load_bundled(model_class, bundled, **kwargs)
@@ -30,17 +30,17 @@ class InstalledPackage(Package):
         return None
 
     def encoder_path(self, name: str) -> str:
-        """Return the path of the embedded encoder for `"minilm"`, every other name as it is."""
+        """Return the path of the embedded encoder for `"minilm"`, every other name unchanged."""
         return embedded_encoder_path(name)
 
     def with_support(self, model: Any, support: Any, label_names: Any, batch_size: int | None) -> Any:
-        """Return a model on the same weights that holds another support set, of any format."""
+        """Return a model with the same weights and another support set, given in any format."""
         from ..data.support import with_support
 
         return with_support(model, support, label_names, batch_size)
 
     def save_card(self, model: Any, folder: Path, destination: Path) -> None:
-        """Write the model card; one at `destination` that somebody has changed stays."""
+        """Write the model card, unless `destination` has one that was edited by hand."""
         from .model_card import save_card
 
         save_card(model, folder, destination)
@@ -50,7 +50,7 @@ class InstalledPackage(Package):
         publish(unfinished, folder, variant)
 
     def push(self, model: Any, repo_id: str, **kwargs: Any) -> Any:
-        """Upload a model with code and card in one commit."""
+        """Upload a model with its code and its card in one commit."""
         from .push import push_model
 
         return push_model(model, repo_id, **kwargs)

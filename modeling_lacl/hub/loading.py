@@ -1,4 +1,4 @@
-"""Checkpoints by folder or Hub name, with errors that say what to do."""
+"""Loading checkpoints by folder or model id, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -28,15 +28,19 @@ _REMEDY = (
 def load_model(
     checkpoint: str | Path, model_class: type[LaclForTokenClassification] = LaclForTokenClassification
 ) -> LaclForTokenClassification:
-    """Loads a checkpoint onto the fastest device at hand, ready to predict.
+    """Load a checkpoint onto the fastest available device, in evaluation mode.
 
     Args:
         checkpoint: A folder that `save_pretrained`, `lacl train` or `lacl adapt` wrote, the name of a
-            released model, or a name on the Hub.
+            released model, or a model id on the Hub.
         model_class: The class of the model.
 
+    Returns:
+        The model, ready to predict.
+
     Raises:
-        ValueError: It is not there, is not a LACL model, or is damaged; names the file of a folder.
+        ValueError: The checkpoint does not exist, is not a LACL model, or is damaged. For a folder, the
+            message names the file.
     """
     name, folder = str(checkpoint), Path(checkpoint)
     is_folder = folder.is_dir() and not (name in RELEASED and not (folder / "config.json").is_file())
@@ -51,7 +55,7 @@ def load_model(
             _check_type(name, values)
         model = model_class.from_pretrained(name)
         if is_folder:
-            _try_out(model)
+            _check_prediction(model)
     except SafetensorError as error:
         raise ValueError(
             f"the weights in {checkpoint} are damaged or cut short ({error}): copy or train them again"
@@ -65,7 +69,7 @@ def load_model(
     except Exception as error:
         if not is_folder or (isinstance(error, ValueError) and str(folder) in str(error)):
             raise
-        # Whatever a broken configuration makes the encoder's code run into.
+        # An invalid configuration may raise any exception in the code of the encoder.
         raise ValueError(
             f"{folder / 'config.json'} does not fit the weights beside it ({_first_line(error)}): "
             "copy or make the checkpoint again"
@@ -74,14 +78,14 @@ def load_model(
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """The values of a folder's configuration, checked as far as it can be without its weights."""
+    """Return the configuration of a folder, checked as far as possible without the weights."""
     file = folder / "config.json"
     remedy = "copy or make the checkpoint again"
     if not file.is_file():
         if any(folder.glob(".saving-*")):
             raise ValueError(
                 f"cannot load the checkpoint {str(folder)!r}: it has no config.json, since saving it was "
-                "broken off: make it again"
+                "interrupted: make it again"
             )
         raise ValueError(f"cannot load the checkpoint {str(folder)!r}, which has no config.json: {_REMEDY}")
     try:
@@ -95,13 +99,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if values.get("model_type") == LaclConfig.model_type:
         try:
             LaclConfig.from_dict(values)
-        except Exception as error:  # transformers checks the encoder's values in many ways
+        except Exception as error:  # transformers raises various exceptions for invalid values of the encoder
             raise ValueError(f"{file}: {_first_line(error)}") from error
     return values
 
 
-def _try_out(model: LaclForTokenClassification) -> None:
-    """Tags one word. Much of a configuration is read only then, some of it deep inside of the encoder."""
+def _check_prediction(model: LaclForTokenClassification) -> None:
+    """Tag one word: many options are only used, and invalid ones only found, in a forward pass."""
     config = model.config
     if model.has_support or (config.use_prompts and config.label_token_ids):
         model.predict("a")

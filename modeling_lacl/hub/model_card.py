@@ -1,7 +1,7 @@
-"""The model card: `README.md` of a checkpoint, written at every save from what is known of the model.
+"""The model card: the `README.md` of a checkpoint, written at every save from the known facts.
 
-The file `card.json` beside it has what the card is written from, so that a checkpoint that is loaded and
-saved again, adapted, measured or pushed still knows where it comes from.
+The facts are stored beside it in `card.json`, so that they are still known after a checkpoint is loaded and
+saved again, adapted, evaluated or pushed.
 """
 
 from __future__ import annotations
@@ -37,60 +37,58 @@ _OPTIONS = ("projection", "projection_size", *FREE_OPTIONS)
 
 
 def save_card(model: LaclForTokenClassification, folder: Path, destination: Path | None = None) -> None:
-    """Writes a model's card, and `card.json`, into `folder`.
+    """Write the card of a model and its `card.json` to `folder`.
 
     Args:
         model: The model.
-        folder: Where the two files go.
-        destination: Where they are moved later; a card there that somebody has changed stays, and none is
-            written. By default `folder`.
+        folder: The folder for the two files.
+        destination: The folder that they are moved to later. If it has a card that was edited by hand, no
+            card is written. By default `folder`.
     """
     write_card(folder, model.config, facts_of(model), destination)
 
 
 def write_card(folder: Path, config: LaclConfig, facts: CardFacts, destination: Path | None = None) -> None:
-    """Writes a card from its facts; as `save_card`."""
+    """Write a card from its facts and the configuration of the model; otherwise like `save_card`."""
     write_atomically(folder / FACTS_FILE, facts.to_json())
     if not keep_changed_card(folder, destination or folder):
         write_atomically(folder / CARD_FILE, card_text(config, facts))
 
 
 def keep_changed_card(folder: Path, destination: Path) -> bool:
-    """Whether `destination` has a card that somebody has changed; then `folder` has none to put there."""
-    standing = destination / CARD_FILE
-    if not standing.is_file() or is_ours(read_text(standing)):
+    """Return whether `destination` has a card edited by hand; if so, remove the card in `folder`."""
+    existing = destination / CARD_FILE
+    if not existing.is_file() or is_generated(read_text(existing)):
         return False
-    logger.warning(
-        "%s is not as this package wrote it, so it stays; remove it to have a new card written", standing
-    )
+    logger.warning("%s was edited by hand, so it is kept; remove it to have a new card written", existing)
     if folder != destination:
         (folder / CARD_FILE).unlink(missing_ok=True)
     return True
 
 
-def is_ours(text: str) -> bool:
-    """Whether a card is as this package wrote it: its last line has the digest of the rest."""
+def is_generated(text: str) -> bool:
+    """Return whether a card is unchanged since this package wrote it, by the digest in its last line."""
     text = text.replace("\r\n", "\n")
     seal = _SEAL.search(text)
     return seal is not None and seal[1] == sha256(text[: seal.start()])
 
 
 def read_text(path: Path) -> str:
-    """A card as text, whatever bytes somebody put there."""
+    """Read a card as text; invalid bytes are replaced."""
     return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def stated_license(text: str) -> str | None:
-    """The licence that a card states if it has metadata alone; empty without one, None if it has a text."""
+    """Return the licence in a card that has only metadata (`""` if none); `None` if the card has a text."""
     card = ModelCard(text)
     return None if card.text.strip() else str(card.data.get("license") or "")
 
 
 def facts_of(model: LaclForTokenClassification) -> CardFacts:
-    """What is known of a model as it is now.
+    """Return the facts about a model in its current state.
 
-    That is what its training left with it, or its folder, if it is still true of the weights, the labels and
-    the options; else only what a model inherits from the one that it was made from.
+    These are all facts known from its training or its folder if the weights, the labels and the options have
+    not changed since. Otherwise, they are the facts that a model inherits from the one that it was made from.
     """
     known = known_facts(model)
     if known is None:
@@ -99,7 +97,7 @@ def facts_of(model: LaclForTokenClassification) -> CardFacts:
 
 
 def known_facts(model: LaclForTokenClassification) -> CardFacts | None:
-    """What is known of the model that this one was loaded as, or trained to; it may have changed since."""
+    """Return the facts about a model when it was loaded or trained; it may have changed since."""
     if model.card_facts is not None:
         return cast(CardFacts, model.card_facts)
     name = str(model.name_or_path or "")
@@ -116,14 +114,14 @@ def known_facts(model: LaclForTokenClassification) -> CardFacts | None:
         return None
     try:
         file = cached_file(name, FACTS_FILE, **model.tokenizer_arguments)
-    except OSError:  # no such file, or no way to it
+    except OSError:  # the file does not exist or cannot be downloaded
         file = None
     found = None if file is None else CardFacts.from_file(file)
     return CardFacts(repo_id=name) if found is None and hub_name(name) else found
 
 
 def card_text(config: LaclConfig, facts: CardFacts) -> str:
-    """The whole card: metadata, text, and the line by which `is_ours` knows it."""
+    """Return the complete card: metadata, text, and the digest that `is_generated` checks."""
     settings: Any = config
     labels = [settings.id2label[index] for index in range(1, len(settings.id2label or ()))]
     encoder = facts.encoder or hub_name(settings.encoder_config.name_or_path)
@@ -144,7 +142,7 @@ def card_text(config: LaclConfig, facts: CardFacts) -> str:
         labels_table=_label_table(settings, labels, facts),
         results_table=_result_table(facts),
         types_table=_type_table(facts),
-        hows=[f"{_cell(one.dataset)}, {one.shots}: {one.how}" for one in facts.results if one.how],
+        result_notes=[f"{_cell(one.dataset)}, {one.shots}: {one.how}" for one in facts.results if one.how],
         curve_table=_curve_table(facts),
         hyperparameters=[(key, _code(value)) for key, value in facts.hyperparameters.items()],
         options=[(key, _code(getattr(settings, key))) for key in _OPTIONS],
@@ -154,7 +152,7 @@ def card_text(config: LaclConfig, facts: CardFacts) -> str:
 
 
 def _metadata(facts: CardFacts, encoder: str | None, name: str) -> ModelCardData:
-    # The Hub shows a model in the tree of the one that it was made from.
+    # The Hub lists a model under the one that it was fine-tuned from.
     source = facts.source if facts.source and _HUB_DATASET.fullmatch(facts.source) else None
     results = [
         EvalResult(
@@ -235,12 +233,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequen
 
 
 def _cell(text: str) -> str:
-    """Anybody's text on one line, as nothing but text."""
+    """Escape arbitrary text for a table cell: one line, without Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]#~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 def _code(value: Any) -> str:
-    """A value as it is written in a program, within backticks."""
+    """Format a value as inline code."""
     return f"`{str(value).replace('`', '')}`" if str(value) else ""
 
 

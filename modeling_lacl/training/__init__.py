@@ -1,1 +1,1 @@
-"""The two stages of training: on a source corpus with many types, and on the support set of a target."""
+"""The two training stages: on a source corpus with many entity types, and on the support set of a target."""

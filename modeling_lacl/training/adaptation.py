@@ -1,6 +1,6 @@
-"""The second stage: a source-trained model takes on the types of a handful of labelled sentences.
+"""The second stage: adapting a source-trained model to the entity types of a few labelled sentences.
 
-`adapt` trains on them; `add_types` and `remove_types` change the types of an adapted model without training.
+`adapt` fine-tunes on them; `add_types` and `remove_types` change the types of a model without training.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ from .trainer import LaclTrainer
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-ENOUGH = 0.2
-"""Context–label loss at which adapting ends, chosen on development data (see docs/experiments.md)."""
+LOSS_THRESHOLD = 0.2
+"""Context–label loss below which adaptation stops, chosen on development data (see docs/experiments.md)."""
 MAX_STEPS = 40
-"""Optimiser steps at which adapting ends otherwise."""
+"""Maximum number of optimiser steps if the loss stays above the threshold."""
 MAX_EPOCHS = 3
-"""Passes over a support set so large that they take more steps than that."""
+"""Maximum number of epochs; used instead of `MAX_STEPS` for support sets where it means more steps."""
 
 
 def _without_tokenizer(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Take the arguments of version 0.1 too, which had the tokenizer behind the model."""
+    """Accept the signature of version 0.1, in which the tokenizer followed the model."""
 
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
@@ -68,8 +68,8 @@ def _without_tokenizer(function: Callable[_P, _R]) -> Callable[_P, _R]:
             tokenizer, args = args[1], (args[0], *args[2:])
         if tokenizer is not None:
             warnings.warn(
-                f"{function.__name__} takes no tokenizer any more: the model has its own, and another is set "
-                "by model.tokenizer = …",
+                f"{function.__name__} takes no tokenizer any more: the model has its own tokenizer; to use "
+                "another, set model.tokenizer",
                 FutureWarning,
                 stacklevel=2,
             )
@@ -96,30 +96,32 @@ def adapt(
 ) -> LaclForTokenClassification:
     """Adapt a model to the entity types of a support set.
 
-    Fine-tunes a copy of the model on the support sentences with the source stage's own objective, all types
-    in the prompt in shuffled order, then keeps the Gaussian of every support token for decoding.
+    Fine-tune a copy of the model on the support sentences, with the objective of source training and with
+    all types in the prompt in shuffled order. Then store the Gaussian of every support token for decoding.
 
     Args:
-        model: The source-trained model, with its tokenizer; it is left as it was.
-        support: The labelled sentences: whatever `read_dataset` reads.
-        label_names: Natural-language names of types: a mapping, a YAML file, or the name of a shipped map; by
-            rule where a type has none.
-        steps: Optimiser steps; 0 only encodes the support set. By default adapting ends when the model tells
-            the types of the examples by their names: when the context–label loss, a mean over one pass, is
-            below 0.2; at the latest after 40 steps or three passes, whichever takes more steps.
-        learning_rate: Of AdamW, constant.
-        weight_decay: Of AdamW.
-        batch_size: Sentences a step; a smaller support set is one batch.
-        seed: Of the order of sentences and labels and of dropout. The same seed gives the same model.
-        callbacks: Of the trainer that fine-tunes, as transformers knows them: to log, to watch, to stop.
+        model: The source-trained model, with its tokenizer. It is not modified.
+        support: The labelled sentences, in any format that `read_dataset` accepts.
+        label_names: Label names of the types: a mapping, a YAML file, or the name of a built-in mapping. A
+            type without one gets a name derived from its label.
+        steps: Number of optimiser steps. With 0 the support set is encoded without fine-tuning. By default,
+            fine-tuning stops once the model recognises the examples from label names alone, that is, once
+            the context–label loss, averaged over one epoch, is below 0.2. It stops at the latest after 40
+            steps or three epochs, whichever is more.
+        learning_rate: Constant learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        batch_size: Sentences per step. A smaller support set forms a single batch.
+        seed: Random seed for the order of sentences and labels and for dropout. The same seed gives the
+            same model.
+        callbacks: Callbacks of the trainer that fine-tunes the model, for example for logging or stopping.
 
     Returns:
-        A model that holds the new label set and the support, ready for `predict`.
+        A model with the new label set and the encoded support set, ready for `predict`.
 
     Raises:
-        LaclDataError: The support set is empty or without an entity, or a type has no example.
-        ValueError: Two labels share a natural-language name, or an argument is out of its range.
-        TypeError: An argument is of another type than told.
+        LaclDataError: The support set is empty or has no entity, or a type has no example.
+        ValueError: Two labels share a label name, or an argument is out of range.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification, adapt
@@ -146,13 +148,13 @@ def adapt(
     source = known_facts(model)
     facts = with_data(CardFacts() if source is None else source.inherited(), read.dataset, read.types)
     facts = replace(facts, stage="adapted", hyperparameters={"steps": 0})
-    with _random_numbers_put_back():
+    with _preserved_random_state():
         if steps != 0:
             optimizer = {"learning_rate": learning_rate, "weight_decay": weight_decay, "seed": seed}
             trainer = _fine_tune(
                 adapted, tokenized.sequences, steps, batch_size, callbacks or (), **optimizer
             )
-            facts = replace(facts, **_of_fine_tuning(trainer))
+            facts = replace(facts, **_fine_tuning_facts(trainer))
     adapted.set_support(*encode_tokenized(adapted, tokenized, batch_size))
     facts.fingerprint = fingerprint(adapted)
     adapted.card_facts = facts
@@ -160,21 +162,22 @@ def adapt(
 
 
 @contextmanager
-def _random_numbers_put_back() -> Iterator[None]:
-    """Python's, NumPy's and torch's generators, all of which training seeds, go on as before afterwards."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()
+def _preserved_random_state() -> Iterator[None]:
+    """Restore the random states of Python, NumPy and PyTorch, which training seeds, on exit."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():
             yield
     finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
 
 
-class _StopWhenLearnt(TrainerCallback):
-    """Ends training when the context–label loss, a mean over so many batches, is low enough.
+class _StopBelowThreshold(TrainerCallback):
+    """Stops training once the context–label loss is below `LOSS_THRESHOLD`.
 
-    Of a baseline without names it is the loss itself.
+    The loss is averaged over the last `batches` batches, which make up one epoch. For a baseline that uses
+    no label names, the total loss is compared instead.
     """
 
     def __init__(self, batches: int) -> None:
@@ -188,11 +191,14 @@ class _StopWhenLearnt(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        # A model that is trained without names has one loss alone, which is logged at every step.
+        # A model trained without label names has only the total loss, which is logged at every step.
         loss = (logs or {}).get("context_label_loss", (logs or {}).get("loss"))
         if loss is not None:
             self.losses.append(loss)
-            if len(self.losses) == self.losses.maxlen and sum(self.losses) / len(self.losses) < ENOUGH:
+            if (
+                len(self.losses) == self.losses.maxlen
+                and sum(self.losses) / len(self.losses) < LOSS_THRESHOLD
+            ):
                 control.should_training_stop = True
 
 
@@ -205,10 +211,10 @@ def _fine_tune(
     **options: Any,
 ) -> LaclTrainer:
     batches = math.ceil(len(sequences) / batch_size)
-    stopping: list[TrainerCallback] = [_StopWhenLearnt(batches)] if steps is None else []
+    stopping: list[TrainerCallback] = [_StopBelowThreshold(batches)] if steps is None else []
     if steps is None:
         steps = max(MAX_STEPS, MAX_EPOCHS * batches)
-    # A label set that no single prompt can hold is learnt in parts: every batch samples another.
+    # A label set too large for one prompt is learnt in parts: every batch samples another subset.
     prompts = model.label_prompts
     parts = prompts.groups if prompts and len(prompts.groups) > 1 else [[0, *model.entity_types]]
     with tempfile.TemporaryDirectory() as folder:
@@ -231,14 +237,14 @@ def _fine_tune(
             train_dataset=sequences,
             callbacks=[*stopping, *callbacks],
         )
-        # A library that is asked for a model does not print its running time.
+        # A library function should not print training metrics to stdout.
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return trainer
 
 
-def _of_fine_tuning(trainer: LaclTrainer) -> dict[str, Any]:
-    """What a trainer knows for the card, without the name of its folder."""
+def _fine_tuning_facts(trainer: LaclTrainer) -> dict[str, Any]:
+    """Return the training facts for the model card, without the name of the temporary folder."""
     facts = facts_of_training(trainer)
     return {"hyperparameters": facts.hyperparameters, "curve": facts.curve}
 
@@ -251,24 +257,24 @@ def add_types(
     *,
     batch_size: int = 32,
 ) -> LaclForTokenClassification:
-    """Give a model further entity types, from their names and a few examples, without training.
+    """Add entity types to a model from label names and a few examples, without training.
 
-    The support that the model holds stays, and the examples join it; more examples of a type that it has
-    are welcome too. Words outside of every entity do not join, since sentences that are labelled for new
-    types may well have unlabelled entities of the old ones.
+    The examples are added to the support set that the model already has. They may also contain further
+    examples of existing types. Words outside of every entity are not added, since sentences labelled for
+    the new types may contain unlabelled entities of the existing ones.
 
     Args:
-        model: A model with a label set; it is left as it was.
-        examples: The labelled sentences: whatever `read_dataset` reads.
-        label_names: Natural-language names of the new types, as in `adapt`.
-        batch_size: Sentences that go through the encoder at once.
+        model: A model with a label set. It is not modified.
+        examples: The labelled sentences, in any format that `read_dataset` accepts.
+        label_names: Label names of the new types, as in `adapt`.
+        batch_size: Sentences encoded at once.
 
     Returns:
-        A model with the old types and the new ones.
+        A model with the existing and the new types.
 
     Raises:
         LaclDataError: As in `adapt`.
-        ValueError: The model has no support yet, or a new type shares its natural-language name with another.
+        ValueError: The model has no support set yet, or a new type shares its label name with another.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification, adapt, add_types
@@ -281,13 +287,13 @@ def add_types(
     check_model(model)
     batch_size = whole_number("batch_size", batch_size, 1)
     if not model.has_support:
-        raise ValueError("the model has no examples of its own types yet: adapt it to all of them at once")
+        raise ValueError("the model has no support set yet: adapt it to all of its types at once")
     read = read_support(examples)
     names = names_for(read.types, label_names)
     old = model.entity_types
     changed = copy_model(model)
     config: Any = changed.config
-    # Old labels keep their ids: new types come last.
+    # Existing labels keep their ids: new types come last.
     everything = [*old, *(name for name in read.types if name not in old)]
     changed.set_labels(everything, {**config.label_names, **names})
     new = joining_tokens(encode_tokenized(changed, tokenize_support(changed, read.dataset), batch_size))
@@ -302,17 +308,17 @@ def add_types(
 
 
 def remove_types(model: LaclForTokenClassification, types: Sequence[str]) -> LaclForTokenClassification:
-    """Take some of its types from a model; their support tokens become examples of what is outside.
+    """Remove entity types from a model; their support tokens become examples of outside.
 
     Args:
-        model: A model with a label set; it is left as it was.
+        model: A model with a label set. It is not modified.
         types: The labels to remove.
 
     Returns:
-        A model with the types that are left.
+        A model with the remaining types.
 
     Raises:
-        ValueError: A label that the model does not have, or none that would be left.
+        ValueError: The model does not have one of the labels, or no label would remain.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification, adapt, remove_types

@@ -1,4 +1,4 @@
-"""The arguments of source training, and how a recipe file and the command line fill them."""
+"""The arguments of source training, and their parsing from a recipe file and the command line."""
 
 from __future__ import annotations
 
@@ -24,66 +24,83 @@ def _help(text: str, **metadata: Any) -> dict[str, Any]:
 
 @dataclass
 class ModelArguments:
-    """The encoder, and what `LaclConfig` takes; `None` leaves an option at the default of `LaclConfig`.
+    """The encoder and the options of `LaclConfig`; `None` means the default of `LaclConfig`.
 
-    `viterbi` is then true for the method `lacl`; `LaclConfig` alone has no transitions to decode with.
+    The exception is `viterbi`, which is on by default for the method `lacl`: training estimates the
+    transitions that Viterbi decoding needs, and a bare `LaclConfig` has none.
     """
 
     encoder: str = field(
         default="minilm",
-        metadata=_help("Pretrained encoder: 'minilm' (embedded, no download), a Hub name, or a path."),
+        metadata=_help(
+            "Pretrained encoder: 'minilm' (bundled, no download), a model id on the Hub, or a path."
+        ),
     )
     method: str = field(
         default="lacl",
-        metadata=_help("What to train: lacl, or a baseline: classifier, prototypical (see baselines)."),
+        metadata=_help("Method to train: lacl, or one of the baselines classifier and prototypical."),
     )
     projection: str | None = field(
-        default=None, metadata=_help("gaussian, relu_gaussian, hidden or unit_hidden (see LaclConfig).")
+        default=None, metadata=_help("Projection head: gaussian, relu_gaussian, hidden or unit_hidden.")
     )
-    variance_epsilon: float | None = field(default=None, metadata=_help("Added to every variance."))
+    variance_epsilon: float | None = field(default=None, metadata=_help("Constant added to every variance."))
     projection_size: int | None = field(default=None, metadata=_help("Dimension of the Gaussians."))
     divergence: str | None = field(
         default=None,
-        metadata=_help("Distance: jeffreys, geometric_js, moment_js, euclidean or cosine."),
+        metadata=_help("Distance between tokens: jeffreys, geometric_js, moment_js, euclidean or cosine."),
     )
     similarity_temperature: float | None = field(
-        default=None, metadata=_help("A similarity is minus the divergence, divided by this.")
+        default=None, metadata=_help("Temperature: a similarity is the negative divergence divided by it.")
     )
     loss_type: str | None = field(
-        default=None, metadata=_help("Contrastive objective: container, supcon_out or decoupled.")
+        default=None, metadata=_help("Contrastive loss: container, supcon_out or decoupled.")
     )
     alpha: float | None = field(
         default=None,
-        metadata=_help("Weight of the context-context loss; context-label weighs 1 - alpha."),
+        metadata=_help("Weight of the context-context loss; the context-label loss has weight 1 - alpha."),
     )
     class_weight_power: float | None = field(
-        default=None, metadata=_help("A token of a class with n tokens weighs n ** -class_weight_power.")
+        default=None,
+        metadata=_help(
+            "Exponent p of the class weights: a token of a class with n tokens has weight n ** -p."
+        ),
     )
     outside_attracts: bool | None = field(
-        default=None, metadata=_help("Tokens outside of entities attract each other, as those of a type do.")
+        default=None,
+        metadata=_help("Whether tokens outside of entities attract each other, as tokens of one type do."),
     )
-    use_prompts: bool | None = field(default=None, metadata=_help("Append label names to every text."))
+    use_prompts: bool | None = field(
+        default=None, metadata=_help("Whether to append the label names to every text as a prompt.")
+    )
     shared_prompt: bool | None = field(
-        default=None, metadata=_help("Label names do not look at the text, and are encoded once a batch.")
+        default=None,
+        metadata=_help(
+            "Whether label names do not attend to the text, so that they are encoded once per batch."
+        ),
     )
-    outside_name: str | None = field(default=None, metadata=_help("The words for 'no entity' in the prompt."))
-    max_text_length: int | None = field(default=None, metadata=_help("Longest text in tokens."))
-    max_prompt_length: int | None = field(default=None, metadata=_help("Longest prompt in tokens."))
+    outside_name: str | None = field(default=None, metadata=_help("Label name of the label O in the prompt."))
+    max_text_length: int | None = field(default=None, metadata=_help("Maximum length of a text in tokens."))
+    max_prompt_length: int | None = field(
+        default=None, metadata=_help("Maximum length of a prompt in tokens.")
+    )
     support_method: str | None = field(
-        default=None, metadata=_help("Decode by nearest support token (neighbors) or prototypes.")
+        default=None,
+        metadata=_help("Compare with the nearest support tokens (neighbors) or with prototypes."),
     )
     label_weight: float | None = field(
-        default=None, metadata=_help("Weight of label similarity beside a support set, from 0 to 1.")
+        default=None,
+        metadata=_help("Weight of the label similarity when there is a support set, from 0 to 1."),
     )
     viterbi: bool | None = field(
-        default=None, metadata=_help("Decode by Viterbi; by default a model of method lacl does.")
+        default=None, metadata=_help("Whether to decode with Viterbi; by default, only the method lacl does.")
     )
     transition_power: float | None = field(
-        default=None, metadata=_help("Power of the transition probabilities in Viterbi, 0 or more.")
+        default=None,
+        metadata=_help("Exponent of the transition probabilities in Viterbi decoding, at least 0."),
     )
 
     def config_kwargs(self) -> dict[str, Any]:
-        """The options of `LaclConfig` that are set."""
+        """Return the options of `LaclConfig` that are set."""
         values = {key: value for key, value in vars(self).items() if key not in ("encoder", "method")}
         return {key: value for key, value in values.items() if value is not None}
 
@@ -93,14 +110,16 @@ class DataArguments:
     """The labelled source data."""
 
     train_file: str = field(
-        metadata=_help("Labelled sentences: CoNLL-style columns or JSON Lines; with corpus, its folder.")
+        metadata=_help(
+            "File of labelled sentences (CoNLL-style columns or JSON Lines); with corpus, its folder."
+        )
     )
     corpus: str | None = field(
         default=None,
-        metadata=_help("Corpus by name, whose training split is read: ontonotes, conll2003, few_nerd, …."),
+        metadata=_help("Name of a corpus whose training split is read: ontonotes, conll2003, few_nerd, …"),
     )
     data_format: str | None = field(
-        default=None, metadata=_help("'columns', 'jsonl' or 'json' (an array); found out by default.")
+        default=None, metadata=_help("'columns', 'jsonl' or 'json' (an array); detected by default.")
     )
     token_column: str | None = field(
         default=None, metadata=_help("Column of the words (number from 0, or JSON key).")
@@ -110,52 +129,54 @@ class DataArguments:
     )
     scheme: str | None = field(
         default=None,
-        metadata=_help("Scheme of the tags: IO, IOB1, BIO, BIOES or BILOU; found out by default."),
+        metadata=_help("Tagging scheme: IO, IOB1, BIO, BIOES or BILOU; detected by default."),
     )
     encoding: str = field(default="utf-8", metadata=_help("Encoding of train_file."))
     type_names: str | None = field(
         default=None,
         metadata=_help(
-            "Natural-language names of the types: few_nerd, ontonotes, …, or a YAML file; by rule otherwise."
+            "Label names of the types: few_nerd, ontonotes, … or a YAML file; by default, from the labels."
         ),
     )
     coarse_names: str | None = field(
         default=None,
         metadata=_help(
-            "Name of each type's coarse group, for coarse_probability: few_nerd_coarse or a YAML file."
+            "Name of the coarse group of each type, for coarse_probability: few_nerd_coarse or a YAML file."
         ),
     )
     train_types: list[str] = field(
         default_factory=list,
-        metadata=_help("Train on these types alone: entities of others count as outside. All by default."),
+        metadata=_help(
+            "Types to train on; entities of other types are labelled as outside. All types by default."
+        ),
     )
     dataset_name: str | None = field(
-        default=None, metadata=_help("What the data are called, on the Hub or not; for the model card.")
+        default=None, metadata=_help("Name of the dataset, on the Hub or elsewhere; for the model card.")
     )
     language: str | None = field(
-        default=None, metadata=_help("Code of the language of the data, such as en; for the model card.")
+        default=None, metadata=_help("Language code of the data, such as en; for the model card.")
     )
     license: str | None = field(
         default=None,
-        metadata=_help("Licence of the model, as the data demand it, such as cc-by-sa-4.0; for its card."),
+        metadata=_help("Licence of the model, such as cc-by-sa-4.0; for the model card."),
     )
     held_out_types: list[str] = field(
         default_factory=list,
         metadata=_help(
-            "Types to evaluate on during training. Sentences that hold one are kept out of training."
+            "Types to evaluate on during training. Sentences that contain one are not trained on."
         ),
     )
 
 
 @dataclass
 class LaclTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with the label sets of the batches, episodes, and few-shot evaluation.
+    """`TrainingArguments` with options for label sets, episodes, and few-shot evaluation.
 
     Defaults that differ from `TrainingArguments` are those of the paper (arXiv 2404.17178, appendix): one
     epoch, batches of 32, weight decay 0.01; `learning_rate` 5e-5 and `max_grad_norm` 1 are the same.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: An argument is out of range.
 
     Example:
         >>> from modeling_lacl import LaclTrainingArguments
@@ -164,65 +185,72 @@ class LaclTrainingArguments(TrainingArguments):
     """
 
     per_device_train_batch_size: int = field(
-        default=32, metadata=_help("Sentences in a batch of one device (plain sampling).")
+        default=32, metadata=_help("Sentences per batch and device (plain sampling).")
     )
     per_device_eval_batch_size: int = field(
-        default=32, metadata=_help("Sentences that are tagged at once during evaluation.")
+        default=32, metadata=_help("Sentences tagged at once during evaluation.")
     )
     num_train_epochs: float = field(default=1.0, metadata=_help("Number of epochs."))
     weight_decay: float = field(default=0.01, metadata=_help("Weight decay of AdamW."))
-    logging_steps: float = field(default=20, metadata=_help("Log every so many steps."))
+    logging_steps: float = field(default=20, metadata=_help("Number of steps between two logs."))
     metric_for_best_model: str | None = field(
-        default="f1", metadata=_help("Metric of the best model: f1, precision, recall, f1_<type>.")
+        default="f1",
+        metadata=_help("Metric that selects the best model: f1, precision, recall or f1_<type>."),
     )
 
     head_learning_rate: float | None = field(
         default=None,
         metadata=_help(
-            "Learning rate of the projection head, which starts from nothing; learning_rate by default."
+            "Learning rate of the randomly initialised projection head; learning_rate by default."
         ),
     )
-    labels_per_prompt: int = field(default=10, metadata=_help("Types drawn for the prompt of a batch."))
+    labels_per_prompt: int = field(
+        default=10, metadata=_help("Number of types sampled for the prompt of a batch.")
+    )
     present_share: float = field(
-        default=0.5, metadata=_help("Share of the drawn types that are taken from those in the batch.")
+        default=0.5, metadata=_help("Share of the sampled types that are taken from the types in the batch.")
     )
     coarse_probability: float = field(
         default=0.5,
         metadata=_help(
-            "Probability that the types of a coarse group (see coarse_names) appear as one label in a batch."
+            "Probability that the types of a coarse group (see coarse_names) are merged into one in a batch."
         ),
     )
     sampling: str = field(
         default="plain",
         metadata=_help(
-            "Batches: 'plain' (sentences at random) or 'episodes' (N-way K~2K-shot).", choices=SAMPLING
+            "Batches: 'plain' (random sentences) or 'episodes' (N-way K~2K-shot).", choices=SAMPLING
         ),
     )
-    n_way: int = field(default=5, metadata=_help("Types in an episode."))
+    n_way: int = field(default=5, metadata=_help("Number of types in an episode."))
     k_shot: int = field(
-        default=1, metadata=_help("Entities of each type in an episode's support set: K to 2K.")
+        default=1, metadata=_help("K: the support set of an episode has K to 2K entities of each type.")
     )
     q_shot: int = field(
-        default=5, metadata=_help("Entities of each type in an episode's query set: Q to 2Q.")
+        default=5, metadata=_help("Q: the query set of an episode has Q to 2Q entities of each type.")
     )
     eval_k_shot: int = field(
         default=5,
-        metadata=_help("Entities of each held-out type in a support set of the evaluation; 0: zero-shot."),
+        metadata=_help(
+            "K of the evaluation: a support set has K to 2K entities of each held-out type; 0: zero-shot."
+        ),
     )
-    eval_draws: int = field(default=3, metadata=_help("Support sets of an evaluation; the scores are means."))
+    eval_draws: int = field(
+        default=3, metadata=_help("Number of support sets per evaluation; the scores are means over them.")
+    )
     eval_query_size: int = field(
-        default=300, metadata=_help("Sentences tagged with each of the support sets.")
+        default=300, metadata=_help("Maximum number of sentences tagged with each support set.")
     )
     early_stopping_patience: int = field(
-        default=0, metadata=_help("Stop after so many evaluations without a better metric; 0: never.")
+        default=0, metadata=_help("Stop after this many evaluations without improvement; 0: never.")
     )
     overwrite_output_dir: bool = field(
-        default=False, metadata=_help("Replace the model and the checkpoints in output_dir.")
+        default=False, metadata=_help("Whether to replace the model and the checkpoints in output_dir.")
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Without an accelerator PyTorch would only warn about it.
+        # Without an accelerator, PyTorch would only warn about pinned memory.
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
         if self.sampling not in SAMPLING:
             raise ValueError(f"sampling is {self.sampling!r}; give one of {', '.join(SAMPLING)}")
@@ -239,7 +267,7 @@ class LaclTrainingArguments(TrainingArguments):
     @property
     def device(self) -> torch.device:
         """The device of this process."""
-        # accelerate 1.3 gives the CPU the number of the process, with which torch.load knows no CPU.
+        # accelerate 1.3 puts the process index on the CPU device, and torch.load rejects such a device.
         device: torch.device = super().device
         return torch.device("cpu") if device.type == "cpu" else device
 
@@ -248,33 +276,33 @@ ARGUMENT_CLASSES: tuple[Any, ...] = (ModelArguments, DataArguments, LaclTraining
 
 
 class _Parser(HfArgumentParser):
-    """Raises instead of ending the process, so that the command line and programs tell errors in one way."""
+    """A parser that raises instead of exiting, so that all errors are reported in the same way."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
 
 
 def _shorthands() -> _Parser:
-    """What is no argument of a recipe."""
+    """Build the parser of the options that a recipe cannot contain."""
     parser = _Parser([], add_help=False, allow_abbrev=False)
     parser.add_argument(
         "--config",
         metavar="RECIPE.yaml",
         action="append",
         default=[],
-        help="The recipe, as if it stood first.",
+        help="Recipe file; the same as giving it as the first argument.",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="Go on from the last whole checkpoint in output_dir, or begin where there is none: short for "
+        help="Resume from the last complete checkpoint in output_dir, or start from the beginning; short for "
         "--resume_from_checkpoint last.",
     )
     return parser
 
 
 def argument_parser(program: str) -> HfArgumentParser:
-    """All arguments of training; raises `ValueError` where argparse would end the process."""
+    """Build the parser of all training arguments, which raises `ValueError` instead of exiting."""
     return _Parser(
         list(ARGUMENT_CLASSES),
         allow_abbrev=False,
@@ -285,16 +313,17 @@ def argument_parser(program: str) -> HfArgumentParser:
 
 
 def parse_arguments(arguments: Sequence[str]) -> tuple[ModelArguments, DataArguments, LaclTrainingArguments]:
-    """Reads `[recipe.yaml] [--key value …]`; the command line goes before the recipe.
+    """Parse `[recipe.yaml] [--key value …]`; the command line takes precedence over the recipe.
 
-    A recipe is a flat YAML mapping of argument names. Its values pass through the same parser as the command
-    line, which reads `5e-5` as a number, where YAML alone reads a string. An empty value leaves the default.
-    `--config recipe.yaml` names the recipe, too, and `--resume` is `--resume_from_checkpoint last`.
+    A recipe is a flat YAML mapping of argument names to values. The values go through the same parser as the
+    command line, which reads `5e-5` as a number, whereas YAML alone reads a string. An empty value means the
+    default. `--config recipe.yaml` names the recipe as well, and `--resume` is short for
+    `--resume_from_checkpoint last`.
 
     Raises:
-        ValueError: an unknown argument, a value of the wrong kind or out of its range, two recipes, or a
-            recipe that is not a flat mapping.
-        FileNotFoundError: the recipe is not there.
+        ValueError: An argument is unknown, a value is invalid or out of range, there are two recipes, or a
+            recipe is not a flat mapping.
+        FileNotFoundError: The recipe does not exist.
     """
     short, given = _shorthands().parse_known_args(list(arguments))
     recipes = list(short.config)
@@ -316,7 +345,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[ModelArguments, DataArgum
 
 
 def _recipe_arguments(path: Path) -> list[str]:
-    """The contents of a recipe as command-line arguments."""
+    """Return the contents of a recipe as command-line arguments."""
     recipe = read_yaml(path)
     if not isinstance(recipe, dict):
         raise ValueError(f"{path} must be a mapping of argument names to values")

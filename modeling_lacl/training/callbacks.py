@@ -1,4 +1,4 @@
-"""What the trainer does beside the steps: sums up what is logged, times the training, starts epochs."""
+"""Helpers of the trainer: averaging logged values, timing the training, and seeding the epochs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..data.sampling import EpisodeBatchSampler
 
 
 class LogWindow:
-    """What is summed up between two logs."""
+    """Sums of the values between two logs."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -25,13 +25,14 @@ class LogWindow:
         self.seconds = 0.0
 
     def add(self, parts: Mapping[str, Tensor], tokens: Tensor) -> None:
+        """Add the parts of the loss and the number of tokens of one batch."""
         for name, value in parts.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.batches += 1
         self.tokens = self.tokens + tokens
 
     def drain(self, accelerator: Any) -> dict[str, float]:
-        """Means over the batches of all processes, and tokens of all processes a second; starts anew."""
+        """Return means over the batches and tokens per second, both over all processes; reset the sums."""
         logs: dict[str, float] = {}
         if self.batches:
             for name, total in self.sums.items():
@@ -43,7 +44,7 @@ class LogWindow:
 
 
 class Stopwatch(TrainerCallback):
-    """Times the training alone: the clock starts again after every evaluation and save."""
+    """Times training alone, without evaluations and saves."""
 
     def __init__(self, window: LogWindow) -> None:
         self.window = window
@@ -68,16 +69,16 @@ class Stopwatch(TrainerCallback):
         self._log_before_saving(control)
 
     def _log_before_saving(self, control: TrainerControl) -> None:
-        # A checkpoint holds no half of a window: a run that goes on from it logs what an unbroken one does.
-        # An evaluation may lead to a checkpoint, that of the best model.
+        # The sums are not part of a checkpoint: without a log before every save, a resumed run would log
+        # other values than an uninterrupted one. An evaluation may lead to a save of the best model.
         control.should_log = control.should_log or control.should_save or control.should_evaluate
 
 
 class EpochStart(TrainerCallback):
-    """Gives every epoch an order of its rows that depends on the seed and the epoch alone.
+    """Makes the order of examples in an epoch depend on the random seed and the epoch alone.
 
-    So a resumed run and all processes have one and the same. The Trainer sees to it for rows at random alone,
-    and with accelerate 1.3 not in the epoch in which a run is resumed.
+    The order is then the same after resuming and in all processes. The `Trainer` ensures this only for
+    random sampling, and with accelerate 1.3 not in the epoch in which a run is resumed.
     """
 
     def __init__(self) -> None:
@@ -89,8 +90,9 @@ class EpochStart(TrainerCallback):
         epoch = int(state.epoch or 0)
         if isinstance(self.sampler, EpisodeBatchSampler | SeedableRandomSampler):
             self.sampler.set_epoch(epoch)
-        # In the first epoch the state of PyTorch's own generator is the same however often a run is resumed,
-        # and the order that a seed has always given is kept; but processes may have drawn from it unevenly.
+        # In the first epoch, PyTorch's global generator is in the same state however often a run is resumed.
+        # It is used there, so that the order for a given seed does not change between versions. With several
+        # processes it is not, since they may have sampled different numbers of values from it.
         elif self.sampler is not None and (epoch or args.world_size > 1):
             seed = args.seed if args.data_seed is None else args.data_seed
             self.sampler.generator = torch.Generator().manual_seed(seed + epoch)

@@ -1,4 +1,4 @@
-"""What a `LaclTrainer` knows for a model card: arguments, curve, and scores on held-out types."""
+"""The facts for a model card from a `LaclTrainer`: arguments, training curve, scores on held-out types."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..hub.card_facts import CardFacts, Measured, fingerprint, read_emissions, versions, with_rows
+from ..hub.card_facts import CardFacts, Measured, fingerprint, read_emissions, versions, with_sequences
 from ..reporting import ZERO_SHOT
 
-_ROWS = 12
-"""Rows of a curve, at most."""
+_MAX_POINTS = 12
+"""Maximum number of points of a training curve."""
 _ARGUMENTS = (
     "learning_rate",
     "head_learning_rate",
@@ -28,19 +28,19 @@ _ARGUMENTS = (
     "coarse_probability",
     "seed",
 )
-_OF_EPISODES = ("n_way", "k_shot", "q_shot")
+_EPISODE_ARGUMENTS = ("n_way", "k_shot", "q_shot")
 
 
 def facts_of_training(trainer: Any) -> CardFacts:
-    """Return all that a `LaclTrainer` knows of its model now, on top of its own `card_facts`."""
+    """Return the `card_facts` of a `LaclTrainer`, completed with the current state of its training."""
     args, state = trainer.args, trainer.state
     model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    told = trainer.card_facts
-    if not told.examples and trainer.train_dataset is not None:
-        rows: Any = trainer.train_dataset
-        # Looked for once, not at every save.
-        told = trainer.card_facts = with_rows(told, rows, model.tokenizer, model.config.id2label)
-    names = (*_ARGUMENTS, *(_OF_EPISODES if args.sampling == "episodes" else ()))
+    known = trainer.card_facts
+    if not known.examples and trainer.train_dataset is not None:
+        sequences: Any = trainer.train_dataset
+        # Collected once, not at every save.
+        known = trainer.card_facts = with_sequences(known, sequences, model.tokenizer, model.config.id2label)
+    names = (*_ARGUMENTS, *(_EPISODE_ARGUMENTS if args.sampling == "episodes" else ()))
     hyperparameters: dict[str, Any] = {name: _plain(getattr(args, name, None)) for name in names}
     hyperparameters |= {
         "processes": args.world_size,
@@ -49,9 +49,9 @@ def facts_of_training(trainer: Any) -> CardFacts:
         "epochs": round(state.epoch, 2) if state.epoch else None,
     }
     return replace(
-        told,
-        name=told.name or Path(str(args.hub_model_id or args.output_dir)).name,
-        stage=told.stage or "source",
+        known,
+        name=known.name or Path(str(args.hub_model_id or args.output_dir)).name,
+        stage=known.stage or "source",
         hyperparameters={key: value for key, value in hyperparameters.items() if value is not None},
         curve=curve(state.log_history),
         results=_held_out(trainer),
@@ -62,7 +62,7 @@ def facts_of_training(trainer: Any) -> CardFacts:
 
 
 def curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Steps with the loss and, where it was measured, the F1; thinned out evenly, first and last kept."""
+    """Return steps with their loss and, where measured, F1; thinned out evenly, first and last kept."""
     rows: dict[int, dict[str, float]] = {}
     for entry in history:
         values = {"loss": entry.get("loss"), "f1": entry.get("eval_f1")}
@@ -71,23 +71,23 @@ def curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
             rows.setdefault(int(entry["step"]), {}).update(found)
     if any("f1" in row for row in rows.values()):
         last: dict[str, float] = {}
-        for row in rows.values():  # a step that was evaluated on and not logged has the loss before it
+        for row in rows.values():  # a step with an evaluation but no log has the previous loss
             last = {"loss": row["loss"]} if "loss" in row else last
             row.update(last)
         rows = {step: row for step, row in rows.items() if "f1" in row}
     steps = sorted(rows)
-    if len(steps) > _ROWS:
-        steps = [steps[round(index * (len(steps) - 1) / (_ROWS - 1))] for index in range(_ROWS)]
+    if len(steps) > _MAX_POINTS:
+        steps = [steps[round(index * (len(steps) - 1) / (_MAX_POINTS - 1))] for index in range(_MAX_POINTS)]
     return [{"step": step, **rows[step]} for step in steps]
 
 
 def _held_out(trainer: Any) -> list[Measured]:
-    """Scores of the weights that the trainer has now; none if they were not measured."""
+    """Return the scores of the current weights; empty if they were not evaluated."""
     named = trainer.eval_dataset if isinstance(trainer.eval_dataset, Mapping) else {"": trainer.eval_dataset}
     found = []
     for name, dataset in named.items():
         prefix = f"eval_{name}_" if name else "eval_"
-        entry = _of_these_weights(trainer, f"{prefix}f1")
+        entry = _current_evaluation(trainer, f"{prefix}f1")
         if dataset is None or entry is None:
             continue
         per_type = f"{prefix}f1_"
@@ -105,14 +105,15 @@ def _held_out(trainer: Any) -> list[Measured]:
                     for key, value in entry.items()
                     if key.startswith(per_type)
                 },
-                how=f"up to {trainer.args.eval_query_size} sentences a support set, which is only looked at",
+                how=f"up to {trainer.args.eval_query_size} sentences per support set, "
+                "which is encoded without fine-tuning",
             )
         )
     return found
 
 
-def _of_these_weights(trainer: Any, key: str) -> Mapping[str, Any] | None:
-    """The logged evaluation of the weights that are there now."""
+def _current_evaluation(trainer: Any, key: str) -> Mapping[str, Any] | None:
+    """Return the logged evaluation of the current weights, if there is one."""
     history: list[Any] = list(trainer.state.log_history)
     ends = [index for index, entry in enumerate(history) if "train_runtime" in entry]
     if ends and not trainer.is_in_train:
@@ -127,4 +128,4 @@ def _of_these_weights(trainer: Any, key: str) -> Mapping[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    return getattr(value, "value", value)  # of an enumeration
+    return getattr(value, "value", value)  # the value of an enum member

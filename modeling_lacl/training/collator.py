@@ -1,8 +1,8 @@
-"""Batches for source training: padding, and a label set drawn afresh for every batch.
+"""Batches for training: padding, and a new label set sampled for every batch.
 
 A model that always sees the same labels in its prompt learns their positions instead of their names. So
-every batch draws some of the types, shuffles their names in the prompt, and renumbers the labels accordingly;
-a type that is not drawn counts as outside in that batch.
+every batch has a new sample of the types: their names are shuffled in the prompt, and the labels renumbered
+accordingly. A type that is not sampled is outside in that batch.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from ..model.labels_lacl import build_prompt, separator_id, tokenize_label_names
 
 
 def remap_labels(labels: Tensor, lookup: Tensor) -> Tensor:
-    """Renumbers `labels` (long, any shape) by `lookup`; negative labels, which do not count, stay."""
+    """Renumber `labels` (long, any shape) by `lookup`; negative labels, which are ignored, are kept."""
     return torch.where(labels >= 0, lookup[labels.clamp(min=0)], labels)
 
 
 class LaclDataCollator:
-    """Pads a batch and gives it a prompt over a label set drawn for it.
+    """Pads a batch and adds a prompt with a label set sampled for it.
 
-    The draw depends on `seed` and on the token ids of the batch alone: it is the same in every worker
-    process, and after a training run is resumed. Where several processes share a batch, set `deferred`: then
-    batches are padded only, and `add_prompt` draws when the rows of all of them are known.
+    The label set depends only on `seed` and the token ids of the batch: it is the same in every worker
+    process, and after training is resumed. If several processes share a batch, set `deferred`: batches are
+    then only padded, and `add_prompt` adds the prompt once the sequences of all processes are known.
 
     Args:
-        tokenizer: pads the batch and tokenises the label names (once).
-        label_names: natural-language name of each label by id, outside first.
-        labels_per_prompt: number of types in a prompt, see `sample_label_set`; `None` for all of them.
-        present_share: see `sample_label_set`.
-        coarse_names: see `sample_label_set`.
-        coarse_probability: see `sample_label_set`.
-        episodic: use exactly the types that occur in the batch, as an episode's batch holds just its own.
-        max_prompt_length: refuse a label set whose prompt may grow longer than this many tokens.
-        seed: seed of the draws.
-        pad_to_multiple_of: pads the text to a multiple of this many tokens.
+        tokenizer: Pads the batch and tokenises the label names (once).
+        label_names: Label name of each label id, outside first.
+        labels_per_prompt: Number of types in a prompt, see `sample_label_set`; `None` for all types.
+        present_share: See `sample_label_set`.
+        coarse_names: See `sample_label_set`.
+        coarse_probability: See `sample_label_set`.
+        episodic: Use exactly the types that occur in the batch, since a batch is an episode.
+        max_prompt_length: Maximum length of a prompt in tokens.
+        seed: Random seed of the sampling.
+        pad_to_multiple_of: Pad the text to a multiple of this many tokens.
 
     Raises:
-        ValueError: two labels share a natural-language name, a prompt may grow too long, or an argument is
-            out of its range.
+        ValueError: Two labels share a label name, a prompt may exceed `max_prompt_length`, or an argument is
+            out of range.
 
     Example:
         >>> from modeling_lacl import LaclDataCollator, LaclForTokenClassification
@@ -96,32 +96,34 @@ class LaclDataCollator:
             self._check_prompt_length(max_prompt_length)
 
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Collates tokenised sentences.
+        """Collate tokenised sentences.
 
         Args:
-            features: rows with `input_ids`, `attention_mask` and `labels` (ids of `label_names`, −100 where a
-                token does not count); other columns are left out.
+            features: Sequences with `input_ids`, `attention_mask` and `labels` (ids of `label_names`; labels
+                of −100 are ignored). Other columns are dropped.
 
         Returns:
             `input_ids`, `attention_mask`, `labels`, each long of shape `(batch, length)`, and `prompt_ids`,
-            `prompt_labels`, each long of shape `(batch, prompt length)`; the latter two and the labels of the
-            prompt are left to `add_prompt` if `deferred`.
+            `prompt_labels`, each long of shape `(batch, prompt length)`. If `deferred`, the prompt and the
+            renumbering of `labels` are left to `add_prompt`.
         """
-        rows = [{key: value for key, value in row.items() if key in self.columns} for row in features]
-        batch = dict(self.padding(rows))
+        sequences = [
+            {key: value for key, value in sequence.items() if key in self.columns} for sequence in features
+        ]
+        batch = dict(self.padding(sequences))
         if self.deferred:
             return batch
         return self.add_prompt(batch, self.sample_label_set(features, batch["labels"]))
 
     def add_prompt(self, batch: Mapping[str, Tensor], label_set: LabelSet) -> dict[str, Tensor]:
-        """Adds a label set's prompt to a padded batch, and renumbers its labels, ids of `label_names`."""
+        """Add the prompt of a label set to a padded batch, and renumber its labels (ids of `label_names`)."""
         labels = batch["labels"]
         prompt = (part.to(labels.device).repeat(len(labels), 1) for part in self.make_prompt(label_set))
         named = dict(zip(("prompt_ids", "prompt_labels"), prompt, strict=True))
         return {**batch, "labels": remap_labels(labels, label_set.lookup.to(labels.device)), **named}
 
     def sample_label_set(self, features: Sequence[Mapping[str, Any]], labels: Tensor) -> LabelSet:
-        """The label set for a batch with the `input_ids` of `features` and the padded `labels`."""
+        """Sample the label set of a batch with the `input_ids` of `features` and the padded `labels`."""
         present = [label for label in labels.unique().tolist() if label > OUTSIDE_ID]
         return sample_label_set(
             self.label_names,
@@ -134,7 +136,7 @@ class LaclDataCollator:
         )
 
     def make_prompt(self, label_set: LabelSet) -> tuple[Tensor, Tensor]:
-        """The prompt of a label set: token ids, and the label of each (−1 at separators); `(P,)` long."""
+        """Return the prompt of a label set: token ids and their labels (−1 at separators), both (P,) long."""
         return build_prompt(
             [self.name_ids[name] for name in label_set.names], self.separator_id, label_set.order
         )
@@ -152,8 +154,8 @@ class LaclDataCollator:
 
     def _generator(self, features: Sequence[Mapping[str, Any]]) -> np.random.Generator:
         digest = 0
-        for row in features:
-            digest = zlib.crc32(np.asarray(row["input_ids"], dtype=np.int64).tobytes(), digest)
+        for sequence in features:
+            digest = zlib.crc32(np.asarray(sequence["input_ids"], dtype=np.int64).tobytes(), digest)
         return np.random.default_rng((self.seed, digest))
 
 
@@ -163,12 +165,11 @@ def _check_names(label_names: Sequence[str], coarse_names: Mapping[str, str]) ->
         owner = owners.setdefault(name.strip().lower(), label_id)
         if owner != label_id:
             raise ValueError(
-                f"labels {owner} and {label_id} share the natural-language name {name!r}; "
-                "give one of them another name"
+                f"labels {owner} and {label_id} share the label name {name!r}; give one of them another name"
             )
     for fine, coarse in coarse_names.items():
         owner = owners.get(coarse.strip().lower(), -1)
-        # A type may bear the name of its own group, since the two never appear together.
+        # A type may have the same name as its own group, since the two never appear together.
         if owner >= 0 and coarse_names.get(label_names[owner]) != coarse:
             raise ValueError(
                 f"the coarse name {coarse!r} of {fine!r} is also the name of label {owner}; "

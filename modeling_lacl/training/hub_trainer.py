@@ -1,4 +1,4 @@
-"""The part of the trainer that writes model cards and uploads to the Hub."""
+"""The part of the trainer that writes model cards and uploads models to the Hub."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ logger = logging.get_logger(__name__)
 
 
 class HubTrainer(Trainer):
-    """A `Trainer` whose saves have this package's cards, and whose uploads are whole checkpoints.
+    """A `Trainer` that saves the model cards of this package and uploads complete checkpoints.
 
-    The `Trainer`'s own uploads in mid-training leave out the code that a checkpoint carries, and put pickled
-    arguments beside it; a failed one is not told.
+    The uploads of `Trainer` during training omit the remote code of a checkpoint and include pickled
+    arguments, and failures are not reported.
     """
 
     args: LaclTrainingArguments
@@ -50,17 +50,17 @@ class HubTrainer(Trainer):
         dataset: str | list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Writes the model card into `args.output_dir`; one there that somebody has changed stays.
+        """Write the model card to `args.output_dir`; a card that was edited by hand is kept.
 
         Args:
-            language: codes of the languages of the training data.
-            license: identifier of the model's licence.
-            tags: tags for the Hub beside the usual ones.
-            model_name: what the model is called; by default as the folder, or the repository.
-            finetuned_from: name of the model that it was made from.
-            dataset_tags: names on the Hub of the training data.
-            dataset: further names of it.
-            **kwargs: `tasks` and `dataset_args`, which are known and not needed.
+            language: Language codes of the training data.
+            license: Identifier of the model's licence.
+            tags: Additional tags for the Hub.
+            model_name: Name of the model; by default that of the repository or folder.
+            finetuned_from: Name of the model that it was fine-tuned from.
+            dataset_tags: Names of the training data on the Hub.
+            dataset: Further names of the training data.
+            **kwargs: Accepted for compatibility (`tasks`, `dataset_args`) and ignored.
         """
         facts = self.card_facts
         self.card_facts = replace(
@@ -77,7 +77,7 @@ class HubTrainer(Trainer):
             save_card(self.model_with_facts(), self._output_dir)
 
     def model_with_facts(self) -> LaclForTokenClassification:
-        """The model, which knows what its card is to say."""
+        """Return the model, with the current facts for its card set."""
         model: Any = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         model.card_facts = facts_of_training(self)
         return cast("LaclForTokenClassification", model)
@@ -87,10 +87,11 @@ class HubTrainer(Trainer):
         super()._save(output_dir, state_dict)
 
     def init_hf_repo(self, *args: Any, **kwargs: Any) -> None:
-        """Makes the repository, before training: what does not work comes to light now.
+        """Create the repository before training, so that problems appear early.
 
         Raises:
-            HubError: it cannot be made, or has a model of another kind; says why, and what to do.
+            HubError: The repository cannot be created, or contains a model of another type. The message says
+                why and what to do.
         """
         name = self.args.hub_model_id or self._output_dir.absolute().name
         token = kwargs.get("token") or self.args.hub_token
@@ -109,21 +110,21 @@ class HubTrainer(Trainer):
         private: bool | None = None,
         **kwargs: Any,
     ) -> CommitInfo | Future[CommitInfo] | None:
-        """Saves the model with its card to `args.output_dir`, and uploads that in one commit.
+        """Save the model with its card to `args.output_dir`, and upload the folder in one commit.
 
         Args:
-            commit_message: of the commit.
-            blocking: wait until it is done.
-            token: in the place of `args.hub_token`.
-            revision: branch, in the place of `args.hub_revision`.
-            private: whether a new repository is private, in the place of `args.hub_private_repo`.
-            **kwargs: as for `create_model_card`.
+            commit_message: Message of the commit.
+            blocking: Whether to wait until the upload is done.
+            token: Token, instead of `args.hub_token`.
+            revision: Branch, instead of `args.hub_revision`.
+            private: Whether a new repository is private, instead of `args.hub_private_repo`.
+            **kwargs: Arguments of `create_model_card`.
 
         Returns:
-            The commit, or what will give it, on the main process.
+            The commit, or a future of it if not `blocking`; `None` on other than the main process.
 
         Raises:
-            HubError: it did not work; says why, and what to do.
+            HubError: The upload failed. The message says why and what to do.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         self.save_model(_internal_call=True)
@@ -136,7 +137,17 @@ class HubTrainer(Trainer):
         return job.result() if blocking else job
 
     def upload(self, commit_message: str = "End of training") -> CommitInfo:
-        """Uploads what `args.output_dir` has, after uploads that are under way; raises as `push_to_hub`."""
+        """Upload `args.output_dir` after all uploads in progress.
+
+        Args:
+            commit_message: Message of the commit.
+
+        Returns:
+            The commit.
+
+        Raises:
+            HubError: As in `push_to_hub`.
+        """
         self._finish_current_push()
         return self._upload_later(self._output_dir, commit_message).result()
 
@@ -150,7 +161,7 @@ class HubTrainer(Trainer):
         private: bool | None = None,
         **kwargs: Any,
     ) -> Future[CommitInfo]:
-        if self._uploads is None:  # one thread: commits come in their order
+        if self._uploads is None:  # a single thread keeps the order of the commits
             self._uploads = ThreadPoolExecutor(1)
         return self._uploads.submit(
             push_folder,
@@ -164,7 +175,7 @@ class HubTrainer(Trainer):
         )
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Uploads a checkpoint while training goes on, as `args.hub_strategy` has it."""
+        """Upload a checkpoint while training continues, according to `args.hub_strategy`."""
         if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
             return
         if self.push_in_progress is not None:
@@ -174,27 +185,29 @@ class HubTrainer(Trainer):
                 self._finish_current_push()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         checkpoint = Path(checkpoint_folder)
-        # A copy, since training may remove the checkpoint before it is uploaded.
-        room = tempfile.TemporaryDirectory(dir=self._output_dir, prefix=".uploading-")
-        copied = Path(room.name)
+        # A copy is uploaded, since training may remove the checkpoint in the meantime.
+        temporary = tempfile.TemporaryDirectory(dir=self._output_dir, prefix=".uploading-")
+        copied = Path(temporary.name)
         for file in published_files(checkpoint):
             shutil.copy2(file, copied)
-        whole: dict[str, Path] = {}
+        resumable: dict[str, Path] = {}
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             last = self.args.hub_strategy == HubStrategy.CHECKPOINT
             place = "last-checkpoint" if last else checkpoint.name
             shutil.copytree(checkpoint, copied / place)
-            whole = {f"{place}/{file.name}": file for file in (copied / place).iterdir() if file.is_file()}
+            resumable = {
+                f"{place}/{file.name}": file for file in (copied / place).iterdir() if file.is_file()
+            }
         job = self._upload_later(
-            copied, f"Training in progress, step {self.state.global_step}", more_files=whole
+            copied, f"Training in progress, step {self.state.global_step}", more_files=resumable
         )
-        job.add_done_callback(lambda _: room.cleanup())
+        job.add_done_callback(lambda _: temporary.cleanup())
         if self.push_in_progress is None:
             self.push_in_progress = PushInProgress()
         self.push_in_progress.jobs.append(job)
 
     def _finish_current_push(self) -> None:
-        """Waits for uploads that are under way; one that failed is told, and costs no training."""
+        """Wait for uploads in progress; a failed one is logged as a warning and does not stop training."""
         super()._finish_current_push()
         progress = getattr(self, "push_in_progress", None)
         for job in progress.jobs if progress is not None else ():

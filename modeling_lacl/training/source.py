@@ -1,4 +1,4 @@
-"""The first stage as a whole: from a labelled file to a source-trained checkpoint."""
+"""The first stage from end to end: from a labelled file to a source-trained checkpoint."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ STATE_FILE = "trainer_state.json"
 
 @dataclass(frozen=True)
 class SourceData:
-    """Sentences to train on and sentences of held-out types to evaluate on.
+    """Sentences to train on, and sentences with held-out types to evaluate on.
 
     Attributes:
-        train: sentences without a held-out type.
-        held_out: sentences with one, where every other type is outside; `None` if no type is held out.
-        types: the types of `train`.
-        label_names: natural-language name of every type of both.
-        coarse_names: type -> name of its coarse group; empty without groups.
+        train: Sentences without a held-out type.
+        held_out: Sentences with a held-out type, where all other types are labelled as outside; `None` if no
+            type is held out.
+        types: The types of `train`.
+        label_names: Label name of every type of both.
+        coarse_names: Type -> name of its coarse group; empty without groups.
     """
 
     train: Dataset
@@ -66,28 +67,29 @@ def train_source(
     training_args: LaclTrainingArguments,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> LaclForTokenClassification:
-    """Trains a model on source data and saves it to `training_args.output_dir`.
+    """Train a model on source data and save it to `training_args.output_dir`.
 
-    The folder gets the model with its tokenizer and its card, `metrics.json` and `trainer_state.json` when
-    training is through, and `checkpoint-<step>` folders on the way, from which `resume_from_checkpoint` goes
-    on. A folder that holds a `config.json` holds a whole checkpoint: that file is moved there last. With
-    `push_to_hub`, all but what is pickled is uploaded as well, in one commit.
+    During training, `checkpoint-<step>` folders are written there, for `resume_from_checkpoint`. After
+    training, the folder gets the model with its tokenizer and its card, `metrics.json` and
+    `trainer_state.json`. The file `config.json` is moved there last, so a folder that contains it has a
+    complete checkpoint. With `push_to_hub`, everything except pickled files is uploaded as well, in one
+    commit.
 
     Args:
-        model_args: the encoder and the options of the model.
-        data_args: the labelled source data.
-        training_args: the training.
-        callbacks: further callbacks of the trainer.
+        model_args: The encoder and the options of the model.
+        data_args: The labelled source data.
+        training_args: The training arguments.
+        callbacks: Further callbacks of the trainer.
 
     Returns:
-        The trained model, with its tokenizer: the best one if `load_best_model_at_end`.
+        The trained model with its tokenizer; with `load_best_model_at_end`, the best one.
 
     Raises:
-        ValueError: the arguments do not go together, or `output_dir` is not empty (see
+        ValueError: The arguments are inconsistent, or `output_dir` is not empty (see
             `overwrite_output_dir`).
-        OSError: the Hub could not be reached or refused the upload, with `push_to_hub`; what was saved stays.
-        LaclDataError: the data cannot be read.
-        FloatingPointError: the loss became NaN or infinite; nothing is saved over.
+        OSError: With `push_to_hub`, the Hub could not be reached or refused the upload. Saved files are kept.
+        LaclDataError: The data cannot be read.
+        FloatingPointError: The loss became NaN or infinite. No saved model is overwritten.
 
     Example:
         >>> from pathlib import Path
@@ -117,7 +119,7 @@ def train_source(
     )
     config: Any = model.config
     config.transitions = estimate_transitions(to_io(data.train, data.types, unknown_types="outside"))
-    if model_args.viterbi is None and model_args.method == "lacl":  # only now are there transitions
+    if model_args.viterbi is None and model_args.method == "lacl":  # possible now that there are transitions
         config.viterbi = True
     stopping = training_args.early_stopping_patience
     trainer = LaclTrainer(
@@ -144,11 +146,17 @@ def train_source(
 
 
 def read_source(data_args: DataArguments) -> SourceData:
-    """Reads the training file or corpus and sets the sentences with held-out types apart.
+    """Read the training file or corpus, and split off the sentences with held-out types.
+
+    Args:
+        data_args: The labelled source data.
+
+    Returns:
+        The sentences to train on and to evaluate on.
 
     Raises:
-        ValueError: a type that the file does not have, or none left to train on.
-        LaclDataError: the file cannot be read.
+        ValueError: The file does not have one of the types, or no type is left to train on.
+        LaclDataError: The file cannot be read.
     """
     if data_args.corpus:
         dataset = load_corpus(data_args.corpus, data_args.train_file, splits=["train"])["train"]
@@ -169,7 +177,7 @@ def read_source(data_args: DataArguments) -> SourceData:
     _check_types("held_out_types", held_out_types, dataset, data_args.train_file)
     counts = count_entities(to_io(dataset, everything), len(everything) + 1)
     is_held_out = counts[:, [everything.index(name) + 1 for name in held_out_types]].any(axis=1)
-    # A type that is found beside held-out types only has no sentence left to train on.
+    # A type that only occurs in sentences with held-out types has no sentence left to train on.
     remaining = counts[~is_held_out].sum(axis=0)
     types = [name for label, name in enumerate(everything, start=1) if remaining[label]]
     if not types:
@@ -191,12 +199,15 @@ def read_source(data_args: DataArguments) -> SourceData:
 
 
 def clear_output_dir(training_args: LaclTrainingArguments) -> None:
-    """Sees to it that a run mixes with no other: with `overwrite_output_dir` the old checkpoints go.
+    """Remove the checkpoints of another run from the output folder, with `overwrite_output_dir`.
 
-    An old model in the folder stays until the new one is there.
+    An existing model in the folder is kept until the new one replaces it.
+
+    Args:
+        training_args: The training arguments.
 
     Raises:
-        ValueError: the folder is not empty, and neither `overwrite_output_dir` nor `resume_from_checkpoint`
+        ValueError: The folder is not empty, and neither `overwrite_output_dir` nor `resume_from_checkpoint`
             is set.
     """
     folder = Path(str(training_args.output_dir))
@@ -205,7 +216,7 @@ def clear_output_dir(training_args: LaclTrainingArguments) -> None:
     if not training_args.overwrite_output_dir:
         raise ValueError(
             f"output_dir {folder} is not empty; give another folder, set overwrite_output_dir to replace "
-            "what it holds, or go on with the run in it by --resume (resume_from_checkpoint: last)"
+            "its contents, or resume the run in it with --resume (resume_from_checkpoint: last)"
         )
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
@@ -223,7 +234,7 @@ def _check_evaluation(data_args: DataArguments, training_args: LaclTrainingArgum
 
 
 def _check_processes(training_args: LaclTrainingArguments) -> None:
-    """Processes that do not know of each other would write over each other's files."""
+    """Raise `ValueError` for processes that would train separately and overwrite each other's files."""
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started > 1 and training_args.world_size == 1:
         raise ValueError(
@@ -233,21 +244,21 @@ def _check_processes(training_args: LaclTrainingArguments) -> None:
 
 
 def _resume(training_args: LaclTrainingArguments) -> str | None:
-    """The path of the checkpoint to go on from: `last` and `true` mean the last whole one in `output_dir`."""
+    """Return the checkpoint to resume from; `last` and `true` mean the last complete one in `output_dir`."""
     given = training_args.resume_from_checkpoint
     if str(given).lower() not in ("last", "true"):
         return given
     folder = Path(str(training_args.output_dir))
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
-        if is_whole(checkpoint):
+        if is_complete(checkpoint):
             return str(checkpoint)
-        logger.warning("%s was broken off while it was saved: it is passed over", checkpoint)
+        logger.warning("saving %s was interrupted: this checkpoint is skipped", checkpoint)
     if (folder / CONFIG_FILE).is_file() and not training_args.overwrite_output_dir:
         raise ValueError(
-            f"output_dir {folder} holds a model and no checkpoint to go on from: its training has ended; "
-            "give another folder, or set overwrite_output_dir to train anew and replace it"
+            f"output_dir {folder} contains a model and no checkpoint to resume from: its training has ended; "
+            "give another folder, or set overwrite_output_dir to train again and replace it"
         )
-    logger.warning("%s has no checkpoint to go on from yet: training begins at its beginning", folder)
+    logger.warning("%s has no checkpoint to resume from yet: training starts from the beginning", folder)
     return None
 
 
@@ -269,8 +280,8 @@ def _card_facts(model_args: ModelArguments, data_args: DataArguments) -> CardFac
     )
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint of the trainer was saved to its end: its state is what it writes last."""
+def is_complete(checkpoint: Path) -> bool:
+    """Return whether a checkpoint was saved completely: the trainer writes its state last."""
     try:
         return isinstance(json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8")), dict)
     except (OSError, ValueError):
@@ -284,7 +295,7 @@ def _step(checkpoint: Path) -> int:
 
 def _save(trainer: LaclTrainer, metrics: dict[str, Any]) -> None:
     folder = Path(str(trainer.args.output_dir))
-    # Beside its destination, so that moving is renaming.
+    # On the same disk as the destination, so that files are moved by renaming.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
         unfinished = Path(name)
         trainer.model_with_facts().save_pretrained(unfinished)

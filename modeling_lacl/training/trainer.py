@@ -1,4 +1,4 @@
-"""`LaclTrainer`: the Hugging Face Trainer with drawn label sets, episodes, and F1 on held-out types."""
+"""`LaclTrainer`: the Hugging Face `Trainer` with sampled label sets, episodes, and F1 on held-out types."""
 
 from __future__ import annotations
 
@@ -37,24 +37,25 @@ LOSS_PARTS = ("context_context_loss", "context_label_loss")
 class LaclTrainer(HubTrainer):
     """Trains a `LaclForTokenClassification`, on source data or on a support set.
 
-    Logs, beside what `Trainer` logs, the parts of the loss (means since the last log) and `tokens_per_second`
-    (text tokens, without padding and prompts; evaluating and saving not counted). `evaluate` gives entity
-    scores on types that are not trained on, see `FewShotValidation`; so `metric_for_best_model="f1"`,
-    `EarlyStoppingCallback` and `load_best_model_at_end` work on few-shot F1.
+    In addition to the logs of `Trainer`, the parts of the loss (means since the last log) and
+    `tokens_per_second` are logged (text tokens, without padding and prompts, during training alone).
+    `evaluate` returns entity scores on types that are not trained on, see `FewShotValidation`. Therefore
+    `metric_for_best_model="f1"`, `EarlyStoppingCallback` and `load_best_model_at_end` use few-shot F1.
 
-    Every save writes the model card, from `card_facts` and what the trainer itself knows.
+    Every save writes the model card, from `card_facts` and the state of the training.
 
     Args:
-        model: the model, whose own label set is that of `train_dataset`; None with `model_init`.
-        args: the arguments.
-        train_dataset: rows from `tokenize_dataset`, with labels numbered as in `model.config.label2id`.
-        eval_dataset: sentences from `read_dataset` over held-out types, or several such by name.
-        processing_class: the tokenizer; by default the model's.
-        data_collator: by default a `LaclDataCollator` over the model's labels, as `args` describes it.
-        coarse_names: type -> name of its coarse group, for `args.coarse_probability`.
-        eval_label_names: natural-language names of held-out types; by rule where a type has none.
-        card_facts: what is known of the training data, for the model card.
-        **kwargs: passed on to `Trainer`: `callbacks`, `model_init`, …
+        model: The model, with the label set of `train_dataset`; `None` with `model_init`.
+        args: The training arguments.
+        train_dataset: Sequences from `tokenize_dataset`, with label ids as in `model.config.label2id`.
+        eval_dataset: Sentences from `read_dataset` with held-out types, or a mapping of names to such data.
+        processing_class: The tokenizer; by default the model's.
+        data_collator: The collator; by default a `LaclDataCollator` for the model's labels, set up by `args`.
+        coarse_names: Type -> name of its coarse group, for `args.coarse_probability`.
+        eval_label_names: Label names of the held-out types. A type without one gets a name derived from its
+            label.
+        card_facts: Facts about the training data, for the model card.
+        **kwargs: Further arguments of `Trainer`: `callbacks`, `model_init`, …
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification, LaclTrainer, LaclTrainingArguments
@@ -99,7 +100,7 @@ class LaclTrainer(HubTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        if processing_class is None:  # of the first model that `model_init` made
+        if processing_class is None:  # that of the first model from `model_init`
             self.processing_class = self.callback_handler.processing_class = self.model.tokenizer
         self._coarse_names = coarse_names
         self._own_collator = data_collator is None
@@ -115,7 +116,7 @@ class LaclTrainer(HubTrainer):
         self.add_callback(Stopwatch(self._window))
         self._epoch_start = EpochStart()
         self.add_callback(self._epoch_start)
-        # Now, since data that cannot be evaluated on should not come to light after hours.
+        # Checked now, so that unusable evaluation data fails before hours of training.
         self._validations: dict[int, FewShotValidation] = {}
         for dataset in (
             self.eval_dataset.values() if isinstance(self.eval_dataset, dict) else [self.eval_dataset]
@@ -124,12 +125,12 @@ class LaclTrainer(HubTrainer):
                 self._validation(dataset)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches of sentences at random, or, with `sampling="episodes"`, one episode each.
+        """Return batches of random sentences, or, with `sampling="episodes"`, one episode per batch.
 
-        An epoch of episodes has as many batches as one of plain batches. With several processes, their plain
-        batches are one contrastive batch; episodes are tasks of their own, one a process.
+        An epoch has the same number of batches in both cases. With several processes, their plain batches
+        together form one contrastive batch, whereas every process has a separate episode.
         """
-        if self.model_init is not None:  # a trial of a search has a model and arguments of its own
+        if self.model_init is not None:  # a trial of a search has another model and arguments
             self._renew_collator()
         if self.args.sampling == "plain" or self.train_dataset is None:
             if isinstance(self.data_collator, LaclDataCollator):
@@ -139,7 +140,7 @@ class LaclTrainer(HubTrainer):
                 self._epoch_start.sampler = plain.get_sampler()
             return cast(DataLoader, plain)
         dataset = self._remove_unused_columns(self.train_dataset, description="Training")
-        # As many for each process; accelerate 1.3 cannot fill up batches of different sizes.
+        # Each process gets the same number: accelerate 1.3 cannot even out batches of different sizes.
         self.accelerator.even_batches = False
         each = -(-len(dataset) // (self._train_batch_size * self.args.world_size))
         sampler = EpisodeBatchSampler(
@@ -175,31 +176,33 @@ class LaclTrainer(HubTrainer):
 
     @property
     def _across_processes(self) -> bool:
-        """Whether the batches of all processes are one."""
+        """Whether the batches of all processes form one contrastive batch."""
         return self.args.parallel_mode == ParallelMode.DISTRIBUTED and self.args.sampling == "plain"
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
-        # A prompt that a collator has drawn for the rows of one process numbers labels for itself.
+        # A prompt from a collator was sampled for one process, with its own numbering of the labels.
         if not (self._across_processes and self.model.training) or "prompt_ids" in inputs:
             return inputs
         if isinstance(self.data_collator, LaclDataCollator):
-            inputs = self.data_collator.add_prompt(inputs, self._draw_together(self.data_collator, inputs))
+            label_set = self._shared_label_set(self.data_collator, inputs)
+            inputs = self.data_collator.add_prompt(inputs, label_set)
         return {**inputs, "across_processes": True}
 
-    def _draw_together(self, collator: LaclDataCollator, inputs: Mapping[str, Tensor]) -> LabelSet:
-        """The label set for the rows of all processes: that of one process with all of these rows."""
+    def _shared_label_set(self, collator: LaclDataCollator, inputs: Mapping[str, Tensor]) -> LabelSet:
+        """Sample one label set for the batches of all processes, as for one batch of all their sequences."""
         padding = -100
         ids = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, padding)
-        rows = torch.stack([ids, inputs["labels"]], dim=-1)
+        sequences = torch.stack([ids, inputs["labels"]], dim=-1)
         for dimension in (1, 0):
-            rows = self.accelerator.pad_across_processes(rows, dim=dimension, pad_index=padding)
-        ids, labels = self.accelerator.gather(rows).cpu().unbind(-1)
-        return collator.sample_label_set([{"input_ids": row[row != padding]} for row in ids], labels)
+            sequences = self.accelerator.pad_across_processes(sequences, dim=dimension, pad_index=padding)
+        ids, labels = self.accelerator.gather(sequences).cpu().unbind(-1)
+        features = [{"input_ids": sequence[sequence != padding]} for sequence in ids]
+        return collator.sample_label_set(features, labels)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
-        """The batches of the next step: none for a run that is resumed at its last step."""
-        # `Trainer` asks whether training is over after each step, and would do one more here.
+        """Return the batches of the next step; none if a run is resumed at its last step."""
+        # `Trainer` only checks after a step whether training is over, and would do one step too many.
         if self.state.global_step >= self.state.max_steps:
             return [], None
         samples: tuple[list[Any], Any] = super().get_batch_samples(*args, **kwargs)
@@ -207,11 +210,11 @@ class LaclTrainer(HubTrainer):
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        # The state of the trainer, which makes a checkpoint whole, comes after those of all processes.
+        # The trainer state marks a checkpoint as complete: save it after the random states of all processes.
         self.accelerator.wait_for_everyone()
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""
+        """Create the optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""
         is_new = self.optimizer is None
         # transformers 5.0 has no argument here.
         optimizer = super().create_optimizer(*([] if model is None else [model]))
@@ -230,10 +233,10 @@ class LaclTrainer(HubTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The loss of a batch.
+        """Return the loss of a batch.
 
         Raises:
-            FloatingPointError: the loss is NaN or infinite; names the part of it.
+            FloatingPointError: The loss is NaN or infinite. The message names the affected part of the loss.
         """
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
         parts = {name: outputs[name].detach().mean() for name in LOSS_PARTS if outputs.get(name) is not None}
@@ -244,7 +247,7 @@ class LaclTrainer(HubTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the parts of the loss and the throughput to what is logged during training."""
+        """Add the parts of the loss and the throughput to the logs of training."""
         if "loss" in logs:
             logs.update(self._window.drain(self.accelerator))
         super().log(logs, start_time)
@@ -255,19 +258,19 @@ class LaclTrainer(HubTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Scores the model on types that it is not trained on, and leaves it as it was.
+        """Evaluate the model on types that it is not trained on, without modifying it.
 
         Args:
-            eval_dataset: sentences from `read_dataset`, several such by name, or a name; by default the
-                trainer's own.
-            ignore_keys: not used; part of the signature of `Trainer.evaluate`.
-            metric_key_prefix: put before the name of each metric.
+            eval_dataset: Sentences from `read_dataset`, a mapping of names to such data, or a name in the
+                trainer's `eval_dataset`. By default, the trainer's `eval_dataset`.
+            ignore_keys: Not used; part of the signature of `Trainer.evaluate`.
+            metric_key_prefix: Prefix of the name of each metric.
 
         Returns:
             The scores of `FewShotValidation.scores` and the run time.
 
         Raises:
-            ValueError: there is nothing to evaluate on.
+            ValueError: There is no evaluation data.
         """
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, str) and isinstance(self.eval_dataset, dict):
@@ -291,7 +294,7 @@ class LaclTrainer(HubTrainer):
                     self.args.per_device_eval_batch_size,
                 )
             ]
-        # One process decides, or rounding could make processes disagree on when to stop.
+        # The scores come from one process: with rounding, processes could disagree on when to stop.
         broadcast_object_list(shared)
         metrics = {f"{metric_key_prefix}_{key}": value for key, value in shared[0].items()}
         metrics.update(speed_metrics(metric_key_prefix, start, num_samples=validation.num_samples))
@@ -307,10 +310,10 @@ class LaclTrainer(HubTrainer):
         direction: str | list[str] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The search of `Trainer`, by default for the best `args.metric_for_best_model`.
+        """Run the search of `Trainer`, by default for the best `args.metric_for_best_model`.
 
-        `Trainer` takes the sum of all metrics, in which F1, precision, recall and each type count, and looks
-        for the least.
+        The default of `Trainer` would minimise the sum of all metrics: F1, precision and recall, overall and
+        of each type.
         """
         metric = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
         best = "minimize" if self.args.greater_is_better is False else "maximize"
@@ -343,12 +346,15 @@ def default_collator(
     args: LaclTrainingArguments,
     coarse_names: Mapping[str, str] | None = None,
 ) -> Any:
-    """The collator for a model's label set: with a drawn prompt, or plain where the model uses none.
+    """Return the collator for a model's label set: with a sampled prompt, or with padding alone.
 
     Args:
-        model: the model, with its labels.
-        args: the arguments.
-        coarse_names: type -> name of its coarse group.
+        model: The model, with its labels.
+        args: The training arguments.
+        coarse_names: Type -> name of its coarse group.
+
+    Returns:
+        A `LaclDataCollator`, or a collator that only pads if the model uses no prompts.
     """
     config: Any = model.config
     if not config.use_prompts:
@@ -375,13 +381,13 @@ def _not_finite(parts: Mapping[str, Tensor], step: int, args: LaclTrainingArgume
     )
     saves = args.save_strategy != "no"
     remedies = [
-        f"{'go on from the last checkpoint' if saves else 'try again'} with a lower learning_rate than "
+        f"{'resume from the last checkpoint' if saves else 'try again'} with a lower learning_rate than "
         f"{args.learning_rate:g}",
         *(["without fp16"] if args.fp16 else []),
-        # A model that is adapted brings its own.
+        # Adaptation uses the temperature of the source model.
         *(["with a higher similarity_temperature"] if saves else []),
     ]
     return (
-        f"the loss of step {step} is not a finite number: {found}. Training stops and nothing is saved over; "
-        f"{', or '.join(remedies)}"
+        f"the loss of step {step} is not a finite number: {found}. Training stops, and no saved model is "
+        f"overwritten; {', or '.join(remedies)}"
     )

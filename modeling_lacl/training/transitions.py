@@ -1,4 +1,4 @@
-"""How often entities begin, go on and end in a corpus: the transitions that Viterbi decodes with."""
+"""Estimating the transition probabilities of Viterbi decoding from a labelled corpus."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,13 +9,13 @@ from ..model.decoding_lacl import SUCCESSORS
 
 
 def estimate_transitions(label_sequences: Iterable[Sequence[int]]) -> dict[str, dict[str, float]]:
-    """Abstract transitions of a labelled corpus, with add-one smoothing.
+    """Estimate the abstract transition probabilities of a labelled corpus, with add-one smoothing.
 
     Args:
-        label_sequences: the label ids of the words of each sentence; 0 is outside, ids below 0 do not count.
+        label_sequences: Label ids of the words of each sentence; 0 is outside, ids below 0 are ignored.
 
     Returns:
-        Probabilities as `expand_transitions` takes them, ready for JSON.
+        Probabilities in the format of `expand_transitions`, serialisable as JSON.
     """
     counts = {state: dict.fromkeys(successors, 1) for state, successors in SUCCESSORS.items()}
     for sequence in label_sequences:

@@ -1,4 +1,4 @@
-"""F1 on held-out types during training: support sets are drawn, the other sentences are tagged with them."""
+"""Few-shot F1 on held-out types during training, over sampled support sets and query sets."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from .word_labels import predict_words
 
 
 class FewShotValidation:
-    """Scores a model on entity types that it is not trained on.
+    """Few-shot evaluation of a model on entity types that it is not trained on.
 
-    The support sets and the sentences to tag are drawn once, from `seed`, so that scores of one run compare.
+    The support sets and query sets are sampled once, with `seed`, so that the scores within a run are
+    comparable.
 
     Args:
-        dataset: sentences from `read_dataset`; its types are those to find.
-        k_shot: entities of each type in a support set, K to 2K; 0 for none, which tags by label names alone.
-        draws: number of support sets.
-        query_size: number of sentences tagged with each, at most.
-        seed: seed of the draws.
-        label_names: natural-language names of types; by rule where a type has none.
+        dataset: Sentences from `read_dataset`, labelled with the types to evaluate on.
+        k_shot: Each support set has K to 2K entities of each type; 0 for zero-shot, from label names alone.
+        draws: Number of support sets.
+        query_size: Maximum number of sentences tagged with each support set.
+        seed: Random seed of the sampling.
+        label_names: Label names of the types. A type without one gets a name derived from its label.
 
     Raises:
-        ValueError: the dataset has no entity, too few of a type, or no sentence beside the support set.
+        ValueError: The dataset has no entity or too few of a type, or a support set leaves no sentence over.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class FewShotValidation:
     ) -> None:
         everything = entity_types(dataset)
         counts = count_entities(to_io(dataset, everything), len(everything) + 1)
-        # A dataset may carry classes that none of its sentences has, after a selection.
+        # After a selection, a dataset may have classes that occur in none of its sentences.
         found = np.flatnonzero(counts.sum(axis=0)).tolist()
         if not found:
             raise ValueError("the evaluation data has no entity; name types that occur in held_out_types")
@@ -54,8 +55,8 @@ class FewShotValidation:
         self.label_names = {name: words for name, words in (label_names or {}).items() if name in self.types}
         self.dataset = dataset
         self.splits: list[tuple[list[int], list[int]]] = []
-        for draw in range(draws):
-            generator = np.random.default_rng((seed, draw))
+        for number in range(draws):
+            generator = np.random.default_rng((seed, number))
             support = []
             if k_shot:
                 support = sample_support_from_counts(counts, found, k_shot, generator, names=self.types)
@@ -70,22 +71,22 @@ class FewShotValidation:
 
     @property
     def num_samples(self) -> int:
-        """Number of sentences that one evaluation tags."""
+        """Number of sentences tagged in one evaluation."""
         return sum(len(query) for _, query in self.splits)
 
     def scores(self, model: LaclForTokenClassification, batch_size: int = 32) -> dict[str, float]:
-        """Tags the held-out sentences; the model is left as it was.
+        """Tag the held-out sentences and score the result; the model is not modified.
 
         Returns:
             `f1`, `precision`, `recall` (micro, entity level, in [0, 1]) and the same for each type, as in
-            `f1_<type>`; all of them means over the draws.
+            `f1_<type>`; all of them are means over the support sets.
         """
         learner = with_own_labels(model)
         learner.set_labels(self.types, self.label_names)
-        results = [self._draw_scores(learner, split, batch_size) for split in self.splits]
+        results = [self._split_scores(learner, split, batch_size) for split in self.splits]
         return {key: float(np.mean([result[key] for result in results])) for key in results[0]}
 
-    def _draw_scores(
+    def _split_scores(
         self,
         learner: LaclForTokenClassification,
         split: tuple[list[int], list[int]],

@@ -1,4 +1,4 @@
-"""What a model makes of sentences that are given as words: labels, scores and Gaussians, for evaluation."""
+"""Labels, scores and Gaussians of sentences that are given as lists of words, for evaluation."""
 
 from __future__ import annotations
 
@@ -45,10 +45,12 @@ def word_scores(
     batch_size: int | None = BATCH_SIZE,
     stride: int = 32,
 ) -> list[Tensor]:
-    """Return log-scores of every word of every sentence, windows merged; arguments as in `predict_words`.
+    """Return the log-scores of every word of every sentence, with windows merged.
+
+    The arguments are those of `predict_words`.
 
     Returns:
-        (W, K) float32 CPU tensors. A word without a token is outside.
+        (W, K) float32 CPU tensors, one per sentence. A word without a token is outside.
     """
     predictor = Predictor.build(model if labels is None else model.with_labels(labels), batch_size, stride)
     texts = (text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences))
@@ -60,7 +62,7 @@ class EncodedWords(NamedTuple):
 
     Attributes:
         mean, variance: (W, d) float32, the mean NaN for a word without a token.
-        windows: How many windows the sentence took.
+        windows: Number of windows of the sentence.
     """
 
     mean: Tensor
@@ -78,9 +80,12 @@ def word_gaussians(
     """Return the Gaussian of every word of every sentence, for a model without label prompts.
 
     Args:
-        model: A model made with `use_prompts=False`; its labels and its support play no part.
+        model: A model with `use_prompts=False`; its labels and its support set are not used.
         sentences: Lists of words.
         batch_size, stride: As in `predict`.
+
+    Returns:
+        The encoded words of each sentence.
     """
     predictor = Predictor.build(model, batch_size, stride, for_scores=False)
     texts = [text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences)]
@@ -89,11 +94,11 @@ def word_gaussians(
     texts_of_windows = np.searchsorted(ends, [window.words[0] for window in windows], side="right")
     counts = np.bincount(texts_of_windows, minlength=len(texts))
     size = model.config.projection_size
-    # Where variances play no part, a one that is stored once stands for all of them.
+    # Variances that the divergence ignores are a single 1, expanded to all words without a copy.
     of_means = model.config.divergence in OF_MEANS
 
     def read(batch: Sequence[Window]) -> Tensor:
-        """(B, L, d) means of a batch, or (B, L, 2d) means and variances."""
+        """Return the (B, L, d) means of a batch, or its (B, L, 2d) means and variances."""
         states = model.lacl(*predictor.inputs(batch))
         mean: Tensor = states.mean
         return mean if of_means else torch.cat([mean, states.variance], dim=-1)
@@ -111,12 +116,15 @@ def word_gaussians(
 def decode_words(
     config: LaclConfig, sentences: Iterable[Sequence[str]], scores: Sequence[Tensor]
 ) -> list[list[int]]:
-    """Return the label id of every word, as `predict_words` gives it, from scores that are there already.
+    """Return the label id of every word, as `predict_words` does, from given scores.
 
     Args:
-        config: Of the model.
+        config: Configuration of the model.
         sentences: Lists of words.
-        scores: (W, K) log-scores of each sentence, as `word_scores` gives them.
+        scores: (W, K) log-scores of each sentence, from `word_scores`.
+
+    Returns:
+        One list per sentence with one label id per word, 0 for outside.
     """
     texts = [text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences)]
     return [ids.tolist() for ids in decode_texts(config, texts, scores)]

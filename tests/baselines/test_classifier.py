@@ -6,7 +6,7 @@ from transformers import BertForTokenClassification, TrainerCallback
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.baselines import TokenClassifier, model_class
-from modeling_lacl.training.adaptation import ENOUGH
+from modeling_lacl.training.adaptation import LOSS_THRESHOLD
 
 PLAIN = {
     "use_prompts": False,
@@ -65,7 +65,7 @@ def test_the_rule_of_adapting_goes_by_its_loss(make_tiny_model, tiny_tokenizer):
     learner = {"initializer_range": 0.1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     source = make_tiny_model(model_class=TokenClassifier, encoder=learner, **PLAIN)
     adapt(source, SUPPORT, learning_rate=3e-3, callbacks=[Watch()])
-    assert losses[-1] < ENOUGH <= min(losses[:-1])
+    assert losses[-1] < LOSS_THRESHOLD <= min(losses[:-1])
 
 
 def test_saved_it_loads_as_itself_and_as_nnshot(classifier, tiny_tokenizer, tmp_path):

@@ -29,9 +29,9 @@ from modeling_lacl.hub.card_facts import (
     fingerprint,
     read_emissions,
     with_data,
-    with_rows,
+    with_sequences,
 )
-from modeling_lacl.hub.model_card import card_text, facts_of, is_ours, stated_license
+from modeling_lacl.hub.model_card import card_text, facts_of, is_generated, stated_license
 from modeling_lacl.training.card import curve
 
 ROOT = Path(__file__).parents[2]
@@ -208,8 +208,8 @@ def test_the_rules_can_fail(metadata, error):
 def test_a_card_is_read_and_written_unchanged_by_the_client(adapted, tmp_path):
     adapted.save_pretrained(tmp_path)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert str(ModelCard(text)) == text and is_ours(text)
-    assert is_ours(text.replace("\n", "\r\n"))
+    assert str(ModelCard(text)) == text and is_generated(text)
+    assert is_generated(text.replace("\n", "\r\n"))
 
 
 def test_texts_of_others_are_nothing_but_text(make_tiny_model, tmp_path):
@@ -231,7 +231,7 @@ def test_a_changed_card_stays(adapted, tmp_path):
     with CaptureLogger(model_card.logger) as log:
         adapted.save_pretrained(tmp_path)
     assert (tmp_path / "README.md").read_text() == changed
-    assert "so it stays; remove it" in log.out
+    assert "so it is kept; remove it" in log.out
     (tmp_path / "README.md").unlink()
     adapted.save_pretrained(tmp_path)
     assert "license: mit" in (tmp_path / "README.md").read_text()
@@ -337,7 +337,7 @@ def test_examples_are_few_short_and_different():
     assert facts.entities == {"person": 6} and facts.sentences == 6
 
 
-def test_examples_of_tokenised_rows(tiny_tokenizer):
+def test_examples_of_tokenised_sequences(tiny_tokenizer):
     data = read_dataset(
         [
             {"tokens": ["Cessna", "Kite", "flew"], "ner_tags": ["B-plane", "I-plane", "O"]},
@@ -347,7 +347,7 @@ def test_examples_of_tokenised_rows(tiny_tokenizer):
     tokenizer = copy.deepcopy(tiny_tokenizer)
     tokenizer.backend_tokenizer.decoder = WordPiece()
     labelled = tokenize_dataset(data, tokenizer, ["plane", "city"])
-    facts = with_rows(CardFacts(), labelled, tokenizer, {0: "O", 1: "plane", 2: "city"})
+    facts = with_sequences(CardFacts(), labelled, tokenizer, {0: "O", 1: "plane", 2: "city"})
     assert facts.examples == {"plane": ["cessna kite"], "city": ["quito"]}
 
 

@@ -50,8 +50,8 @@ def lacl(monkeypatch, capfd, *arguments):
 
 def test_push_uploads_all_that_others_need_in_one_commit(hub, folder, monkeypatch, capfd):
     before = contents(folder)
-    code, told = lacl(monkeypatch, capfd, "push", folder, "my-ner", "--private", "-m", "First")
-    assert code == 0 and "ana/my-ner" in told
+    code, printed = lacl(monkeypatch, capfd, "push", folder, "my-ner", "--private", "-m", "First")
+    assert code == 0 and "ana/my-ner" in printed
     repository = hub.repositories["ana/my-ner"]
     assert repository.private
     assert [commit.message for commit in repository.commits] == ["initial commit", "First"]
@@ -174,8 +174,8 @@ def test_python_puts_a_commit_on_a_lacl_model_as_transformers_does(hub, folder, 
 def test_a_lacl_model_is_replaced_where_that_is_asked_for(hub, folder, monkeypatch, capfd):
     push_folder(folder, "my-ner")
     (folder / "metrics.json").write_text("{}")
-    code, told = lacl(monkeypatch, capfd, "push", folder, "my-ner")
-    assert code == 2 and "is there already and has a LACL model" in told and "--update" in told
+    code, printed = lacl(monkeypatch, capfd, "push", folder, "my-ner")
+    assert code == 2 and "exists already and has a LACL model" in printed and "--update" in printed
     code, _ = lacl(monkeypatch, capfd, "push", folder, "my-ner", "--update")
     assert code == 0
     assert hub.repositories["ana/my-ner"].commits[-1].changed == ["metrics.json"]
@@ -187,7 +187,7 @@ def test_a_card_changed_on_the_hub_stays(hub, folder):
     files["README.md"] = files["README.md"].replace(b"# my-ner", b"# The best model")
     with CaptureLogger(hub_module.logger) as log:
         push_folder(folder, "my-ner", commit_message="Again")
-    assert "was changed there and stays" in log.out
+    assert "was edited there and is kept" in log.out
     assert b"# The best model" in hub.repositories["ana/my-ner"].files()["README.md"]
 
 
@@ -276,15 +276,15 @@ def test_trouble_gets_a_short_answer_and_changes_nothing(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client waits before it tries again
-    code, told = lacl(monkeypatch, capfd, "push", folder, "ana/my-ner", "--update")
-    assert code == 2 and "Traceback" not in told
+    code, printed = lacl(monkeypatch, capfd, "push", folder, "ana/my-ner", "--update")
+    assert code == 2 and "Traceback" not in printed
     with pytest.raises(HubError, match=message), hub_errors("ana/my-ner"):
         push_folder(folder, "ana/my-ner")
     assert contents(folder) == before
     assert hub.repositories["ana/my-ner"].files() == there
 
 
-def test_a_bad_card_is_told(hub, folder):
+def test_a_bad_card_is_reported(hub, folder):
     (folder / "README.md").write_text("---\nlicense: nonsense\n---\n# Mine\n")
     with pytest.raises(HubError, match=r'does not take this upload.*"license" must be one of'):
         push_folder(folder, "my-ner")
@@ -320,14 +320,14 @@ def without(name):
 )
 def test_half_a_checkpoint_is_not_pushed(hub, folder, monkeypatch, capfd, damage, message):
     damage(folder)
-    code, told = lacl(monkeypatch, capfd, "push", folder, "my-ner")
-    assert code == 2 and message in told
+    code, printed = lacl(monkeypatch, capfd, "push", folder, "my-ner")
+    assert code == 2 and message in printed
     assert not hub.requests
 
 
 def test_a_report_is_looked_at_before_anything_is_sent(hub, folder, tmp_path, monkeypatch, capfd):
     (tmp_path / "report.json").write_text("{}")
     for name, message in (("none.json", "no such file"), ("report.json", "is no report")):
-        code, told = lacl(monkeypatch, capfd, "push", folder, "my-ner", "--report", tmp_path / name)
-        assert code == 2 and message in told
+        code, printed = lacl(monkeypatch, capfd, "push", folder, "my-ner", "--report", tmp_path / name)
+        assert code == 2 and message in printed
     assert not hub.requests

@@ -104,7 +104,7 @@ def curve(folder):
 
 
 def test_two_processes_killed_in_mid_training_go_on(recipe, unbroken, tmp_path):
-    """Dropout is on: each process goes on with random numbers of its own."""
+    """Dropout is on: each process resumes with its own random numbers."""
     folder = tmp_path / "killed"
     training = ("--save_strategy", "steps", "--save_steps", "1", "--save_total_limit", "3", "--resume")
     command = (recipe, folder, CONFIGURATIONS / "cpu_two_processes.yaml")

@@ -181,13 +181,13 @@ def trained(monkeypatch):
     return trainers
 
 
-def test_it_ends_when_the_types_are_told_by_their_names(make_tiny_model, tiny_tokenizer, trained):
+def test_it_stops_when_the_types_are_recognised_from_label_names(make_tiny_model, tiny_tokenizer, trained):
     adapt(make_tiny_model(encoder=LEARNER), SUPPORT, learning_rate=1e-3)
     losses = [
         row["context_label_loss"] for row in trained[0].state.log_history if "context_label_loss" in row
     ]
     assert 1 < len(losses) == trained[0].state.global_step < adaptation.MAX_STEPS
-    assert losses[-1] < adaptation.ENOUGH <= min(losses[:-1])
+    assert losses[-1] < adaptation.LOSS_THRESHOLD <= min(losses[:-1])
 
 
 def test_large_support_sets_are_seen_whole_before_it_ends(make_tiny_model, tiny_tokenizer, trained):
@@ -200,7 +200,7 @@ def test_large_support_sets_are_seen_whole_before_it_ends(make_tiny_model, tiny_
     losses = [
         row["context_label_loss"] for row in trained[0].state.log_history if "context_label_loss" in row
     ]
-    assert len(losses) >= 15 and sum(losses[-15:]) / 15 < adaptation.ENOUGH
+    assert len(losses) >= 15 and sum(losses[-15:]) / 15 < adaptation.LOSS_THRESHOLD
 
 
 @pytest.mark.parametrize(("size", "steps"), [(3, 40), (60, 40), (700, 66)])
@@ -242,7 +242,7 @@ def test_arguments_of_another_kind_are_named(tiny_model, tiny_tokenizer, argumen
         adapt(**{**usual, **arguments})
 
 
-def test_a_learning_rate_that_is_far_too_high_is_told(tiny_model, tiny_tokenizer):
+def test_a_learning_rate_that_is_far_too_high_is_reported(tiny_model, tiny_tokenizer):
     with pytest.raises(FloatingPointError, match="try again with a lower learning_rate than 1e[+]30$"):
         adapt(tiny_model, SUPPORT, steps=9, learning_rate=1e30)
 

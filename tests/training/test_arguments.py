@@ -1,4 +1,4 @@
-"""Recipes and the command line fill the arguments; what is wrong with either is told."""
+"""Arguments from recipes and the command line, and the errors for invalid ones."""
 
 import inspect
 from pathlib import Path

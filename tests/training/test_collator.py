@@ -1,4 +1,4 @@
-"""The label set of a batch: drawn, shuffled, named in the prompt, and the labels renumbered by it."""
+"""The label set of a batch: sampled, shuffled and named in the prompt, and the labels renumbered by it."""
 
 import pickle
 
@@ -43,7 +43,7 @@ def make_features(seed=0, rows=6, types=6):
     seed=st.integers(0, 2**32),
     data=st.data(),
 )
-def test_a_drawn_label_set_is_sound(number, size, share, probability, seed, data):
+def test_a_sampled_label_set_is_sound(number, size, share, probability, seed, data):
     names = ["none", *(f"type {i}" for i in range(number))]
     groups = data.draw(st.dictionaries(st.sampled_from(names[1:]), st.sampled_from(["a", "b", "c"])))
     present = data.draw(st.sets(st.integers(1, number)))
@@ -73,19 +73,19 @@ def test_a_drawn_label_set_is_sound(number, size, share, probability, seed, data
         assert not set(groups) & set(drawn.names)
 
 
-def test_present_types_fill_their_share_and_the_rest_is_drawn_from_all():
+def test_present_types_fill_their_share_and_the_rest_is_sampled_from_all():
     names = ["none", *(f"type {i}" for i in range(1, 41))]
     present = {1, 2, 3, 4, 5, 6, 7, 8}
     counts = []
     for seed in range(200):
         drawn = sample_label_set(names, present, np.random.default_rng(seed), size=10, present_share=0.5)
         counts.append(sum(1 for label in present if drawn.lookup[label]))
-    # 5 for certain, and of the other 5 slots, drawn among 35 types, 3 in 35.
+    # 5 for certain, and of the other 5 slots, sampled among 35 types, 3 in 35.
     assert min(counts) == 5
     assert np.mean(counts) == pytest.approx(5 + 5 * 3 / 35, abs=0.15)
 
 
-def test_every_type_and_every_place_in_the_prompt_is_drawn():
+def test_every_type_and_every_position_in_the_prompt_is_sampled():
     draws = [sample_label_set(NAMES, [], np.random.default_rng(seed), size=2) for seed in range(200)]
     assert {name for drawn in draws for name in drawn.names} == set(NAMES)
     assert {drawn.order.index(0) for drawn in draws} == {0, 1, 2}
@@ -159,7 +159,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_the_draw_depends_on_the_seed_and_the_batch_alone(tiny_tokenizer):
+def test_the_label_set_depends_on_the_seed_and_the_batch_alone(tiny_tokenizer):
     features = make_features()
     collator = LaclDataCollator(tiny_tokenizer, NAMES, labels_per_prompt=3, seed=7)
     first = collator(features)
@@ -233,7 +233,7 @@ def test_coarse_names_become_one_label(tiny_tokenizer):
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (["none", "person", "Person"], {}, "labels 1 and 2 share the natural-language name 'Person'"),
+        (["none", "person", "Person"], {}, "labels 1 and 2 share the label name 'Person'"),
         (["none", "a", "b"], {"labels_per_prompt": 0}, "labels_per_prompt is 0"),
         (["none", "a", "b"], {"coarse_probability": 1.5}, "coarse_probability is 1.5"),
         (["none", "a", "b"], {"present_share": -0.1}, "present_share is -0.1"),

@@ -14,7 +14,7 @@ LABELS = ["person", "location", "creative-work", "ship", "plane", "game"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, make_tiny_model):
-    """A small model without dropout, which every process would draw otherwise."""
+    """A small model without dropout, which would differ between processes."""
     folder = tmp_path_factory.mktemp("processes")
     model = make_tiny_model(LABELS, encoder={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
     model.save_pretrained(folder / "model")
@@ -96,7 +96,7 @@ def test_a_resumed_run_of_two_processes_goes_on_as_if_unbroken(results, order):
         assert resumed["log"] == unbroken["log"]
 
 
-def test_a_checkpoint_is_whole_when_all_processes_have_saved(results):
-    """Its `trainer_state.json`, by which resuming tells whole ones, comes after the last of these files."""
+def test_a_checkpoint_is_complete_when_all_processes_have_saved(results):
+    """`trainer_state.json`, which marks a checkpoint as complete, is written after all of these files."""
     for one in results:
         assert one["by length"]["unbroken"]["saved_by"] == [["rng_state_0.pth", "rng_state_1.pth"]] * 2

@@ -114,7 +114,7 @@ def test_types_to_train_on_make_the_others_outside(train_file):
         read_source(DataArguments(train_file=str(train_file), train_types=["person-acto"]))
 
 
-def test_the_scheme_can_be_told(tmp_path):
+def test_the_scheme_can_be_given(tmp_path):
     (tmp_path / "train.txt").write_text("Ana\tB-person\nflew\tO\n")
     found: Any = read_source(DataArguments(train_file=str(tmp_path / "train.txt"), scheme="IO"))
     assert found.types == ["B-person"]
@@ -160,7 +160,7 @@ def test_a_folder_with_something_in_it_is_refused(run, tmp_path):
 def test_a_finished_run_without_checkpoints_is_not_begun_again(run, tmp_path):
     run(save_strategy="no")
     before = (tmp_path / "model" / "model.safetensors").read_bytes()
-    with pytest.raises(ValueError, match="no checkpoint to go on from: its training has ended"):
+    with pytest.raises(ValueError, match="no checkpoint to resume from: its training has ended"):
         run(save_strategy="no", seed=5, resume_from_checkpoint="last")
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
 
@@ -195,7 +195,7 @@ def test_a_broken_run_is_resumed(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("left", ["", '{"global_step": 4, "log_his'], ids=["nothing", "half"])
-def test_a_checkpoint_that_was_not_saved_to_its_end_is_passed_over(run, tmp_path, caplog, left):
+def test_a_checkpoint_that_was_not_saved_completely_is_skipped(run, tmp_path, caplog, left):
     options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "held_out_types": ()}
     unbroken = run(**options)
     state = tmp_path / "model" / "checkpoint-4" / "trainer_state.json"
@@ -203,7 +203,7 @@ def test_a_checkpoint_that_was_not_saved_to_its_end_is_passed_over(run, tmp_path
     if left:
         state.write_text(left)
     resumed = run(**options, resume_from_checkpoint="last")
-    assert "checkpoint-4 was broken off" in caplog.text
+    assert "checkpoint-4 was interrupted: this checkpoint is skipped" in caplog.text
     assert [entry["step"] for entry in _history(tmp_path) if "loss" in entry] == [1, 2, 3, 4]
     for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
         torch.testing.assert_close(a, b)
@@ -211,7 +211,7 @@ def test_a_checkpoint_that_was_not_saved_to_its_end_is_passed_over(run, tmp_path
 
 def test_a_run_without_a_checkpoint_yet_begins(run, caplog):
     model = run(resume_from_checkpoint="last")
-    assert "training begins at its beginning" in caplog.text and model.config.id2label
+    assert "training starts from the beginning" in caplog.text and model.config.id2label
 
 
 def _history(tmp_path):

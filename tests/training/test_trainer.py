@@ -210,7 +210,7 @@ def test_mixed_precision(make_trainer, tmp_path):
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing`:FutureWarning")
 @pytest.mark.parametrize("shared_prompt", [False, True])
 def test_gradient_checkpointing_changes_no_gradient(make_trainer, shared_prompt):
-    """Dropout is on: what is computed again draws the same."""
+    """Dropout is on: recomputed activations use the same random numbers."""
     gradients, calls = {}, {}
     for checkpointing in (False, True):
         trainer = make_trainer(
@@ -319,7 +319,7 @@ def test_a_resumed_run_goes_on_as_if_unbroken(make_trainer, tmp_path, options, s
 
 
 def test_a_run_resumed_at_its_last_step_does_no_more(make_trainer, tmp_path):
-    """It was broken off between its last checkpoint and its end; seven steps are no whole epoch."""
+    """The run was interrupted after its last checkpoint; seven steps are no complete epoch."""
     options = {"max_steps": 7, "save_strategy": "steps", "save_steps": 7}
     unbroken = make_trainer(**options)
     unbroken.train()

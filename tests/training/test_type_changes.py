@@ -80,7 +80,7 @@ def test_what_cannot_be_removed(adapted, types):
 
 
 def test_what_cannot_be_added(adapted, tiny_model, tiny_tokenizer):
-    with pytest.raises(ValueError, match="adapt it to all of them"):
+    with pytest.raises(ValueError, match="has no support set yet: adapt it to all of its types at once"):
         add_types(tiny_model, NEW)
     with pytest.raises(ValueError, match="share the name 'Town'"):
         add_types(adapted, NEW, {"plane": "Town"})

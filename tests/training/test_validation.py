@@ -1,4 +1,4 @@
-"""Few-shot scores on held-out types: what is drawn, what is counted, and that the model stays as it was."""
+"""Few-shot scores on held-out types: what is sampled, what is scored, and that the model is not modified."""
 
 import copy
 from typing import Any
@@ -25,7 +25,7 @@ def make_held_out(rows=24):
     return read_dataset(examples)
 
 
-def test_the_draws(make_tiny_model):
+def test_the_sampled_sets(make_tiny_model):
     dataset = make_held_out()
     validation = FewShotValidation(dataset, k_shot=2, draws=4, query_size=10, seed=1)
     labels = to_io(dataset, validation.types)

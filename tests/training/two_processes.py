@@ -20,7 +20,7 @@ from modeling_lacl import LaclForTokenClassification, LaclTrainer, LaclTrainingA
 ROWS = 48
 TYPES = 6
 
-# Options of the model, and which of eight rows the first of the two processes has.
+# Options of the model, and which of eight sequences the first of the two processes has.
 STEPS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "halves": ((0, 1, 2, 3), {}),
     "uneven": ((0, 1, 2, 3, 4, 5), {"loss_type": "container", "class_weight_power": 1.0, "alpha": 0.5}),
@@ -43,7 +43,7 @@ SAVED_AT = 9
 
 
 def make_batch():
-    """Eight rows of random tokens; the last has no label that counts."""
+    """Eight sequences of random tokens; the last has ignored labels only."""
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(5, 60, (8, 12), generator=generator)
     labels = torch.randint(0, 4, (8, 12), generator=generator)
@@ -73,7 +73,7 @@ def gradients(model):
 
 
 class Recorder(LaclTrainer):
-    """Keeps the rows and the labels that each step has seen, and whose random state each checkpoint has."""
+    """Keeps the sequences and labels of each step, and whose random state each checkpoint has."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
