@@ -1,6 +1,6 @@
-"""Entity precision, recall and F1, as conlleval and seqeval count them.
+"""Entity precision, recall and F1, counted as by conlleval and seqeval.
 
-Entity scores as an `evaluate.Metric`, defined here so that nothing is downloaded at run time.
+The `evaluate.Metric` is defined here so that nothing is downloaded at run time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PREFIXES = ("B-", "I-", "E-", "S-")
 
 
 class TypeScores(TypedDict):
-    """Scores in [0, 1] of one entity type; `number` is how many the references hold."""
+    """Scores in [0, 1] of one entity type; `number` is the number of entities in the references."""
 
     precision: float
     recall: float
@@ -26,7 +26,7 @@ class TypeScores(TypedDict):
 
 
 class EntityScores(TypedDict):
-    """Micro scores in [0, 1] over all entities; `number` is how many the references hold."""
+    """Micro scores in [0, 1] over all entities; `number` is the number of entities in the references."""
 
     precision: float
     recall: float
@@ -36,23 +36,23 @@ class EntityScores(TypedDict):
 
 
 def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> EntityScores:
-    """Exact-match entity scores of BIO tag sequences, one tag a word.
+    """Compute exact-match entity scores of BIO tag sequences, with one tag per word.
 
-    An entity counts as found when its type, first word and last word all agree. Entities are read from
-    the tags by seqeval in its default mode, that of conlleval: an `I-` that continues nothing starts an
-    entity. A quotient with nothing below it is 0.
+    A predicted entity is correct if its type, first word and last word match the reference. Entities are
+    read from the tags by seqeval in its default mode, that of conlleval: an `I-` tag that does not continue
+    an entity starts one. A score with a denominator of 0 is 0.
 
     Args:
-        references: gold tags, a sequence of tags a sentence.
-        predictions: predicted tags, of the same shape.
+        references: Gold tags, one sequence per sentence.
+        predictions: Predicted tags, of the same shape.
 
     Returns:
-        Micro scores, and under `per_type` those of each type that either side holds, sorted by name.
+        Micro scores, and under `per_type` those of each type in references or predictions, sorted by name.
 
     Raises:
-        ValueError: if the two differ in their number of sentences or words, or if a tag is not BIO.
+        ValueError: If the two differ in their number of sentences or words, or if a tag is not BIO.
     """
-    gold, found = _both_sides(references, predictions)
+    gold, found = _reference_and_predicted(references, predictions)
     gold_counts = Counter(entity[0] for entity in gold)
     found_counts = Counter(entity[0] for entity in found)
     correct_counts = Counter(entity[0] for entity in gold & found)
@@ -66,23 +66,23 @@ def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Seq
 def length_scores(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], longest: int = 5
 ) -> dict[str, TypeScores]:
-    """Exact-match entity scores by the number of words of an entity, over all types.
+    """Compute exact-match entity scores by the number of words of an entity, over all types.
 
-    Precision is that of the predicted entities of a length, recall that of the references' entities of it.
+    Precision is over the predicted entities of a length, recall over the reference entities of that length.
 
     Args:
-        references, predictions: as in `entity_scores`.
-        longest: entities of so many words and of more count together.
+        references, predictions: As in `entity_scores`.
+        longest: Entities of this many words or more are counted together.
 
     Returns:
-        Scores by length, `"1"`, `"2"`, … and `"5+"`, of those lengths that either side holds, in order.
+        Scores by length, `"1"`, `"2"`, … and `"5+"`, of the lengths in references or predictions, in order.
 
     Raises:
-        ValueError: as `entity_scores`, or if `longest` is below 1.
+        ValueError: As in `entity_scores`, or if `longest` is below 1.
     """
     if longest < 1:
         raise ValueError(f"longest is {longest}: give at least 1 word")
-    gold, found = _both_sides(references, predictions)
+    gold, found = _reference_and_predicted(references, predictions)
 
     def counts(entities: set[tuple[str, int, int]]) -> Counter[int]:
         return Counter(min(last - first + 1, longest) for _, first, last in entities)
@@ -99,28 +99,28 @@ def length_scores(
 def entity_counts(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
 ) -> tuple[int, int, int]:
-    """Entities found right, found, and in the references; arguments as in `entity_scores`."""
+    """Count correct, predicted and reference entities; arguments as in `entity_scores`."""
     gold, found = _entities(references, "references"), _entities(predictions, "predictions")
     return len(gold & found), len(found), len(gold)
 
 
-def _both_sides(
+def _reference_and_predicted(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
 ) -> tuple[set[tuple[str, int, int]], set[tuple[str, int, int]]]:
-    """The entities of either side, whose shapes must agree."""
+    """Return the entities of references and predictions, whose shapes must match."""
     if len(references) != len(predictions):
         raise ValueError(f"{len(references)} reference sentences but {len(predictions)} predicted ones")
     for index, (reference, prediction) in enumerate(zip(references, predictions, strict=True)):
         if len(reference) != len(prediction):
             raise ValueError(
                 f"sentence {index} has {len(reference)} reference tags but {len(prediction)} predicted ones; "
-                "give one tag a word"
+                "give one tag per word"
             )
     return _entities(references, "references"), _entities(predictions, "predictions")
 
 
 def _entities(sentences: Sequence[Sequence[str]], side: str) -> set[tuple[str, int, int]]:
-    """(type, first word, last word) of every entity, words counted through all sentences."""
+    """Return `(type, first word, last word)` of every entity, with words counted across all sentences."""
     tags = [list(sentence) for sentence in sentences]
     for tag in sorted(set().union(*tags)):
         if tag != "O" and (not tag.startswith(_PREFIXES) or len(tag) == 2):
@@ -147,24 +147,24 @@ _CITATION = """\
 
 _INPUTS = """
 Args:
-    predictions: predicted BIO tags, a list of strings a sentence.
-    references: gold BIO tags, of the same shape.
-    per_length: whether to give the scores by the number of words of an entity, too; off by default.
+    predictions: Predicted BIO tags, one list of strings per sentence.
+    references: Gold BIO tags, of the same shape.
+    per_length: Whether to return scores by the number of words of an entity, too. Defaults to False.
 Returns:
     overall_precision, overall_recall, overall_f1 (micro), overall_number (entities in the references), and
-    for each entity type a dict of precision, recall, f1, number. With per_length, such a dict for each length
-    under the keys "1", "2", … and "5+" of a dict `per_length`.
+    for each entity type a dict of precision, recall, f1, number. With per_length, also a dict `per_length`
+    of such dicts, with the keys "1", "2", … and "5+".
 """
 
 
 class SeqevalMetric(evaluate.Metric):
     """Micro and per-type precision, recall and F1 of BIO tags, with the keys of the Hub's `seqeval`.
 
-    Behaves as `evaluate.load("seqeval")` does, without the network:
-    `SeqevalMetric().compute(references=…, predictions=…)`, or `add_batch` first. What is added stays in
-    memory and no folder is made, unless several processes share one computation (`num_process > 1`) or
-    the caller asks for it by `keep_in_memory=False`; then it goes to `cache_dir`, by default the Hugging
-    Face cache.
+    Behaves like `evaluate.load("seqeval")`, without network access:
+    `SeqevalMetric().compute(references=…, predictions=…)`, or `add_batch` first. Inputs are kept in memory
+    and no folder is created, unless several processes share one computation (`num_process > 1`) or
+    `keep_in_memory=False`. In these cases they are written to `cache_dir`, by default the Hugging Face
+    cache.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class SeqevalMetric(evaluate.Metric):
         )
 
     def _build_data_dir(self) -> str:
-        # evaluate makes its folder even for a metric that never writes; a read-only home would then fail.
+        # evaluate creates the folder even if nothing is written, which fails in a read-only home.
         return "" if self.keep_in_memory else super()._build_data_dir()
 
     def _compute(

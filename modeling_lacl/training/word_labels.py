@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..model.configuration_lacl import LaclConfig
-from ..model.losses_lacl import OF_MEANS
+from ..model.losses_lacl import MEAN_DIVERGENCES
 from ..model.prediction_lacl import BATCH_SIZE, Predictor, Window, decode_texts, text_from_words
 
 
@@ -90,7 +90,7 @@ def word_gaussians(
     counts = np.bincount(texts_of_windows, minlength=len(texts))
     size = model.config.projection_size
     # Where variances play no part, a one that is stored once stands for all of them.
-    of_means = model.config.divergence in OF_MEANS
+    of_means = model.config.divergence in MEAN_DIVERGENCES
 
     def read(batch: Sequence[Window]) -> Tensor:
         """(B, L, d) means of a batch, or (B, L, 2d) means and variances."""

@@ -16,7 +16,7 @@ from small_models import (  # type: ignore[import-not-found]  # pytest finds it 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.model.configuration_lacl import DIVERGENCES, LOSS_TYPES
 from modeling_lacl.model.losses_lacl import (
-    OF_MEANS,
+    MEAN_DIVERGENCES,
     context_context_loss,
     context_label_loss,
     pairwise_divergence,
@@ -154,7 +154,7 @@ def test_every_weight_is_trained(encoder, divergence):
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert idle == frozen
     variance = {"lacl.projection.variance.weight", "lacl.projection.variance.bias"}
-    assert frozen == (variance if divergence in OF_MEANS else set())
+    assert frozen == (variance if divergence in MEAN_DIVERGENCES else set())
 
 
 def test_loading_leaves_idle_weights_frozen(tmp_path):

@@ -139,5 +139,5 @@ def test_a_label_set_too_long_for_one_prompt_is_split(context_free_model, tiny_t
 
 def test_label_names_that_leave_no_room_for_text(make_tiny_model):
     model = make_tiny_model(encoder={"max_position_embeddings": 40})
-    with pytest.raises(ValueError, match="leave none for text"):
+    with pytest.raises(ValueError, match="leave no positions of the encoder for text"):
         model.predict(TEXT, labels=[f"{letter}" * 9 for letter in "abcd"])

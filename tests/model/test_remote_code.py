@@ -3,17 +3,13 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import modeling_lacl
-from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.model.pipeline_lacl import STRATEGIES, aggregate
 
 TEXTS = ["ana ruiz flew to quito on a cessna 172.", "a creative play of york"]
 

@@ -159,7 +159,7 @@ def test_it_predicts_and_is_saved(model, tmp_path):
 
 def test_encoders_without_a_choice_of_attention_are_refused(tiny_tokenizer):
     encoder = DebertaV2Model(small(tiny_tokenizer, DebertaV2Config))
-    with pytest.raises(ValueError, match="shared_prompt does not go with DebertaV2Model"):
+    with pytest.raises(ValueError, match="shared_prompt does not support DebertaV2Model"):
         LaclForTokenClassification.from_encoder(encoder, tiny_tokenizer, ["person"], shared_prompt=True)
 
 
