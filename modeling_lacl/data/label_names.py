@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from ..model.labels_lacl import natural_label_name
+from ..model.labels_lacl import default_label_name
 from .examples import LaclDataError
 
 _FOLDER = "label_names"
@@ -65,7 +65,7 @@ def label_names_for(
 ) -> dict[str, str]:
     """A natural-language name for every type: from `source` if it has one, by rule otherwise."""
     given = {} if source is None else load_label_names(source)
-    return {name: given.get(name) or natural_label_name(name) for name in types}
+    return {name: given.get(name) or default_label_name(name) for name in types}
 
 
 def _checked(names: object, place: str) -> dict[str, str]:

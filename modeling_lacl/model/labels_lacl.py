@@ -39,11 +39,11 @@ ABBREVIATIONS = {
 }
 
 
-def natural_label_name(label: str) -> str:
+def default_label_name(label: str) -> str:
     """Return the default label name of a label: `creative-work` -> `creative work`.
 
     `-`, `_`, `/` and `.` become spaces, and `CamelCase` is split. Common abbreviations (`PER`, `GPE`) are
-    expanded if they are the whole label, or in capitals in a label that is not. No tag prefix is removed, so
+    expanded if they are the whole label, or the only part of it in capitals. No tag prefix is removed, so
     that "U-boat" becomes "u boat".
     """
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", label)
@@ -239,7 +239,7 @@ class LabelSetMixin:
 
         Args:
             labels: The labels, without `O` and without tag prefixes.
-            label_names: Label names, by label. Defaults to `natural_label_name` where one is missing.
+            label_names: Label names, by label. Defaults to `default_label_name` where one is missing.
 
         Raises:
             TypeError: If `labels` is not a list of strings, or `label_names` not a mapping to strings.
@@ -299,7 +299,7 @@ class LabelSetMixin:
                 raise TypeError(f"labels has {label!r}: give every entity type as a string")
         for label, name in given.items():
             if not isinstance(name, str):
-                raise TypeError(f"the name of the label {label!r} is {name!r}: give it as a string")
+                raise TypeError(f"the name of the label {label!r} is {name!r}: give it in words, as a string")
         unknown = set(given) - {OUTSIDE, *labels}
         if unknown:
             raise ValueError(
@@ -310,7 +310,7 @@ class LabelSetMixin:
         for label in labels:
             if label in names:
                 raise ValueError(f"label {label!r} is repeated in labels: give it once")
-            name = given.get(label, natural_label_name(label))
+            name = given.get(label, default_label_name(label))
             owner = owners.setdefault(name.strip().lower(), label)
             if owner != label:
                 raise ValueError(

@@ -244,7 +244,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
                 itself.
             tokenizer: The tokenizer of the encoder.
             labels: The labels, without `O`.
-            label_names: Label names, by label. Defaults to `natural_label_name` where one is missing.
+            label_names: Label names, by label. Defaults to `default_label_name` where one is missing.
             **config_kwargs: Other arguments of [`LaclConfig`].
 
         Raises:

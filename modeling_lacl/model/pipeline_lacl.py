@@ -59,8 +59,8 @@ def aggregate(
         model, inputs, is_split_into_words, labels, support: As in `predict`.
         aggregation_strategy: `none` returns tokens, each with its best label. `simple` joins adjacent tokens
             of one label, regardless of words. With the other strategies each word has one label. Its scores
-            are those of its first subword (`first`), the average over its subwords (`average`), or those of the
-            subword with the most probable label (`max`). Words are decoded and joined as in `predict`.
+            are those of its first subword (`first`), the average over its subwords (`average`), or those of
+            the subword with the most probable label (`max`). Words are decoded and joined as in `predict`.
         ignore_labels: Labels that are not returned. Without `O`, outside is returned as well.
         delimiter: Delimiter between the words of a list.
         threshold, batch_size, stride: As in `predict`.

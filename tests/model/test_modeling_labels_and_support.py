@@ -76,7 +76,7 @@ def test_tokenizer_without_a_separator(tiny_model, tiny_tokenizer):
 
 @pytest.mark.parametrize("encoder", ["bert", "xlnet"])
 def test_a_label_set_over_several_prompts(encoder):
-    """Each type scores against outside, which stands in every prompt, as in a pass of its own."""
+    """Each type scores against outside, which is in every prompt, as in a separate pass."""
     names = [[5], *([6 + i, 20 + i] for i in range(8))]
     model = build(encoder, names=names, max_prompt_length=2 + 3 * 3)
     ids, mask = padded(TEXTS)

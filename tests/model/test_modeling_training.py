@@ -27,7 +27,7 @@ from modeling_lacl.model.losses_lacl import (
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
 @pytest.mark.parametrize("outside_attracts", [True, False])
 def test_loss_and_its_parts(divergence, loss_type, outside_attracts):
-    """From the Gaussians of the rows encoded one by one."""
+    """From the Gaussians of the sequences, encoded one at a time."""
     model = build(
         divergence=divergence,
         loss_type=loss_type,

@@ -40,7 +40,7 @@ def context_free_model(make_tiny_model):
 def test_no_cut_changes_a_model_that_sees_no_context(
     context_free_model, tiny_tokenizer, words, room, stride, side
 ):
-    """An entity across a seam is neither lost nor doubled, and every word is read at its first piece."""
+    """An entity across a seam is neither lost nor doubled, and every word is read at its first subword."""
     model = context_free_model
     model.config.max_text_length = 2000
     [whole] = word_scores(model, [words])
