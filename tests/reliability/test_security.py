@@ -18,7 +18,7 @@ from modeling_lacl.viz.terminal import save_svg
 EVIL = "from pathlib import Path\nPath({proof!r}).touch()\nclass Evil: pass\nLaclConfig = Evil\n"
 
 # What a process does with a checkpoint, with every pickled object and every file of code told.
-HOOKED_MODULES = """
+WATCHED = """
 import json, sys
 folder, evil = sys.argv[1:3]
 told = []
@@ -71,7 +71,7 @@ def outcome(nursery, checkpoint, proof, tmp_path):
         (tmp_path / "outside").mkdir(exist_ok=True)
         for place in (checkpoint / "evil.py", tmp_path / "outside" / "evil.py"):
             place.write_text(EVIL.format(proof=str(proof)))
-        child = nursery.run(checkpoint, tmp_path / "outside", program=HOOKED_MODULES)
+        child = nursery.run(checkpoint, tmp_path / "outside", program=WATCHED)
         outcome, told = json.loads(child.out.splitlines()[-1])
         assert not told and not proof.exists()
         return outcome
