@@ -84,4 +84,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-registration.watch()
+registration.install_import_hook()

@@ -1,23 +1,18 @@
-"""Entity precision, recall and F1, as conlleval and seqeval count them.
-
-Entity scores as an `evaluate.Metric`, defined here so that nothing is downloaded at run time.
-"""
+"""Entity precision, recall and F1, counted as by conlleval and seqeval."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
-import datasets
-import evaluate
 from seqeval.metrics.sequence_labeling import get_entities
 
 _PREFIXES = ("B-", "I-", "E-", "S-")
 
 
 class TypeScores(TypedDict):
-    """Scores in [0, 1] of one entity type; `number` is how many the references hold."""
+    """Scores in [0, 1] of one entity type; `number` is the number of entities in the references."""
 
     precision: float
     recall: float
@@ -26,7 +21,7 @@ class TypeScores(TypedDict):
 
 
 class EntityScores(TypedDict):
-    """Micro scores in [0, 1] over all entities; `number` is how many the references hold."""
+    """Micro scores in [0, 1] over all entities; `number` is the number of entities in the references."""
 
     precision: float
     recall: float
@@ -36,23 +31,23 @@ class EntityScores(TypedDict):
 
 
 def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> EntityScores:
-    """Exact-match entity scores of BIO tag sequences, one tag a word.
+    """Compute exact-match entity scores of BIO tag sequences, with one tag per word.
 
-    An entity counts as found when its type, first word and last word all agree. Entities are read from
-    the tags by seqeval in its default mode, that of conlleval: an `I-` that continues nothing starts an
-    entity. A quotient with nothing below it is 0.
+    A predicted entity is correct if its type, first word and last word match the reference. Entities are
+    read from the tags by seqeval in its default mode, that of conlleval: an `I-` tag that does not continue
+    an entity starts one. A score with a denominator of 0 is 0.
 
     Args:
-        references: gold tags, a sequence of tags a sentence.
-        predictions: predicted tags, of the same shape.
+        references: Gold tags, one sequence per sentence.
+        predictions: Predicted tags, of the same shape.
 
     Returns:
-        Micro scores, and under `per_type` those of each type that either side holds, sorted by name.
+        Micro scores, and under `per_type` those of each type in references or predictions, sorted by name.
 
     Raises:
-        ValueError: if the two differ in their number of sentences or words, or if a tag is not BIO.
+        ValueError: If the two differ in their number of sentences or words, or if a tag is not BIO.
     """
-    gold, found = _both_sides(references, predictions)
+    gold, found = _reference_and_predicted(references, predictions)
     gold_counts = Counter(entity[0] for entity in gold)
     found_counts = Counter(entity[0] for entity in found)
     correct_counts = Counter(entity[0] for entity in gold & found)
@@ -66,23 +61,23 @@ def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Seq
 def length_scores(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], longest: int = 5
 ) -> dict[str, TypeScores]:
-    """Exact-match entity scores by the number of words of an entity, over all types.
+    """Compute exact-match entity scores by the number of words of an entity, over all types.
 
-    Precision is that of the predicted entities of a length, recall that of the references' entities of it.
+    Precision is over the predicted entities of a length, recall over the reference entities of that length.
 
     Args:
-        references, predictions: as in `entity_scores`.
-        longest: entities of so many words and of more count together.
+        references, predictions: As in `entity_scores`.
+        longest: Entities of this many words or more are counted together.
 
     Returns:
-        Scores by length, `"1"`, `"2"`, … and `"5+"`, of those lengths that either side holds, in order.
+        Scores by length, `"1"`, `"2"`, … and `"5+"`, of the lengths in references or predictions, in order.
 
     Raises:
-        ValueError: as `entity_scores`, or if `longest` is below 1.
+        ValueError: As in `entity_scores`, or if `longest` is below 1.
     """
     if longest < 1:
         raise ValueError(f"longest is {longest}: give at least 1 word")
-    gold, found = _both_sides(references, predictions)
+    gold, found = _reference_and_predicted(references, predictions)
 
     def counts(entities: set[tuple[str, int, int]]) -> Counter[int]:
         return Counter(min(last - first + 1, longest) for _, first, last in entities)
@@ -99,28 +94,28 @@ def length_scores(
 def entity_counts(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
 ) -> tuple[int, int, int]:
-    """Entities found right, found, and in the references; arguments as in `entity_scores`."""
+    """Count correct, predicted and reference entities; arguments as in `entity_scores`."""
     gold, found = _entities(references, "references"), _entities(predictions, "predictions")
     return len(gold & found), len(found), len(gold)
 
 
-def _both_sides(
+def _reference_and_predicted(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
 ) -> tuple[set[tuple[str, int, int]], set[tuple[str, int, int]]]:
-    """The entities of either side, whose shapes must agree."""
+    """Return the entities of references and predictions, whose shapes must match."""
     if len(references) != len(predictions):
         raise ValueError(f"{len(references)} reference sentences but {len(predictions)} predicted ones")
     for index, (reference, prediction) in enumerate(zip(references, predictions, strict=True)):
         if len(reference) != len(prediction):
             raise ValueError(
                 f"sentence {index} has {len(reference)} reference tags but {len(prediction)} predicted ones; "
-                "give one tag a word"
+                "give one tag per word"
             )
     return _entities(references, "references"), _entities(predictions, "predictions")
 
 
 def _entities(sentences: Sequence[Sequence[str]], side: str) -> set[tuple[str, int, int]]:
-    """(type, first word, last word) of every entity, words counted through all sentences."""
+    """Return `(type, first word, last word)` of every entity, with words counted across all sentences."""
     tags = [list(sentence) for sentence in sentences]
     for tag in sorted(set().union(*tags)):
         if tag != "O" and (not tag.startswith(_PREFIXES) or len(tag) == 2):
@@ -136,67 +131,3 @@ def scores_of_counts(correct: int, found: int, gold: int) -> TypeScores:
         f1=2 * correct / (found + gold) if found + gold else 0.0,
         number=gold,
     )
-
-
-_CITATION = """\
-@misc{seqeval,
-  title={{seqeval}: A Python framework for sequence labeling evaluation},
-  url={https://github.com/chakki-works/seqeval},
-  author={Hiroki Nakayama},
-  year={2018},
-}"""
-
-_INPUTS = """
-Args:
-    predictions: predicted BIO tags, a list of strings a sentence.
-    references: gold BIO tags, of the same shape.
-    per_length: whether to give the scores by the number of words of an entity, too; off by default.
-Returns:
-    overall_precision, overall_recall, overall_f1 (micro), overall_number (entities in the references), and
-    for each entity type a dict of precision, recall, f1, number. With per_length, such a dict for each length
-    under the keys "1", "2", … and "5+" of a dict `per_length`.
-"""
-
-
-class SeqevalMetric(evaluate.Metric):
-    """Micro and per-type precision, recall and F1 of BIO tags, with the keys of the Hub's `seqeval`.
-
-    Behaves as `evaluate.load("seqeval")` does, without the network:
-    `SeqevalMetric().compute(references=…, predictions=…)`, or `add_batch` first. What is added stays in
-    memory and no folder is made, unless several processes share one computation (`num_process > 1`) or
-    the caller asks for it by `keep_in_memory=False`; then it goes to `cache_dir`, by default the Hugging
-    Face cache.
-    """
-
-    def __init__(
-        self,
-        config_name: str | None = None,
-        keep_in_memory: bool | None = None,
-        num_process: int = 1,
-        **kwargs: Any,
-    ) -> None:
-        if keep_in_memory is None:
-            keep_in_memory = num_process == 1
-        super().__init__(config_name, keep_in_memory=keep_in_memory, num_process=num_process, **kwargs)
-
-    def _info(self) -> evaluate.MetricInfo:
-        tags = datasets.Sequence(datasets.Value("string"))
-        return evaluate.MetricInfo(
-            description="Entity-level precision, recall and F1 of sequence labelling, counted by seqeval.",
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": tags, "references": tags}),
-            reference_urls=["https://github.com/chakki-works/seqeval"],
-        )
-
-    def _build_data_dir(self) -> str:
-        # evaluate makes its folder even for a metric that never writes; a read-only home would then fail.
-        return "" if self.keep_in_memory else super()._build_data_dir()
-
-    def _compute(
-        self, *, predictions: list[list[str]], references: list[list[str]], per_length: bool = False
-    ) -> dict[str, Any]:
-        scores = entity_scores(references, predictions)
-        overall = {f"overall_{key}": value for key, value in scores.items() if key != "per_type"}
-        lengths = {"per_length": length_scores(references, predictions)} if per_length else {}
-        return {**scores["per_type"], **overall, **lengths}

@@ -1,4 +1,4 @@
-"""Packages that one part of the library needs, and that only its extra installs."""
+"""Imports of optional dependencies, which are installed by extras."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 
 def require(module: str, extra: str) -> Any:
-    """Imports `module`, which the extra `lacl[extra]` installs.
+    """Import `module`, which the extra `lacl[extra]` installs.
 
     Raises:
-        ModuleNotFoundError: It is not installed; says how to.
+        ModuleNotFoundError: If it is not installed. The message names the extra.
     """
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # it is there, and lacks something of its own
+            raise  # the module exists, but one of its own imports is missing
         raise ModuleNotFoundError(
             f"{error.name} is not installed: `pip install 'lacl[{extra}]'`", name=error.name
         ) from error

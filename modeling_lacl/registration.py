@@ -1,8 +1,8 @@
-"""Makes the model known to transformers' Auto classes and pipelines, and loads neither for it.
+"""Registration of the models in the Auto classes and pipelines of transformers, without importing them early.
 
-`import modeling_lacl` puts a watch on the imports of both sides: once transformers' Auto classes are there,
-the model's modules are loaded; once these are there, they are registered, and get to know the installed
-package. Either may come first.
+`import modeling_lacl` installs an import hook for modules of both packages. Once the Auto classes are
+imported, the modules of the models are imported as well. Once these are imported, they are registered, and
+the installed package is connected to them. Either side may be imported first.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def _register_models() -> None:
 
 
 def register_pipelines() -> None:
-    """Make both pipelines known to `transformers.pipeline`.
+    """Register both pipelines in `transformers.pipeline`.
 
-    `pipeline("few-shot-ner", model=…)` builds a `LaclPipeline`, of a released model if none is named.
-    `pipeline("token-classification", model=…)` builds a `LaclTokenClassificationPipeline` for a LACL model,
-    and for every other what it built before.
+    `pipeline("few-shot-ner", model=…)` builds a `LaclPipeline`, by default with a released model.
+    `pipeline("token-classification", model=…)` builds a `LaclTokenClassificationPipeline` for LACL models,
+    and the same as before for all other models.
     """
     from transformers import AutoModelForTokenClassification
     from transformers.pipelines import PIPELINE_REGISTRY
@@ -55,24 +55,26 @@ def register_pipelines() -> None:
             TASK,
             pipeline_class=LaclPipeline,
             pt_model=AutoModelForTokenClassification,
-            # transformers finds models by folders and on the Hub: this one's name would be asked for there.
+            # A path, because transformers would look for the name of the model on the Hub.
             default={"model": (str(released_folder(RELEASED[0])), "main")},
             type="text",
         )
     _, standard, _ = PIPELINE_REGISTRY.check_task(STANDARD_TASK)
     if not hasattr(standard["impl"], "of_other_models"):
-        by_model = _by_model(standard["impl"])
+        by_model = _dispatch_by_model(standard["impl"])
         PIPELINE_REGISTRY.supported_tasks[STANDARD_TASK] = {**standard, "impl": by_model}
 
 
-def _by_model(others: Any) -> type:
-    """What builds LACL's pipeline for a LACL model, and `others`, a class or its dotted name, for another."""
+def _dispatch_by_model(others: Any) -> type:
+    """Return a class that builds LACL's pipeline for its models, else `others` (a class or dotted name)."""
     from .model.configuration_lacl import LaclConfig
     from .model.pipeline_lacl import LaclTokenClassificationPipeline
 
     if isinstance(others, str):
         module, _, name = others.rpartition(".")
-        others = getattr(import_module(module), name)  # as transformers names its own pipelines
+        others = getattr(
+            import_module(module), name
+        )  # transformers may register its pipelines by dotted name
 
     class ByModel(others):
         of_other_models = others
@@ -85,12 +87,12 @@ def _by_model(others: Any) -> type:
     return ByModel
 
 
-WATCHED = {
+HOOKED_MODULES = {
     "transformers.models.auto.configuration_auto": "configuration_lacl",
     "transformers.models.auto.modeling_auto": "modeling_lacl",
     "transformers.pipelines": "pipeline_lacl",
 }
-"""Modules of transformers, and the module of `model/` that has what is to be registered there."""
+"""Modules of transformers, and the modules of `model/` whose classes are registered in them."""
 
 _REGISTER: dict[str, Callable[[], None]] = {
     f"{__package__}.model.configuration_lacl": _register_configuration,
@@ -99,44 +101,45 @@ _REGISTER: dict[str, Callable[[], None]] = {
 }
 
 
-def watch() -> None:
-    """See to it that everything is registered as soon as transformers' side and this one are loaded."""
-    if any(isinstance(finder, _Watch) for finder in sys.meta_path):
+def install_import_hook() -> None:
+    """Install the import hook that registers everything as soon as both packages are imported."""
+    if any(isinstance(finder, _HookFinder) for finder in sys.meta_path):
         return
-    sys.meta_path.insert(0, _Watch())
-    for name in WATCHED:
+    sys.meta_path.insert(0, _HookFinder())
+    for name in HOOKED_MODULES:
         if name in sys.modules:
             _after_import(name)
 
 
 def _after_import(name: str) -> None:
+    """Register the classes of a module of `model/`, or import it once its transformers module is loaded."""
     if name in _REGISTER:
         _REGISTER[name]()
         return
-    own = f"{__package__}.model.{WATCHED[name]}"
-    if own not in sys.modules:  # or it is being imported right now, and registered at the end of that
+    own = f"{__package__}.model.{HOOKED_MODULES[name]}"
+    if own not in sys.modules:  # otherwise it is being imported, and is registered afterwards
         import_module(own)
 
 
-class _Watch(MetaPathFinder):
-    """Finds modules as the other finders do, and has something done after some of them are executed."""
+class _HookFinder(MetaPathFinder):
+    """Finder that uses the other finders, and runs `_after_import` after some modules are executed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in WATCHED and fullname not in _REGISTER:
+        if fullname not in HOOKED_MODULES and fullname not in _REGISTER:
             return None
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _ThenLoader(spec.loader)
+                    spec.loader = _HookLoader(spec.loader)
                 return spec
         return None
 
 
-class _ThenLoader(Loader):
-    """Executes a module by its own loader, then `_after_import`."""
+class _HookLoader(Loader):
+    """Loader that executes a module by its original loader, and then runs `_after_import`."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -145,7 +148,7 @@ class _ThenLoader(Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        # The module is to look as if nobody had watched.
+        # Restore the original loader, so that the hook leaves no trace in the module.
         module.__loader__ = self.loader
         if module.__spec__ is not None:
             module.__spec__.loader = self.loader

@@ -1,4 +1,4 @@
-"""Random models over small encoders of every kind, batches for them, and the same by one row at a time."""
+"""Random models over small encoders of every kind, batches for them, and outputs of single sequences."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ def build(encoder="bert", names=NAMES, **settings):
 
 
 def padded(rows, side="right", value=33, extra=0):
-    """Rows as ids and mask; what stands in padding is an ordinary token, which must not matter."""
+    """Sequences as ids and mask, padded with an ordinary token, which must not matter."""
     length = max(len(row) for row in rows) + extra
     ids = torch.full((len(rows), length), value)
     mask = torch.zeros(len(rows), length, dtype=torch.long)
@@ -100,7 +100,7 @@ def padded(rows, side="right", value=33, extra=0):
 
 
 def prompts_of(*orders, names=NAMES):
-    """A prompt for each row, padded to the longest."""
+    """A prompt for each sequence, padded to the longest."""
     built = [build_prompt(names, SEPARATOR, order) for order in orders]
     length = max(len(ids) for ids, _ in built)
     ids = torch.full((len(built), length), 33)
@@ -139,7 +139,7 @@ def alone(model, text, order):
     return mean, variance, logits
 
 
-def assert_rows_equal(output, mask, expected):
+def assert_sequences_equal(output, mask, expected):
     for i, (mean, variance, logits) in enumerate(expected):
         inside = mask[i].bool()
         torch.testing.assert_close(output.mean[i, inside], mean, rtol=1e-4, atol=1e-4)

@@ -17,7 +17,7 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 
-HELPERS = {"files", "metrics", "optional", "reporting", "version"}
+HELPERS = {"files", "metrics", "optional", "reporting", "seqeval_metric", "version"}
 """Modules of the root that every room may use, and that use none."""
 
 MAY_IMPORT = {

@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import classification_report, f1_score, precision_score, recall_score
 
-from modeling_lacl.metrics import SeqevalMetric, entity_scores, length_scores
+from modeling_lacl.metrics import entity_scores, length_scores
+from modeling_lacl.seqeval_metric import SeqevalMetric
 
 TAGS = ["O", "B-person", "I-person", "B-creative-work", "I-creative-work", "B-location", "I-location"]
 

@@ -1,14 +1,14 @@
-"""What LACL is compared with, in the same framework: the same data, steps, support sets and prediction.
+"""Baselines in the same framework as LACL: the same data, steps, support sets and prediction.
 
-Most of few-shot NER's baselines are a choice of representation, distance and decoding, and so a configuration
+Most baselines of few-shot NER are a choice of representation, distance and decoding, and thus a configuration
 of `LaclForTokenClassification` without prompts:
 
-- NNShot and StructShot (Yang & Katiyar, EMNLP 2020): a `TokenClassifier` trained on the source; the hidden
-  states of its encoder serve to find the nearest support token, and StructShot adds Viterbi.
-- Plain fine-tuning: the same classifier, with a new last layer, trained on the support set.
+- NNShot and StructShot (Yang & Katiyar, EMNLP 2020): a `TokenClassifier` trained on the source. The hidden
+  states of its encoder are compared with those of the nearest support token; StructShot adds Viterbi.
+- Fine-tuning: the same classifier with a new last layer, trained on the support set.
 - ProtoBERT (Snell et al., NeurIPS 2017; Ding et al., ACL 2021): a `PrototypicalModel`.
-- CONTaiNER (Das et al., ACL 2022): its head and loss are options of the configuration;
-  `evaluation.stages.adapt_container` is its second stage.
+- CONTaiNER (Das et al., ACL 2022): head and loss are options of the configuration; its second stage is
+  `evaluation.stages.adapt_container`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MODELS: dict[str, type[LaclForTokenClassification]] = {
 
 
 def model_class(name: str) -> type[LaclForTokenClassification]:
-    """The class of a model by the name that recipes give it.
+    """Return the class of a model by its name in recipes.
 
     Raises:
-        ValueError: There is none of that name.
+        ValueError: If there is no class of that name.
     """
     if name not in MODELS:
         raise ValueError(f"method is {name!r}; choose one of {', '.join(MODELS)}")

@@ -1,4 +1,4 @@
-"""A plain token classifier: what NNShot and StructShot start from, and fine-tuning itself."""
+"""A token classifier: the source model of NNShot and StructShot, and the fine-tuning baseline."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..model.modeling_lacl import LaclForTokenClassification
 
 
 class TokenClassifier(LaclForTokenClassification):
-    """Encoder, dropout, linear layer and cross-entropy, over the first piece of every word.
+    """Encoder, dropout, linear layer and cross-entropy over first subwords.
 
-    As every token-classification model of transformers, with types as labels (IO). Another label set gets
-    another last layer. Its configuration has `use_prompts=False` and `projection="hidden"`, so that the same
-    checkpoint loaded as `LaclForTokenClassification` decodes by nearest support token: NNShot.
+    The same as a token-classification model of transformers, with IO tags. A new label set gets a new last
+    layer. The configuration has `use_prompts=False` and `projection="hidden"`, so that the same checkpoint
+    loaded as `LaclForTokenClassification` decodes by the nearest support token, as in NNShot.
     """
 
     def __init__(self, config: LaclConfig) -> None:
@@ -31,11 +31,11 @@ class TokenClassifier(LaclForTokenClassification):
 
     @property
     def has_support(self) -> bool:
-        """True: what it has learnt of its labels is in the last layer."""
+        """Whether the model can predict: always True, as the last layer replaces a support set."""
         return True
 
     def set_labels(self, labels: Sequence[str], label_names: Mapping[str, str] | None = None) -> None:
-        """Gives the model another label set, and an untrained last layer for it."""
+        """Replace the label set of the model, and the last layer with an untrained one."""
         super().set_labels(labels, label_names)
         weight = self.classifier.weight
         self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels).to(weight)
@@ -50,7 +50,7 @@ class TokenClassifier(LaclForTokenClassification):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> LaclOutput | tuple[Any, ...]:
-        """Log-probabilities `(B, L, K)`; with `labels`, −100 where a token does not count, the loss."""
+        """Compute log-probabilities `(B, L, K)`; with `labels` the loss, where labels of −100 are ignored."""
         states = self.lacl(input_ids, attention_mask, token_type_ids)
         logits = self.classifier(self.dropout(states.mean.to(self.classifier.weight.dtype)))
         loss = None

@@ -1,4 +1,4 @@
-"""ProtoBERT: an encoder trained so that tokens lie near the mean of their class's tokens."""
+"""ProtoBERT: an encoder trained to embed tokens near the prototype of their class."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ..model.modeling_lacl import LaclForTokenClassification
 class PrototypicalModel(LaclForTokenClassification):
     """Prototypical network over hidden states (Snell et al., 2017; ProtoBERT of Ding et al., ACL 2021).
 
-    Trained on episodes: the sentences of a batch are by turns support and query, and a query token is
-    classified by its squared Euclidean distance to the mean of each class's support tokens. Its
-    configuration has `use_prompts=False`, `projection="hidden"`, `divergence="euclidean"`,
-    `similarity_temperature=1` and `support_method="prototypes"`, by which it decodes as it was trained.
+    Trained on episodes: the sentences of a batch alternate between support set and query set, and a query
+    token is classified by its squared Euclidean distance to the prototype of each class, the mean of its
+    support tokens. The configuration has `use_prompts=False`, `projection="hidden"`,
+    `divergence="euclidean"`, `similarity_temperature=1` and `support_method="prototypes"`, so that decoding
+    matches training.
     """
 
     def __init__(self, config: LaclConfig) -> None:
@@ -40,7 +41,7 @@ class PrototypicalModel(LaclForTokenClassification):
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> LaclOutput | tuple[Any, ...]:
-        """As `LaclForTokenClassification`, with the prototypical loss where `labels` are given."""
+        """Compute the same as `LaclForTokenClassification`; with `labels`, the prototypical loss instead."""
         if labels is None:
             return super().forward(
                 input_ids, attention_mask, token_type_ids, return_dict=return_dict, **kwargs
@@ -53,24 +54,26 @@ class PrototypicalModel(LaclForTokenClassification):
 
 
 def prototypical_loss(states: Tensor, labels: Tensor, num_labels: int) -> Tensor:
-    """Cross-entropy of the odd rows' tokens against the classes of the even rows (Snell et al. 2017, eq. 2).
+    """Return the cross-entropy of query tokens over the support set's classes (Snell et al. 2017, eq. 2).
+
+    Of the sequences of a batch, every other one, from the first, is support; the rest are queries.
 
     Args:
         states: `(B, L, H)` float.
-        labels: `(B, L)` long, −100 where a token does not count.
-        num_labels: K, outside among them.
+        labels: `(B, L)` long; labels of −100 are ignored.
+        num_labels: K, the number of labels including outside.
 
     Returns:
-        Scalar: the mean over query tokens whose class has a prototype; 0 where there is none.
+        Scalar: the mean over query tokens whose class has a prototype; 0 if there are none.
     """
-    counts = labels >= 0
-    is_support = (torch.arange(len(labels), device=labels.device) % 2 == 0).unsqueeze(1) & counts
-    is_query = counts & ~is_support
-    support, query, wanted = states[is_support], states[is_query], labels[is_query]
+    is_labelled = labels >= 0
+    is_support = (torch.arange(len(labels), device=labels.device) % 2 == 0).unsqueeze(1) & is_labelled
+    is_query = is_labelled & ~is_support
+    support, query, query_labels = states[is_support], states[is_query], labels[is_query]
     mean, variance, present = prototypes(support, torch.ones_like(support), labels[is_support], num_labels)
     logits = -euclidean((query, torch.ones_like(query)), (mean, variance))
     logits = logits.masked_fill(~present, torch.finfo(logits.dtype).min)
-    reachable = present[wanted]
+    reachable = present[query_labels]
     if not bool(reachable.any()):
         return (states * 0).sum()
-    return torch.nn.functional.cross_entropy(logits[reachable], wanted[reachable])
+    return torch.nn.functional.cross_entropy(logits[reachable], query_labels[reachable])

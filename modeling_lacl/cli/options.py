@@ -85,9 +85,9 @@ def parse_labels(given: Sequence[str] | None) -> list[str] | dict[str, str] | No
         raise typer.BadParameter("give at least one entity type", param_hint="--labels")
     if all(name is None for name in names.values()):
         return list(names)
-    from ..model.labels_lacl import natural_label_name
+    from ..model.labels_lacl import default_label_name
 
-    return {label: name or natural_label_name(label) for label, name in names.items()}
+    return {label: name or default_label_name(label) for label, name in names.items()}
 
 
 def read_labelled(

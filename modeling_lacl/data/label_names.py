@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..model.labels_lacl import natural_label_name
+from ..model.labels_lacl import default_label_name
 from .examples import LaclDataError
 from .yaml_files import read_yaml
 
@@ -56,7 +56,7 @@ def label_names_for(
 ) -> dict[str, str]:
     """Return a label name for every type: from `source` if it has one, otherwise by rule."""
     given = {} if source is None else load_label_names(source)
-    return {name: given.get(name) or natural_label_name(name) for name in types}
+    return {name: given.get(name) or default_label_name(name) for name in types}
 
 
 def _checked(names: object, place: str) -> dict[str, str]:

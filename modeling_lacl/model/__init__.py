@@ -1,5 +1,5 @@
-"""What travels with every checkpoint: all modules of this folder, save this one.
+"""The remote code of every checkpoint: all modules of this folder except this one.
 
-They import only torch, transformers, what transformers itself needs, and each other. What a model asks of the
-installed package goes through `saving_lacl.package()`.
+They import only torch, transformers, the dependencies of transformers, and each other. Whatever a model needs
+from the installed package goes through `saving_lacl.package()`.
 """

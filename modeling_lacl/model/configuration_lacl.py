@@ -11,12 +11,12 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 FORMAT_VERSION = 1
-"""Version of the checkpoint layout that this code writes, and the newest one that it reads."""
+"""Version of the checkpoint layout that this code writes, and the newest version that it reads."""
 
 OUTSIDE = "O"
 """The label of a token that belongs to no entity."""
 OUTSIDE_ID = 0
-"""Its label id."""
+"""The label id of [`OUTSIDE`]."""
 
 DIVERGENCES = ("jeffreys", "geometric_js", "moment_js", "euclidean", "cosine")
 LOSS_TYPES = ("container", "supcon_out", "decoupled")
@@ -28,11 +28,11 @@ AUTO_MAP = {
     "AutoModel": "pipeline_lacl.LaclModel",
     "AutoModelForTokenClassification": "pipeline_lacl.LaclForTokenClassification",
 }
-"""What the Auto classes find in a checkpoint's own code, where this package is not installed.
+"""Classes that the Auto classes load from a checkpoint's remote code where this package is not installed.
 
-All in the file that imports every other: transformers copies a file with what it imports, and keys the copy
-by the contents. So configuration, models and pipelines belong together, also for checkpoints of two versions
-in one process.
+All of them are named in the file that imports every other. transformers copies a file together with its
+imports and keys the copy by the contents, so that configuration, models and pipelines stay consistent even if
+one process loads checkpoints of two versions.
 """
 
 _TOKEN_CLASSIFICATION = {
@@ -49,7 +49,7 @@ CUSTOM_PIPELINES = {
     "token-classification": _TOKEN_CLASSIFICATION,
     "ner": _TOKEN_CLASSIFICATION,
 }
-"""What `transformers.pipeline` finds there, by task."""
+"""Classes that `transformers.pipeline` loads from the remote code, by task."""
 
 FREE_OPTIONS = (
     "divergence",
@@ -65,7 +65,7 @@ FREE_OPTIONS = (
     "max_text_length",
     "max_prompt_length",
 )
-"""Options of losses, decoding and lengths: no weight is there or not because of them."""
+"""Options of losses, decoding and lengths, which do not change the set of weights."""
 
 _CHOICES = {
     "projection": PROJECTIONS,
@@ -73,15 +73,15 @@ _CHOICES = {
     "loss_type": LOSS_TYPES,
     "support_method": SUPPORT_METHODS,
 }
-_FROM_ZERO = {
+_NON_NEGATIVE = {
     "alpha": 1.0,
     "label_weight": 1.0,
     "class_weight_power": float("inf"),
     "transition_power": float("inf"),
 }
-_ABOVE_ZERO = ("similarity_temperature", "variance_epsilon")
-_WHOLE_NUMBERS = {"projection_size": 1, "max_text_length": 1, "max_prompt_length": 1, "support_size": 0}
-_SWITCHES = ("outside_attracts", "use_prompts", "shared_prompt", "viterbi")
+_POSITIVE = ("similarity_temperature", "variance_epsilon")
+_INTEGERS = {"projection_size": 1, "max_text_length": 1, "max_prompt_length": 1, "support_size": 0}
+_BOOLEANS = ("outside_attracts", "use_prompts", "shared_prompt", "viterbi")
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -92,47 +92,51 @@ class LaclConfig(PreTrainedConfig):
     Args:
         encoder_config (`PreTrainedConfig` or `dict`, *optional*):
             Configuration of the encoder; any that `AutoModel` builds. Defaults to BERT base.
-        projection (`str`): What stands for a token: `gaussian` (linear layers), `relu_gaussian` (a ReLU
-            before them, as CONTaiNER has it), `hidden` (the hidden state itself as a mean, with variance 1)
-            or `unit_hidden` (the same, scaled to length 1).
-        projection_size (`int`): Dimension *d* of the Gaussians; without a projection that of hidden states.
+        projection (`str`): Representation of a token: `gaussian` (linear layers), `relu_gaussian` (a ReLU
+            before them, as in CONTaiNER), `hidden` (the hidden state as the mean, with variance 1) or
+            `unit_hidden` (the same, scaled to length 1).
+        projection_size (`int`): Dimension *d* of the Gaussians. With `hidden` and `unit_hidden` it is the
+            size of the hidden states.
         variance_epsilon (`float`): Added to `ELU + 1`, so that no variance is zero.
         divergence (`str`): Distance between two Gaussians, one of `jeffreys`, `geometric_js`, `moment_js`,
-            `euclidean`, `cosine` (see [`divergences.pairwise_divergence`]).
+            `euclidean`, `cosine` (see [`losses_lacl.pairwise_divergence`]).
         similarity_temperature (`float`): A similarity is minus the divergence, divided by this.
-        loss_type (`str`): `container`, `supcon_out` or `decoupled` (see [`losses`]).
-        alpha (`float`): Weight in [0, 1] of the context–context loss; context–label weighs `1 - alpha`.
-        class_weight_power (`float`): In both losses a token of a class with *n* tokens in the batch weighs
-            `n ** -class_weight_power`: 0 weighs tokens alike, 1 classes.
-        outside_attracts (`bool`): In the context–context loss, tokens outside of entities are a class like
-            others. Without, they do not attract each other, and are only what those of entities repel.
-        use_prompts (`bool`): Append the label names to every text. Without, there is no context–label loss
-            and no zero-shot prediction.
-        shared_prompt (`bool`): Label names do not look at the text. Their states are the same for every text,
-            so they are encoded once a batch, which saves their share of the work. A model is trained for one
-            or the other.
-        outside_name (`str`): The words that stand for "no entity" in the prompt.
-        label_names (`dict[str, str]`): Natural-language name of each label.
-        label_token_ids (`list[list[int]]`): Tokens of each label's name, by label id.
+        loss_type (`str`): `container`, `supcon_out` or `decoupled` (see [`losses_lacl`]).
+        alpha (`float`): Weight in [0, 1] of the context–context loss. The context–label loss has the weight
+            `1 - alpha`.
+        class_weight_power (`float`): Both losses give a token the weight `n ** -class_weight_power`, where
+            *n* is the number of tokens of its class in the batch. With 0 all tokens have the same weight,
+            with 1 all classes.
+        outside_attracts (`bool`): Whether the context–context loss treats outside tokens as a class like any
+            other. If False, they do not attract each other and serve only as negatives of entity tokens.
+        use_prompts (`bool`): Whether to append the label names to every text. If False, there is no
+            context–label loss and no zero-shot prediction.
+        shared_prompt (`bool`): Whether label names are encoded without attention to the text. Their states
+            are then the same for every text and are computed once per batch, which saves time. A model has
+            to be trained with the value it is used with.
+        outside_name (`str`): The label name of outside, used in the prompt.
+        label_names (`dict[str, str]`): Label name of each label.
+        label_token_ids (`list[list[int]]`): Token ids of each label name, by label id.
         separator_token_id (`int`): Token after each label name.
-        pad_token_id (`int`, *optional*): Padding of packed rows; the encoder's by default.
-        max_text_length (`int`): Longest text, in tokens with the special ones, that goes through the encoder
-            at once; longer text is cut into overlapping windows.
-        max_prompt_length (`int`): Longest prompt in tokens; a larger label set is split over several prompts.
-        support_size (`int`): Number of support tokens kept with the model.
-        support_words (`list[str]`, *optional*): For each of them the entity that it is a word of, as it is in
-            its sentence; an empty string outside of entities.
+        pad_token_id (`int`, *optional*): Padding of packed sequences. Defaults to that of the encoder.
+        max_text_length (`int`): Maximum length of a text in tokens, special tokens included. Longer texts are
+            split into overlapping windows.
+        max_prompt_length (`int`): Maximum length of a prompt in tokens. A larger label set is split into
+            several prompts.
+        support_size (`int`): Number of support tokens stored in the model.
+        support_words (`list[str]`, *optional*): For each support token, the text of the entity that it
+            belongs to. An empty string for outside.
         support_method (`str`): `neighbors` (nearest support token) or `prototypes`.
-        label_weight (`float`): Weight in [0, 1] of label similarity when a support is there as well.
-        viterbi (`bool`): Decode by Viterbi with `transitions`.
-        transition_power (`float`): Power to which transition probabilities are raised: below 1 they count
-            less against the scores of the words.
-        transitions (`dict`, *optional*): Abstract transition probabilities (see [`decoding`]).
+        label_weight (`float`): Weight in [0, 1] of label similarity if the model has a support set, too.
+        viterbi (`bool`): Whether to decode by Viterbi with `transitions`.
+        transition_power (`float`): Power to which transition probabilities are raised. Below 1 it reduces
+            their influence relative to the scores of the words.
+        transitions (`dict`, *optional*): Abstract transition probabilities (see [`decoding_lacl`]).
         format_version (`int`): Layout version of the checkpoint.
 
     Raises:
-        ValueError: An unknown choice, a number outside its range, an encoder without `model_type`, or a
-            checkpoint of a newer format.
+        ValueError: If an option has an unknown value, a number is out of range, the encoder has no
+            `model_type`, or the checkpoint has a newer format.
 
     Example:
         >>> from modeling_lacl import LaclConfig
@@ -186,7 +190,7 @@ class LaclConfig(PreTrainedConfig):
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         pipelines = copy.deepcopy(kwargs.pop("custom_pipelines", CUSTOM_PIPELINES))
         if not __name__.startswith("transformers_modules."):
-            # The installed package registers these tasks: nobody need trust a checkpoint's own code for them.
+            # The installed package registers these tasks, so that they need no `trust_remote_code`.
             pipelines = {task: impl for task, impl in pipelines.items() if task not in CUSTOM_PIPELINES}
         super().__post_init__(**{**kwargs, "custom_pipelines": pipelines})
 
@@ -199,24 +203,24 @@ class LaclConfig(PreTrainedConfig):
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        for name, highest in _FROM_ZERO.items():
+        for name, highest in _NON_NEGATIVE.items():
             if not 0 <= getattr(self, name) <= highest:
                 raise ValueError(f"{name} must be between 0 and {highest}, got {getattr(self, name)}")
-        for name in _ABOVE_ZERO:
+        for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name, lowest in _WHOLE_NUMBERS.items():
+        for name, lowest in _INTEGERS.items():
             number = getattr(self, name)
             if not isinstance(number, int) or number < lowest:
                 raise ValueError(f"{name} must be a whole number from {lowest}, got {number!r}")
-        for name in _SWITCHES:
+        for name in _BOOLEANS:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not isinstance(self.outside_name, str):
             raise ValueError(f"outside_name must be text, got {self.outside_name!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """All values, as they are saved: with the way to the checkpoint's own code, and no folder's name."""
+        """Return all values as they are saved, with references to the remote code and without local paths."""
         values = super().to_dict()
         values["auto_map"] = dict(AUTO_MAP)
         values["custom_pipelines"] = copy.deepcopy(CUSTOM_PIPELINES)
@@ -243,7 +247,7 @@ class LaclConfig(PreTrainedConfig):
 
 
 def _encoder_config(given: PreTrainedConfig | dict[str, Any] | None) -> Any:
-    """The encoder's configuration: of BERT base if none is given."""
+    """Return the encoder's configuration: that of BERT base if none is given."""
     if given is None:
         return AutoConfig.for_model("bert")
     if not isinstance(given, dict):
@@ -254,7 +258,7 @@ def _encoder_config(given: PreTrainedConfig | dict[str, Any] | None) -> Any:
 
 
 def _check_token_ids(labels: Any, separator: Any, vocab_size: int | None) -> None:
-    """Raises unless these are the tokens of label names and the one between them, of this vocabulary."""
+    """Raise unless the token ids of label names and separator are in the vocabulary."""
 
     def is_token(value: Any) -> bool:
         return isinstance(value, int) and 0 <= value < (vocab_size or value + 1)
@@ -268,17 +272,17 @@ def _check_token_ids(labels: Any, separator: Any, vocab_size: int | None) -> Non
 
 
 def hub_name(name: str | os.PathLike[str] | None) -> str:
-    """A name on the Hub as it is, and nothing for a folder of this machine, which tells others nothing."""
+    """Return a name on the Hub unchanged, and an empty string for a local path, which others cannot use."""
     text = os.fspath(name or "")
     return text if _HUB_NAME.fullmatch(text) and not os.path.exists(text) else ""
 
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """`value` as an int: Python's, NumPy's or torch's.
+    """Return `value`, an integer of Python, NumPy or torch, as an int.
 
     Raises:
-        TypeError: It is no whole number, but a text, a fraction, None, a truth value.
-        ValueError: It is out of its range.
+        TypeError: If it is not a whole number: a string, a float, None or a bool.
+        ValueError: If it is out of range.
     """
     range_of = f"{least} or more" if most is None else f"from {least} to {most}"
     try:
@@ -293,11 +297,11 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
 
 
 def real_number(name: str, value: Any, least: float, most: float | None = None) -> float:
-    """`value` as a float: Python's, NumPy's or torch's.
+    """Return `value`, a number of Python, NumPy or torch, as a float.
 
     Raises:
-        TypeError: It is no number, but a text, None, a truth value.
-        ValueError: It is out of its range, or NaN.
+        TypeError: If it is not a number: a string, None or a bool.
+        ValueError: If it is out of range or NaN.
     """
     range_of = f"{least:g} or more" if most is None else f"from {least:g} to {most:g}"
     if isinstance(value, bool) or not hasattr(value, "__float__"):

@@ -1,7 +1,7 @@
 """Decoding: from similarities to labels, from labels to entities. Pure functions on tensors.
 
-Label 0 is always "outside" (`O`). Scores are log-scores: larger is better. `K` counts the labels and outside,
-`S` the support tokens, `B` the texts of a batch, `W` the words of a text.
+Label 0 is always outside (`O`). Scores are log-scores: larger is better. K is the number of labels including
+outside, S the number of support tokens, B the number of texts in a batch, W the number of words in a text.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,32 +14,33 @@ from torch import Tensor
 from .configuration_lacl import OUTSIDE_ID
 from .losses_lacl import Gaussians
 
-# A log-score that loses against every real one, and that can still be added up without overflow in float32.
+# A log-score below every real one. Sums of it do not overflow in float32.
 IMPOSSIBLE = -1e30
-# Only differences of path scores matter: setting the best back to 0 keeps float32 exact over any length.
+# Only differences between path scores matter: resetting the best to 0 keeps float32 exact for any length.
 _RESCALE_EVERY = 16
-# Viterbi pads texts to a common number of words: at most this many (text, word) cells at a time.
+# Viterbi pads texts to the same number of words: maximum number of (text, word) cells at a time.
 _VITERBI_CELLS = 2**16
 
-# Pairs of a token and a support token that are compared at once: 4 MiB of fp32, which a processor's cache
-# holds. Other devices, which do more at once, take 32 times as many.
+# Number of (token, support token) pairs compared at once on a CPU: 4 MiB in fp32, which fit its cache. Other
+# devices, which have more parallelism, take 32 times as many.
 _PAIRS = 1 << 20
 _ROWS = 1 << 10
 
-# The abstract transitions of StructShot (Yang & Katiyar 2020): from each state, its successors.
+# The abstract transitions of StructShot (Yang & Katiyar 2020): the successors of each state.
 SUCCESSORS = {"start": ("O", "I"), "O": ("O", "I"), "I": ("O", "same", "other")}
 
 
 def nearest_neighbor_scores(similarity: Tensor, support_labels: Tensor, num_labels: int) -> Tensor:
-    """The similarity of the nearest support token of every label (NNShot, Yang & Katiyar 2020).
+    """Return the similarity to the nearest support token of every label (NNShot, Yang & Katiyar 2020).
 
     Args:
         similarity: (N, S) float, similarity of each token to each support token.
         support_labels: (S,) long, label ids in [0, num_labels).
-        num_labels: K.
+        num_labels: K, the number of labels.
 
     Returns:
-        (N, K), dtype of `similarity`. A label without a support token gets the dtype's lowest finite number.
+        (N, K), dtype of `similarity`. A label without support tokens gets the dtype's lowest finite
+        value.
     """
     lowest = torch.finfo(similarity.dtype).min
     scores = similarity.new_full((similarity.shape[0], num_labels), lowest)
@@ -53,14 +54,14 @@ def nearest_in_blocks(
     support_labels: Tensor,
     num_labels: int,
 ) -> Tensor:
-    """As `nearest_neighbor_scores`, with no more than a block of the similarities in memory.
+    """Compute `nearest_neighbor_scores` block by block, to limit memory.
 
     Args:
-        similarity: Of every token to every support token: of (n, d) and (s, d) Gaussians it gives (n, s).
+        similarity: Function from (n, d) and (s, d) Gaussians to their (n, s) similarities.
         tokens: Mean and variance, each (N, d).
         support: Mean and variance, each (S, d).
         support_labels: (S,) long, label ids in [0, num_labels).
-        num_labels: K.
+        num_labels: K, the number of labels.
 
     Returns:
         (N, K), dtype of the tokens.
@@ -72,27 +73,27 @@ def nearest_in_blocks(
     blocks = list(zip(support[0].split(columns), support[1].split(columns), labels, strict=True))
     parts = []
     for part in zip(tokens[0].split(rows), tokens[1].split(rows), strict=True):
-        found = [
-            nearest_neighbor_scores(similarity(part, (mean, variance)), own, num_labels)
-            for mean, variance, own in blocks
+        scores = [
+            nearest_neighbor_scores(similarity(part, (mean, variance)), block_labels, num_labels)
+            for mean, variance, block_labels in blocks
         ]
-        parts.append(torch.stack(found).amax(0) if len(found) > 1 else found[0])
+        parts.append(torch.stack(scores).amax(0) if len(scores) > 1 else scores[0])
     return torch.cat(parts)
 
 
 def prototypes(
     mean: Tensor, variance: Tensor, support_labels: Tensor, num_labels: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One Gaussian per label: average mean and average variance of its support tokens (Snell et al. 2017).
+    """Return one Gaussian per label: the average mean and variance of its support tokens (Snell et al. 2017).
 
     Args:
-        mean, variance: (S, d) float, the diagonal Gaussians of the support tokens.
+        mean, variance: (S, d) float each, the diagonal Gaussians of the support tokens.
         support_labels: (S,) long, label ids in [0, num_labels).
-        num_labels: K.
+        num_labels: K, the number of labels.
 
     Returns:
-        mean (K, d), variance (K, d), present (K,) bool. A label without a support token has `present` False,
-        mean 0 and variance 1, so that divergences from it are finite.
+        Mean (K, d), variance (K, d) and presence (K,) bool. A label without support tokens is not present,
+        and has mean 0 and variance 1, so that divergences from it are finite.
     """
     counts = torch.bincount(support_labels, minlength=num_labels)
     present = counts > 0
@@ -104,19 +105,22 @@ def prototypes(
 
 
 def combine_scores(label_scores: Tensor, support_scores: Tensor, label_weight: float) -> Tensor:
-    """Weighted geometric mean of two distributions over the labels, as log-scores.
+    """Combine two distributions over the labels by a weighted geometric mean of log-scores.
 
     Args:
         label_scores: (..., K), similarity to the label names.
-        support_scores: (..., K), similarity to the support.
-        label_weight: weight of the label names in [0, 1]; the support has the rest.
+        support_scores: (..., K), similarity to the support set.
+        label_weight: Weight of the label names in [0, 1].
 
     Returns:
         (..., K) `label_weight * log_softmax(label_scores) + (1 - label_weight) * log_softmax(support_scores)`
+
+    Raises:
+        ValueError: If `label_weight` is out of range.
     """
     if not 0.0 <= label_weight <= 1.0:
         raise ValueError(f"label_weight is {label_weight}: give a number from 0 (support) to 1 (names)")
-    # At either end the other part is left out: 0 times minus infinity would be NaN.
+    # With a weight of 0 or 1 only one part is used, because 0 times minus infinity is NaN.
     if label_weight == 1.0:
         return label_scores.log_softmax(dim=-1)
     if label_weight == 0.0:
@@ -142,21 +146,22 @@ def _checked_transitions(transitions: Mapping[str, Any]) -> dict[str, dict[str, 
 def expand_transitions(
     transitions: Mapping[str, Any], num_labels: int, power: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Transitions between labels from abstract ones; the mass of "I" and "other" is spread over the types.
+    """Expand abstract transitions to labels, with the mass of "I" and "other" spread over the types.
 
     Args:
-        transitions: probabilities `{"start": {"O", "I"}, "O": {"O", "I"}, "I": {"O", "same", "other"}}`, as
-            `estimate_transitions` makes them from another label set (StructShot, Yang & Katiyar 2020).
-        num_labels: K >= 1. With no type (K = 1) or no other type (K = 2) the rest of a row is scaled up.
-        power: raises the probabilities to it, and scales every row to sum to 1 again; below 1 they count less
-            (CONTaiNER, Das et al., ACL 2022, takes 0.01).
+        transitions: Probabilities `{"start": {"O", "I"}, "O": {"O", "I"}, "I": {"O", "same", "other"}}`, as
+            estimated on another label set by `estimate_transitions` (StructShot, Yang & Katiyar 2020).
+        num_labels: K >= 1, the number of labels. Without types (K = 1), or with one type only (K = 2), the
+            remaining probabilities of a row are scaled up.
+        power: Power to which the probabilities are raised, after which every row is scaled to sum to 1
+            again. Below 1 it reduces their influence (CONTaiNER, Das et al., ACL 2022, uses 0.01).
 
     Returns:
-        start (K,), matrix (K, K): float32 log-probabilities; matrix[i, j] is the step from label i to j.
-        Every row of probabilities sums to 1. A probability of 0 becomes `IMPOSSIBLE`.
+        Start (K,) and matrix (K, K), float32 log-probabilities. `matrix[i, j]` is the step from label i to
+        label j. Every row of probabilities sums to 1. A probability of 0 becomes `IMPOSSIBLE`.
 
     Raises:
-        ValueError: a state or a successor is missing, or a row is no distribution.
+        ValueError: If a state or a successor is missing, or a row is not a distribution.
     """
     if num_labels < 1:
         raise ValueError(f"num_labels is {num_labels}: there is at least one label, outside")
@@ -174,23 +179,25 @@ def expand_transitions(
 
 def _log_distribution(rows: Tensor, power: float) -> Tensor:
     total = rows.sum(dim=-1, keepdim=True)
-    # A row left with no mass at all (every successor needs a type that is not there) becomes uniform.
+    # A row without any mass (all its successors need a type that does not exist) becomes uniform.
     rows = torch.where(total > 0, rows / total, 1.0 / rows.shape[-1])
-    tempered = torch.where(rows > 0, rows**power, 0.0)  # what is impossible stays so at any power
+    tempered = torch.where(rows > 0, rows**power, 0.0)  # impossible at any power
     return (tempered / tempered.sum(dim=-1, keepdim=True)).log().clamp(min=IMPOSSIBLE).float()
 
 
 def viterbi(log_scores: Tensor, lengths: Tensor, start: Tensor, matrix: Tensor) -> Tensor:
-    """The best label path of every text: argmax of start + scores + transitions, by dynamic programming.
+    """Return the best label path of every text: argmax of start + scores + transitions (Viterbi).
+
+    Vectorised over texts and labels, with a loop over words.
 
     Args:
-        log_scores: (B, W, K) float, log-scores of the words; what stands past a text's length is not read.
-        lengths: (B,) long, words of each text, in [0, W].
+        log_scores: (B, W, K) float, log-scores of the words. Values past the length of a text are ignored.
+        lengths: (B,) long, number of words of each text, in [0, W].
         start: (K,) log-probabilities of the first label.
         matrix: (K, K) log-probabilities of the step from label i to label j.
 
     Returns:
-        (B, W) long, label ids, -1 past a text's length. Vectorised over texts and labels, a loop over words.
+        (B, W) long, label ids, -1 past the length of a text.
     """
     batch, width, num_labels = log_scores.shape
     device = log_scores.device
@@ -210,7 +217,7 @@ def viterbi(log_scores: Tensor, lengths: Tensor, start: Tensor, matrix: Tensor) 
         if word % _RESCALE_EVERY == 0:
             reached = (reached - reached.amax(dim=1, keepdim=True)).clamp(min=IMPOSSIBLE)
         if word >= shortest:
-            # Past its end a text keeps its state, so that one backward walk serves every length.
+            # Past its end a text keeps its state, so that one backward pass works for all lengths.
             inside = (lengths > word).unsqueeze(1)
             reached, pointer = torch.where(inside, reached, best), torch.where(inside, pointer, stay)
         best = reached
@@ -229,17 +236,17 @@ def viterbi(log_scores: Tensor, lengths: Tensor, start: Tensor, matrix: Tensor) 
 
 
 def decode_scores(config: Any, scores: Sequence[Tensor]) -> list[np.ndarray]:
-    """The labels of the words of each text: the best of each word, or by Viterbi if `config.viterbi`.
+    """Decode the words of each text: by the best label of each word, or by Viterbi if `config.viterbi`.
 
     Args:
-        config: a `LaclConfig`.
+        config: A `LaclConfig`.
         scores: (W, K) float log-scores of each text.
 
     Returns:
-        (W,) int64 label ids of each.
+        (W,) int64 label ids of each text.
 
     Raises:
-        ValueError: `config.viterbi` is set, and there are no transitions.
+        ValueError: If `config.viterbi` is set without `config.transitions`.
     """
     if not config.viterbi:
         return [text.argmax(dim=1).numpy() for text in scores]
@@ -262,7 +269,7 @@ def decode_scores(config: Any, scores: Sequence[Tensor]) -> list[np.ndarray]:
 
 
 def outside_scores(num_labels: int) -> Tensor:
-    """(K,) float32 log-scores of a word without a token, which is outside."""
+    """Return (K,) float32 log-scores of a word without tokens, which is outside."""
     scores = torch.full((num_labels,), IMPOSSIBLE)
     scores[OUTSIDE_ID] = 0.0
     return scores
@@ -271,14 +278,14 @@ def outside_scores(num_labels: int) -> Tensor:
 def label_runs(
     label_ids: np.ndarray | Tensor | Sequence[int], with_outside: bool = False
 ) -> list[tuple[int, int, int]]:
-    """Entities of a text: the runs of one type. Neighbouring words of one type make one entity (IO tags).
+    """Return the entities of a text (IO tags): each run of adjacent words with the same type is one.
 
     Args:
-        label_ids: (W,) label ids; 0 (outside) and ids below 0 belong to no entity.
-        with_outside: give the runs of label 0 as well.
+        label_ids: (W,) label ids. Label 0 (outside) and negative ids belong to no entity.
+        with_outside: Whether to return the runs of label 0 as well.
 
     Returns:
-        (start_word, end_word, label) per run, in order; `end_word` is one past the last word.
+        `(start_word, end_word, label)` per run, in order. `end_word` is exclusive.
     """
     ids = np.asarray(label_ids, dtype=np.int64)
     if not len(ids):
@@ -292,11 +299,11 @@ def label_runs(
 
 
 def run_scores(log_scores: Tensor, runs: Sequence[tuple[int, int, int]]) -> list[float]:
-    """Score of each entity: the mean over its words of the softmax probability of its label.
+    """Return the score of each entity: the mean softmax probability of its label over its words.
 
     Args:
         log_scores: (W, K) float.
-        runs: entities of this text, as `label_runs` gives them.
+        runs: Entities of this text, as returned by `label_runs`.
 
     Returns:
         One float in [0, 1] per entity.
@@ -305,10 +312,10 @@ def run_scores(log_scores: Tensor, runs: Sequence[tuple[int, int, int]]) -> list
         return []
     starts, ends, labels = np.asarray(runs, dtype=np.int64).T
     lengths = ends - starts
-    # Every word of every entity, one after the other.
+    # The words of all entities, concatenated.
     first = np.cumsum(lengths) - lengths
     words = torch.from_numpy(np.arange(lengths.sum()) + np.repeat(starts - first, lengths))
-    own_label = torch.from_numpy(np.repeat(labels, lengths))
+    run_label = torch.from_numpy(np.repeat(labels, lengths))
     probabilities = log_scores.detach().cpu()[words].double().softmax(dim=-1)
-    own = probabilities.gather(1, own_label.unsqueeze(1)).squeeze(1).numpy()
-    return np.clip(np.add.reduceat(own, first) / lengths, 0.0, 1.0).tolist()
+    label_probabilities = probabilities.gather(1, run_label.unsqueeze(1)).squeeze(1).numpy()
+    return np.clip(np.add.reduceat(label_probabilities, first) / lengths, 0.0, 1.0).tolist()

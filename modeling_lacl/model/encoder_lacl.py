@@ -1,13 +1,13 @@
-"""What goes into an encoder and what models return: packing, positions, batching, shared label prompts.
+"""Inputs of the encoder and outputs of the models: packing, positions, batching, shared label prompts.
 
-Sequences of like length go through the encoder together, so that a short one does not pay for a long one.
+Sequences of similar length are encoded together, to reduce padding.
 
-With `shared_prompt`, label names do not look at the text, and are encoded once for all sequences of a batch.
-In the ordinary layout each sequence is text and label names, and every token sees all others: the names are
-encoded again with every text. Shared names go through the encoder alone, and their keys and values in each
-attention layer are put behind those of every text. A token of the text sees text and names as before; a name
-sees names alone. This hooks into transformers' attention interface, by which an encoder's attention function
-can be chosen by name.
+With `shared_prompt`, label names do not attend to the text and are encoded once for all sequences of a batch.
+In the ordinary layout each sequence consists of text and label names, and every token attends to all others,
+so that the names are encoded again with every text. Shared names are encoded separately, and their keys and
+values in each attention layer are appended to those of every text. A token of the text attends to text and
+names as before, a token of a name only to names. This uses the attention interface of transformers, which
+selects the attention function of an encoder by name.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from .labels_lacl import PADDING_LABEL
 
 @dataclass
 class LaclModelOutput(ModelOutput):
-    """Output of [`LaclModel`], all at the text's own positions.
+    """Output of [`LaclModel`], at the positions of the text.
 
     Args:
         last_hidden_state: `(B, L, H)`.
-        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
-        label_mean, label_variance: `(B, K, d)` fp32, each label's Gaussian in its row's prompt; None without
-            prompts.
-        label_present: `(B, K)` bool, whether the label stands in the row's prompt.
-        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
+        mean, variance: `(B, L, d)` fp32, the Gaussian of each token.
+        label_mean, label_variance: `(B, K, d)` fp32, the Gaussian of each label in the prompt of the
+            sequence. None without prompts.
+        label_present: `(B, K)` bool, whether the prompt of the sequence contains the label.
+        hidden_states, attentions: As returned by the encoder, over the packed text and prompt.
     """
 
     last_hidden_state: Tensor | None = None
@@ -58,8 +58,8 @@ class LaclOutput(ModelOutput):
             `labels`.
         logits: `(B, L, K)` fp32 log-scores over the labels.
         context_context_loss, context_label_loss: Scalars, the parts of `loss`.
-        mean, variance: `(B, L, d)` fp32, each token's Gaussian.
-        hidden_states, attentions: as the encoder gives them, over text and prompt packed together.
+        mean, variance: `(B, L, d)` fp32, the Gaussian of each token.
+        hidden_states, attentions: As returned by the encoder, over the packed text and prompt.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification
@@ -80,10 +80,10 @@ class LaclOutput(ModelOutput):
 
 
 class Packed(NamedTuple):
-    """Text and prompt in one row each, without a gap between them.
+    """Text and prompt packed into one sequence each, without padding between them.
 
-    `input_ids` and `attention_mask` are `(B, L + P)`; `text_index` `(B, L)` and `prompt_index` `(B, P)` say
-    where each token of the text and of the prompt stands (positions of padding are 0).
+    `input_ids` and `attention_mask` are `(B, L + P)`. `text_index` `(B, L)` and `prompt_index` `(B, P)` are
+    the positions of the tokens of text and prompt in the packed sequences (0 for padding).
     """
 
     input_ids: Tensor
@@ -95,12 +95,12 @@ class Packed(NamedTuple):
 def pack(
     input_ids: Tensor, attention_mask: Tensor, prompt_ids: Tensor, prompt_labels: Tensor, pad_token_id: int
 ) -> Packed:
-    """Moves each row's text to the left and its prompt directly behind it, so that position ids run on.
+    """Pack each text and its prompt into one left-aligned sequence with consecutive position ids.
 
     Args:
         input_ids, attention_mask: `(B, L)`, padded on either side.
         prompt_ids, prompt_labels: `(B, P)`; `PADDING_LABEL` marks padding.
-        pad_token_id: Fills what remains on the right.
+        pad_token_id: Padding on the right.
     """
     length, prompt_length = input_ids.shape[1], prompt_ids.shape[1]
     width = length + prompt_length
@@ -109,7 +109,7 @@ def pack(
     text_lengths = is_text.sum(1, keepdim=True)
     text_index = is_text.long().cumsum(1) - 1
     prompt_index = is_prompt.long().cumsum(1) - 1 + text_lengths
-    # Padding is scattered to one column past the row, which is then cut off.
+    # Padding is scattered to an extra column at the end, which is then removed.
     index = torch.cat(
         [text_index.masked_fill(~is_text, width), prompt_index.masked_fill(~is_prompt, width)], dim=1
     )
@@ -123,15 +123,15 @@ def pack(
 
 
 def label_means(hidden_states: Tensor, prompt_labels: Tensor, num_labels: int) -> tuple[Tensor, Tensor]:
-    """Mean hidden state of each label's words in the prompt.
+    """Return the mean hidden state of each label name in the prompt.
 
     Args:
-        hidden_states: `(B, P, H)` at the prompt's tokens.
+        hidden_states: `(B, P, H)` of the prompt.
         prompt_labels: `(B, P)`.
-        num_labels: K.
+        num_labels: K, the number of labels.
 
     Returns:
-        `(B, K, H)`, and `(B, K)` bool: whether the label stands in the row's prompt.
+        `(B, K, H)` means, and `(B, K)` bool: whether the prompt of the sequence contains the label.
     """
     belongs = prompt_labels.unsqueeze(1) == torch.arange(num_labels, device=prompt_labels.device).unsqueeze(1)
     number = belongs.sum(2)
@@ -140,28 +140,28 @@ def label_means(hidden_states: Tensor, prompt_labels: Tensor, num_labels: int) -
 
 
 def gather_positions(hidden_states: Tensor, index: Tensor) -> Tensor:
-    """`(B, T, H)` at `(B, L)` positions -> `(B, L, H)`."""
+    """Select `(B, L, H)` from hidden states `(B, T, H)` at the positions `(B, L)`."""
     return hidden_states.gather(1, index.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1]))
 
 
 UNLIMITED = 2**31
-"""Stands for the length of a row where positions are relative only, as in XLNet."""
+"""Maximum length of a sequence for encoders with relative positions only, such as XLNet."""
 
 
 def absolute_positions(encoder: nn.Module) -> int | None:
-    """Tokens that an encoder with a table of position embeddings can take; None for one without."""
+    """Return the number of positions of an encoder with position embeddings; None for other encoders."""
     table = _position_table(encoder)
     return None if table is None else table.num_embeddings - first_position_id(encoder)
 
 
 def first_position_id(encoder: nn.Module) -> int:
-    """Position id of the first token. RoBERTa and its kin count from behind the padding index."""
+    """Return the position id of the first token. In RoBERTa and similar it follows the padding index."""
     table = _position_table(encoder)
     return 0 if table is None or table.padding_idx is None else table.padding_idx + 1
 
 
 def encoder_length(encoder: Any) -> int:
-    """Tokens that an encoder is made for: at most those that its configuration tells."""
+    """Return the maximum sequence length of an encoder, according to its configuration."""
     positions = getattr(encoder.config, "max_position_embeddings", None) or -1
     return UNLIMITED if positions < 0 else int(positions) - first_position_id(encoder)
 
@@ -174,22 +174,25 @@ def _position_table(encoder: nn.Module) -> nn.Embedding | None:
 
 
 def without_pooling(encoder_class: Any) -> dict[str, Any]:
-    """Arguments that spare the encoder a pooling layer, which tagging does not use."""
+    """Return the arguments that build an encoder without its pooling layer, which tagging does not use."""
     parameters = inspect.signature(encoder_class.__init__).parameters
     return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
 
 
 SMALLEST_GROUP = 8
-"""Rows; with fewer a matrix product loses more than padding costs."""
+"""Minimum number of sequences; smaller groups make matrix products slower than padding would."""
 WORTH_SPLITTING = 0.9
-"""Share of the padded tokens that has to remain at most."""
+"""Groups are used if at most this share of the padded tokens remains."""
 
 
 def length_groups(lengths: Tensor) -> list[Tensor]:
-    """Row numbers in groups of like length; one group with all of them where more would save little.
+    """Group sequences of similar length, or return one group if more groups would save little padding.
 
     Args:
-        lengths: `(B,)` long, tokens of each row.
+        lengths: `(B,)` long, number of tokens of each sequence.
+
+    Returns:
+        Indices of the sequences of each group.
     """
     whole = [torch.arange(len(lengths))]
     if len(lengths) < 2 * SMALLEST_GROUP:
@@ -205,32 +208,34 @@ def length_groups(lengths: Tensor) -> list[Tensor]:
 def encode_in_groups(
     encoder: nn.Module, groups: list[Tensor], attention_mask: Tensor, **inputs: Tensor
 ) -> Tensor:
-    """Last hidden states `(B, L, H)` of right-padded rows, group by group; zeros past a group's width.
+    """Return last hidden states `(B, L, H)` of right-padded sequences, encoded group by group.
+
+    States past the longest sequence of a group are 0.
 
     Args:
         encoder: Takes `inputs` and `attention_mask`, and returns a `ModelOutput`.
-        groups: Of `length_groups`.
-        attention_mask: `(B, L)`, 0 at padding, which stands on the right.
-        **inputs: Further arguments of the encoder, `(B, L)` each.
+        groups: As returned by `length_groups`.
+        attention_mask: `(B, L)`, 0 at padding, which is on the right.
+        **inputs: Other inputs of the encoder, `(B, L)` each.
     """
     width = attention_mask.shape[1]
     states = []
-    for rows in groups:
-        mask = attention_mask[rows]
+    for indices in groups:
+        mask = attention_mask[indices]
         longest = int(mask.sum(1).max())
-        cut: dict[str, Any] = {name: value[rows, :longest] for name, value in inputs.items()}
+        cut: dict[str, Any] = {name: value[indices, :longest] for name, value in inputs.items()}
         hidden = encoder(attention_mask=mask[:, :longest], return_dict=True, **cut).last_hidden_state
         states.append(nn.functional.pad(hidden, (0, 0, 0, width - longest)))
-    back = torch.cat(groups).argsort()
-    return torch.cat(states)[back]
+    original_order = torch.cat(groups).argsort()
+    return torch.cat(states)[original_order]
 
 
 ATTENTION = "lacl_shared_prompt"
-"""Name of the attention function among those of transformers."""
+"""Name under which the attention function is registered in transformers."""
 
 
 class PromptRecorder:
-    """Keeps the keys and values of prompts that go through the encoder, `(R, heads, P, size)` each."""
+    """Records the keys and values of prompts in every attention layer, `(R, heads, P, size)` each."""
 
     def __init__(self) -> None:
         self.kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
@@ -239,10 +244,10 @@ class PromptRecorder:
     def extend(
         self, module: nn.Module, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys, values and mask as they are."""
-        if not self.complete:  # or else gradient checkpointing computes a layer again
+        """Record keys and values, and return them and the mask unchanged."""
+        if not self.complete:  # afterwards, gradient checkpointing may recompute a layer
             if module in self.kept:
-                raise ValueError("shared_prompt does not go with layers that share their weights")
+                raise ValueError("shared_prompt does not support encoders whose layers share weights")
             self.kept[module] = (key, value)
         return key, value, mask
 
@@ -250,7 +255,7 @@ class PromptRecorder:
 class PromptStates:
     """Keys and values of encoded prompts in every attention layer.
 
-    Kept as `(R, heads, P, size)` each, with R the number of prompts: one for all rows, or one for each row.
+    Each is `(R, heads, P, size)`, where R is 1 (one prompt for all sequences) or B (one per sequence).
     """
 
     def __init__(self, kept: dict[nn.Module, tuple[Tensor, Tensor]], is_prompt: Tensor | None) -> None:
@@ -260,7 +265,7 @@ class PromptStates:
     def extend(
         self, module: nn.Module, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys, values and mask of texts with those of the prompt behind them."""
+        """Append the keys, values and mask of the prompt to those of the texts."""
         kept = [part.expand(key.shape[0], -1, -1, -1) for part in self.kept[module]]
         if mask is not None or self.is_prompt is not None:
             shape = (key.shape[0], 1, key.shape[2] if mask is None else mask.shape[-2])
@@ -280,7 +285,7 @@ def attend(
     prompt_states: PromptRecorder | PromptStates | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """The attention function: scaled dot products, with the prompt in view if there is one."""
+    """Compute scaled dot-product attention, extended to the prompt if `prompt_states` is given."""
     if prompt_states is not None:
         key, value, attention_mask = prompt_states.extend(module, key, value, attention_mask)
     result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -292,16 +297,16 @@ AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 def share_prompt(encoder: PreTrainedModel) -> None:
-    """Has an encoder take `prompt_states`.
+    """Make an encoder accept `prompt_states`.
 
     Raises:
-        ValueError: It has an attention of its own, or takes no position ids.
+        ValueError: If the attention function of the encoder cannot be set, or it takes no position ids.
     """
     parameters = inspect.signature(encoder.forward).parameters
     if not encoder._supports_attention_backend or "position_ids" not in parameters:
         raise ValueError(
-            f"shared_prompt does not go with {type(encoder).__name__}, whose attention cannot be chosen: "
-            "take another encoder, such as BERT, RoBERTa, DistilBERT or ELECTRA, or shared_prompt=False"
+            f"shared_prompt does not support {type(encoder).__name__}, whose attention cannot be set: "
+            "use another encoder, such as BERT, RoBERTa, DistilBERT or ELECTRA, or shared_prompt=False"
         )
     encoder.set_attn_implementation(ATTENTION)
 
@@ -309,20 +314,20 @@ def share_prompt(encoder: PreTrainedModel) -> None:
 def encode_prompt(
     encoder: nn.Module, prompt_ids: Tensor, prompt_labels: Tensor, first_position: int
 ) -> tuple[PromptStates, Tensor]:
-    """Encodes prompts alone.
+    """Encode prompts without text.
 
     Args:
-        encoder: One that `share_prompt` has prepared.
-        prompt_ids, prompt_labels: `(B, P)`. Where all rows are the same, one is encoded.
+        encoder: Prepared by `share_prompt`.
+        prompt_ids, prompt_labels: `(B, P)`. If all prompts are the same, only one is encoded.
         first_position: Position id of the first token.
 
     Returns:
-        The states for a call of the encoder with text, as its argument `prompt_states`; and hidden states
-        `(R, P, H)`, R either 1 or B.
+        The argument `prompt_states` for encoding texts, and the hidden states `(R, P, H)` of the prompts,
+        where R is 1 or B.
 
     Raises:
-        ValueError: The encoder shares weights between its layers, has another attention function, or is
-            under reentrant gradient checkpointing.
+        ValueError: If the layers of the encoder share weights, its attention function was changed, or it uses
+            reentrant gradient checkpointing.
     """
     is_prompt = None
     if prompt_ids.stride(0) == 0 or bool((prompt_ids == prompt_ids[:1]).all()):
@@ -349,7 +354,7 @@ def encode_prompt(
     lost = hidden.requires_grad and not any(key.requires_grad for key, _ in kept.values())
     if lost and getattr(encoder, "is_gradient_checkpointing", False):
         raise ValueError(
-            "shared_prompt does not go with reentrant gradient checkpointing, which would lose gradients: "
+            "shared_prompt does not support reentrant gradient checkpointing, which would lose gradients: "
             "set use_reentrant to false in gradient_checkpointing_kwargs"
         )
     return PromptStates(kept, is_prompt), hidden

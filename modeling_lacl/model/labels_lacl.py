@@ -1,7 +1,7 @@
-"""Labels: their names as natural language, suffix prompts of these names, and the label set of a model.
+"""Labels: label names, suffix prompts made of them, and the label set of a model.
 
-A model holds its label set, its support and its tokenizer: types and names in the configuration, support
-tokens as buffers. A prompt, `none [SEP] person [SEP] …`, is packed behind each text.
+A model holds its label set, its support set and its tokenizer: labels and label names in the configuration,
+support tokens as buffers. A prompt, `none [SEP] person [SEP] …`, is packed after each text.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from .configuration_lacl import OUTSIDE
 
 SEPARATOR_LABEL = -1
-"""In `prompt_labels`: a separator, which belongs to no label."""
+"""Value of `prompt_labels` at separators."""
 PADDING_LABEL = -2
-"""In `prompt_labels`: padding after a shorter prompt."""
+"""Value of `prompt_labels` at padding."""
 
 ABBREVIATIONS = {
     "per": "person",
@@ -39,12 +39,12 @@ ABBREVIATIONS = {
 }
 
 
-def natural_label_name(label: str) -> str:
-    """The words a label stands for, by rule: `creative-work` -> `creative work`.
+def default_label_name(label: str) -> str:
+    """Return the default label name of a label: `creative-work` -> `creative work`.
 
-    `-`, `_`, `/` and `.` become spaces; `CamelCase` is split; common abbreviations (`PER`, `GPE`) are written
-    out where they are the whole label, or in capitals beside words that are not. A label is a type, without a
-    tag's prefix: "U-boat" has none.
+    `-`, `_`, `/` and `.` become spaces, and `CamelCase` is split. Common abbreviations (`PER`, `GPE`) are
+    expanded if they are the whole label, or the only part of it in capitals. No tag prefix is removed, so
+    that "U-boat" becomes "u boat".
     """
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", label)
     parts = re.sub(r"[\s_/.\-]+", " ", words).split()
@@ -57,16 +57,16 @@ def natural_label_name(label: str) -> str:
 def build_prompt(
     label_token_ids: Sequence[Sequence[int]], separator_token_id: int, order: Iterable[int] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The suffix `none [SEP] person [SEP] …`.
+    """Build the suffix prompt `none [SEP] person [SEP] …`.
 
     Args:
-        label_token_ids: Tokens of each label's name, by label id.
-        separator_token_id: Token after each name.
-        order: Label ids in the order in which they stand in the prompt; a subset where some are left out.
+        label_token_ids: Token ids of each label name, by label id.
+        separator_token_id: Token after each label name.
+        order: Label ids in the order of the prompt; may be a subset. By default all, by id.
 
     Returns:
-        `prompt_ids` and `prompt_labels`, each `(P,)` long: the tokens, and the label id of each, −1 at
-        separators.
+        `prompt_ids` and `prompt_labels`, each `(P,)` long: the token ids, and the label id of each token, −1
+        at separators.
     """
     ids: list[int] = []
     labels: list[int] = []
@@ -78,12 +78,12 @@ def build_prompt(
 
 
 def split_prompt(label_token_ids: Sequence[Sequence[int]], max_length: int) -> list[list[int]]:
-    """Groups of label ids, each with outside (0) first, whose prompts have at most `max_length` tokens.
+    """Split label ids into groups, each with outside (0) first and a prompt of at most `max_length` tokens.
 
-    Groups have about the same length, so that no label stands alone where another fits beside it.
+    The prompts have similar lengths, so that no label is alone in a prompt that has room for another.
 
     Raises:
-        ValueError: A name, or that of outside, is too long.
+        ValueError: If a label name, or that of outside, is too long.
     """
     lengths = [len(tokens) + 1 for tokens in label_token_ids]
     room = max_length - lengths[0]
@@ -108,12 +108,12 @@ def split_prompt(label_token_ids: Sequence[Sequence[int]], max_length: int) -> l
 
 
 class LabelPrompts(NamedTuple):
-    """A label set as suffix prompts: several where it is too long for one.
+    """A label set as suffix prompts: several if it is too long for one.
 
     Attributes:
-        groups: Label ids of each prompt; outside is in every one, and first.
-        prompts: `prompt_ids` and `prompt_labels` of each, `(P,)` long.
-        length: Tokens of the longest.
+        groups: Label ids of each prompt. Outside is the first label of every prompt.
+        prompts: `prompt_ids` and `prompt_labels` of each prompt, `(P,)` long.
+        length: Number of tokens of the longest prompt.
     """
 
     groups: list[list[int]]
@@ -124,14 +124,14 @@ class LabelPrompts(NamedTuple):
 def build_prompts(
     label_token_ids: Sequence[Sequence[int]], separator_token_id: int, max_length: int
 ) -> LabelPrompts:
-    """Build the prompts of a label set, each of at most `max_length` tokens; raises as `split_prompt`."""
+    """Build the prompts of a label set, each of at most `max_length` tokens; see `split_prompt`."""
     groups = split_prompt(label_token_ids, max_length)
     prompts = [build_prompt(label_token_ids, separator_token_id, group) for group in groups]
     return LabelPrompts(groups, prompts, max(len(ids) for ids, _ in prompts))
 
 
 def _fill(lengths: Sequence[int], number: int, room: int) -> list[list[int]] | None:
-    """`lengths[1:]` dealt in order to `number` groups of about equal length; None if one outgrows `room`."""
+    """Split `lengths[1:]` in order into `number` groups of similar length; None if one exceeds `room`."""
     target = sum(lengths[1:]) / number
     groups: list[list[int]] = [[0]]
     used = 0.0
@@ -149,16 +149,16 @@ def _fill(lengths: Sequence[int], number: int, room: int) -> list[list[int]] | N
 
 
 def fast_tokenizer(tokenizer: Any) -> None:
-    """Checks that `tokenizer` gives character offsets.
+    """Check that `tokenizer` returns character offsets.
 
     Raises:
-        TypeError: It is no tokenizer.
-        ValueError: It is a slow one.
+        TypeError: If it is not a tokenizer.
+        ValueError: If it is a slow tokenizer.
     """
     if not hasattr(tokenizer, "is_fast"):
         raise TypeError(
-            f"tokenizer is of type {type(tokenizer).__name__}: give the model's own, `model.tokenizer`, or "
-            "one from `AutoTokenizer.from_pretrained`"
+            f"tokenizer is of type {type(tokenizer).__name__}: give `model.tokenizer`, or one from "
+            "`AutoTokenizer.from_pretrained`"
         )
     if not tokenizer.is_fast:
         raise ValueError(
@@ -169,16 +169,16 @@ def fast_tokenizer(tokenizer: Any) -> None:
 Model = TypeVar("Model", bound="LabelSetMixin")
 
 tokenizer_lock = threading.Lock()
-"""The truncation setting of a fast tokenizer is state of its own: to be set and used in one piece."""
+"""Held during calls of a fast tokenizer, which set its truncation and then use it, in two steps."""
 
 
 def tokenize_label_names(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> list[list[int]]:
     """Return the token ids of label names, without special tokens.
 
     Raises:
-        ValueError: A name without a token.
+        ValueError: If a label name has no tokens.
     """
-    # A leading space: byte-level tokenizers write a word inside a sentence with one.
+    # With a leading space, byte-level tokenizers encode a name as they do inside a sentence.
     words = [f" {name.strip()}" for name in names]
     with tokenizer_lock:
         token_ids: list[list[int]] = tokenizer(words, add_special_tokens=False)["input_ids"]
@@ -189,21 +189,21 @@ def tokenize_label_names(tokenizer: PreTrainedTokenizerBase, names: Sequence[str
 
 
 def separator_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the token that parts label names.
+    """Return the id of the token that separates label names.
 
     Raises:
-        ValueError: The tokenizer has none.
+        ValueError: If the tokenizer has no such token.
     """
     separator = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
     if separator is None:
-        raise ValueError("the tokenizer has neither sep_token nor eos_token to part label names: set one")
+        raise ValueError("the tokenizer has neither sep_token nor eos_token to separate label names: set one")
     return cast(int, separator)
 
 
 class LabelSetMixin:
-    """Gives a model its labels, their names and its support; kept in its configuration and its buffers."""
+    """Label set, label names and support set of a model, stored in its configuration and buffers."""
 
-    # Of the model: a `LaclConfig`, whose fields transformers types as optional.
+    # Provided by the model. `config` is a `LaclConfig`, whose fields transformers types as optional.
     config: Any
     device: Any
     name_or_path: Any
@@ -216,13 +216,13 @@ class LabelSetMixin:
 
     @property
     def entity_types(self) -> list[str]:
-        """The types that the model finds, in the order of their label ids, without outside."""
+        """The entity types that the model finds, in the order of their label ids, without outside."""
         id2label: dict[int, str] = self.config.id2label or {}
         return [id2label[label] for label in range(1, len(id2label))]
 
     @property
     def label_prompts(self) -> LabelPrompts | None:
-        """The label set as prompts, made once for a label set and device; None without prompts or labels."""
+        """The prompts of the label set, cached per label set and device; None without prompts or labels."""
         config = self.config
         names = config.label_token_ids
         if not (config.use_prompts and names):
@@ -235,16 +235,16 @@ class LabelSetMixin:
         return self._label_prompts[1]
 
     def set_labels(self, labels: Sequence[str], label_names: Mapping[str, str] | None = None) -> None:
-        """Give the model another label set and forget its support.
+        """Replace the label set of the model and clear its support set. On errors the model is unchanged.
 
         Args:
-            labels: The types, without `O` and without prefixes of tags.
-            label_names: Natural-language names; by rule (`natural_label_name`) where one is missing.
+            labels: The labels, without `O` and without tag prefixes.
+            label_names: Label names, by label. Defaults to `default_label_name` where one is missing.
 
         Raises:
-            TypeError: A label or a name that is no text, or not a list of the one and a mapping of the other.
-            ValueError: No labels, a label twice, a name for an unknown label, two labels with one name, a
-                name without tokens or with more than a prompt holds. The model is then as it was.
+            TypeError: If `labels` is not a list of strings, or `label_names` not a mapping to strings.
+            ValueError: If there are no labels, a label is repeated, a name is for an unknown label, two
+                labels have the same name, or a name has no tokens or too many for a prompt.
         """
         names = self.resolve_names(labels, label_names)
         config, tokenizer = self.config, self.tokenizer
@@ -252,7 +252,7 @@ class LabelSetMixin:
         _check_distinct(list(names.values()), token_ids)
         separator = separator_id(tokenizer)
         split_prompt(token_ids, config.max_prompt_length)
-        # Nothing fails from here on: an error leaves the model as it was.
+        # Nothing fails from here on, so that an error leaves the model unchanged.
         config.id2label = dict(enumerate(names))
         config.label2id = {label: index for index, label in enumerate(names)}
         config.label_names = names
@@ -263,14 +263,14 @@ class LabelSetMixin:
         self.clear_support()
 
     def with_labels(self: Model, labels: Sequence[str] | Mapping[str, str]) -> Model:
-        """Return a model on the same weights that finds other types, zero-shot.
+        """Return a model that shares the weights of this one and finds other types, zero-shot.
 
         Args:
-            labels: The types, or a mapping from types to natural-language names.
+            labels: The labels, or a mapping from labels to label names.
 
         Raises:
-            TypeError: Neither of these.
-            ValueError: The model has no prompts, or as `set_labels`.
+            TypeError: If `labels` is neither a list nor a mapping.
+            ValueError: If the model has no prompts, or as in `set_labels`.
         """
         if not self.config.use_prompts:
             raise ValueError(
@@ -278,28 +278,28 @@ class LabelSetMixin:
             )
         if isinstance(labels, str) or not isinstance(labels, Sequence | Mapping):
             raise TypeError(f"labels is {labels!r}: give a list of labels, or a mapping from labels to names")
-        own = with_own_labels(self)
-        own.set_labels(list(labels), labels if isinstance(labels, Mapping) else None)
-        return own
+        model = with_own_labels(self)
+        model.set_labels(list(labels), labels if isinstance(labels, Mapping) else None)
+        return model
 
     def resolve_names(
         self, labels: Sequence[str], label_names: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """Natural-language name of `O` and of each label, in the order of ids; raises as `set_labels`."""
+        """Return the label names of `O` and each label, in the order of ids; raises as `set_labels`."""
         if isinstance(labels, str) or not isinstance(labels, Iterable):
             raise TypeError(f"labels must be a list of entity types, got {labels!r}")
         labels = [label for label in labels if label != OUTSIDE]
         if not labels:
-            raise ValueError("labels has none but outside: give at least one entity type")
+            raise ValueError("labels has no label except outside: give at least one entity type")
         if label_names is not None and not isinstance(label_names, Mapping):
             raise TypeError(f"label_names is {label_names!r}: give a mapping from labels to names")
         given = dict(label_names or {})
         for label in labels:
             if not isinstance(label, str):
-                raise TypeError(f"labels has {label!r}: give every entity type as a text")
+                raise TypeError(f"labels has {label!r}: give every entity type as a string")
         for label, name in given.items():
             if not isinstance(name, str):
-                raise TypeError(f"the name of the label {label!r} is {name!r}: give it in words, as a text")
+                raise TypeError(f"the name of the label {label!r} is {name!r}: give it in words, as a string")
         unknown = set(given) - {OUTSIDE, *labels}
         if unknown:
             raise ValueError(
@@ -309,8 +309,8 @@ class LabelSetMixin:
         owners = {names[OUTSIDE].strip().lower(): OUTSIDE}
         for label in labels:
             if label in names:
-                raise ValueError(f"label {label!r} stands twice in labels")
-            name = given.get(label, natural_label_name(label))
+                raise ValueError(f"label {label!r} is repeated in labels: give it once")
+            name = given.get(label, default_label_name(label))
             owner = owners.setdefault(name.strip().lower(), label)
             if owner != label:
                 raise ValueError(
@@ -321,21 +321,22 @@ class LabelSetMixin:
 
     @property
     def has_support(self) -> bool:
-        """Whether the model holds support representations."""
+        """Whether the model has a support set."""
         return bool(self.config.support_size)
 
     def set_support(
         self, mean: Tensor, variance: Tensor, labels: Tensor, words: Sequence[str] | None = None
     ) -> None:
-        """Keeps copies of support tokens with the model: `(S, d)`, `(S, d)` fp32 and `(S,)` long label ids.
+        """Store copies of support tokens in the model.
 
         Args:
-            mean, variance, labels: Of the tokens.
-            words: For each token the entity that it is a word of, `""` outside: shown as the example behind a
-                prediction, and not used for one.
+            mean, variance: `(S, d)` fp32 each.
+            labels: `(S,)` long, label ids.
+            words: For each token the text of the entity that it belongs to, `""` for outside. Only used to
+                show the nearest example of a prediction.
 
         Raises:
-            ValueError: Other shapes, or a label that the model does not have.
+            ValueError: If the shapes do not match, or a label is not one of the model.
         """
         shape = (len(labels), self.config.projection_size)
         if mean.shape != shape or variance.shape != shape:
@@ -349,7 +350,7 @@ class LabelSetMixin:
             raise ValueError(
                 f"support labels must be from 0 to {num_labels - 1}, got {labels.unique().tolist()}"
             )
-        # Copies made outside of inference mode, in which the caller may be, can take part in anything later.
+        # The caller may be in inference mode, whose tensors cannot be used in autograd later.
         with torch.inference_mode(False):
             self.support_mean = mean.detach().to(self.device, torch.float32, copy=True).contiguous()
             self.support_variance = variance.detach().to(self.device, torch.float32, copy=True).contiguous()
@@ -358,23 +359,23 @@ class LabelSetMixin:
         self.config.support_words = None if words is None else list(words)
 
     def clear_support(self) -> None:
-        """Forgets the support representations."""
+        """Remove the support set."""
         empty = self.support_mean.new_zeros((0, self.config.projection_size))
         self.set_support(empty, empty, self.support_labels[:0])
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer: the one given, or the one that was saved with the checkpoint.
+        """The tokenizer: the one that was set, or else the one saved with the checkpoint.
 
         Raises:
-            ValueError: There is none.
+            ValueError: If there is none.
         """
         if self._tokenizer is None:
             if not self.name_or_path:
                 raise ValueError("the model has no tokenizer: set model.tokenizer")
             try:
-                # Given the configuration, it does not ask for one. Code that a tokenizer's own files name is
-                # refused without a question, whose answer would be read from standard input.
+                # `config` avoids another request for it. Remote code of the tokenizer is refused explicitly;
+                # otherwise transformers would ask on standard input.
                 self.tokenizer = AutoTokenizer.from_pretrained(
                     self.name_or_path,
                     config=self.config,
@@ -394,30 +395,29 @@ class LabelSetMixin:
 
 
 def _check_distinct(names: Sequence[str], token_ids: Sequence[Sequence[int]]) -> None:
-    """Raise unless the tokenizer tells all names apart."""
+    """Raise unless all names differ in their tokens."""
     owners: dict[tuple[int, ...], str] = {}
     for name, ids in zip(names, token_ids, strict=True):
         owner = owners.setdefault(tuple(ids), name)
         if owner is not name:
             raise ValueError(
-                f"the tokenizer does not tell the label names {owner!r} and {name!r} apart: "
-                "give one of them other words"
+                f"the label names {owner!r} and {name!r} have the same tokens: give one of them other words"
             )
 
 
 def with_own_labels(model: Model) -> Model:
-    """A model on the same weights whose label set and support can be changed without touching `model`'s."""
-    own: Any = copy.copy(model)
-    # One level deep: setting labels and support replaces fields, and changes none in place.
-    own.config = copy.copy(model.config)
-    own._buffers = dict(own._buffers)
-    own._modules = dict(own._modules)
-    # Mixed precision puts a forward on the instance that is bound to the original, and so to its labels.
-    own.__dict__.pop("forward", None)
-    return cast(Model, own)
+    """Return a model that shares the weights of `model`, with an independent label set and support set."""
+    result: Any = copy.copy(model)
+    # Shallow copies are enough: setting labels or support replaces fields and changes none in place.
+    result.config = copy.copy(model.config)
+    result._buffers = dict(result._buffers)
+    result._modules = dict(result._modules)
+    # Mixed precision sets a `forward` on the instance that is bound to the original, and so to its labels.
+    result.__dict__.pop("forward", None)
+    return cast(Model, result)
 
 
 def copy_model(model: Model) -> Model:
-    """Return a deep copy of a model that shares its tokenizer, whose copy takes longer than all the rest."""
+    """Return a deep copy of a model that shares its tokenizer, which is slow to copy."""
     tokenizer = model.tokenizer
     return copy.deepcopy(model, {id(tokenizer): tokenizer})

@@ -1,4 +1,4 @@
-"""The LACL model: an encoder over text and label names, a Gaussian head, and its contrastive objectives."""
+"""The LACL models: an encoder over text and label names, a Gaussian head and contrastive objectives."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from .saving_lacl import PLACE_ARGUMENTS, LaclPreTrainedModel, package
 
 
 class LaclModel(LaclPreTrainedModel):
-    """Encoder over `[CLS] text [SEP] none [SEP] person [SEP] …`, and each token and label as a Gaussian.
+    """Encoder over `[CLS] text [SEP] none [SEP] person [SEP] …`, with a Gaussian for each token and label.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification
@@ -56,13 +56,13 @@ class LaclModel(LaclPreTrainedModel):
         torch.Size([1, 6, 128])
     """
 
-    # Of `LaclForTokenClassification`, from whose checkpoints a bare `LaclModel` loads as well.
+    # Weights of `LaclForTokenClassification`, whose checkpoints a bare `LaclModel` can load as well.
     _keys_to_ignore_on_load_unexpected = [r"^support_(mean|variance|labels)$"]
 
     def __init__(self, config: LaclConfig) -> None:
         super().__init__(config)
         encoder_class = MODEL_MAPPING[type(config.encoder_config)]
-        # In the dtype that this model is built in, whichever the encoder's own checkpoint was stored in.
+        # In the dtype of this model, not the one that the checkpoint of the encoder was stored in.
         self.encoder = AutoModel.from_config(
             config.encoder_config, dtype=torch.get_default_dtype(), **without_pooling(encoder_class)
         )
@@ -93,20 +93,20 @@ class LaclModel(LaclPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
     ) -> LaclModelOutput:
-        """Encode text and prompt: in one sequence, or the prompt on its own if `config.shared_prompt`.
+        """Encode text and prompt: in one sequence, or separately if `config.shared_prompt`.
 
         Args:
-            input_ids: `(B, L)` long, tokenised text with its special tokens.
+            input_ids: `(B, L)` long, tokenised text with special tokens.
             attention_mask: `(B, L)`, 0 at padding on either side; all ones if None.
-            token_type_ids: `(B, L)`, passed on if the encoder has them; the prompt gets type 0.
-            prompt_ids: `(B, P)` long, suffix tokens; None for text alone.
-            prompt_labels: `(B, P)` long, label id of each suffix token, −1 at separators, −2 at padding.
+            token_type_ids: `(B, L)`, ignored if the encoder does not use them. The prompt gets type 0.
+            prompt_ids: `(B, P)` long, tokens of the prompt; None for text only.
+            prompt_labels: `(B, P)` long, label id of each prompt token, −1 at separators, −2 at padding.
             num_labels: K; by default one more than the largest label in `prompt_labels`.
-            output_hidden_states, output_attentions: As in every encoder.
+            output_hidden_states, output_attentions: As in transformers.
 
         Raises:
-            ValueError: Prompt tokens without their labels, or text and prompt longer than the encoder's
-                positions.
+            ValueError: If only one of `prompt_ids` and `prompt_labels` is given, or text and prompt have more
+                tokens than the encoder has positions.
         """
         if (prompt_ids is None) != (prompt_labels is None):
             raise ValueError("prompt_ids and prompt_labels go together: give both or neither")
@@ -114,8 +114,8 @@ class LaclModel(LaclPreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         if prompt_ids is None or prompt_labels is None:
             prompt_ids = prompt_labels = input_ids.new_zeros((input_ids.shape[0], 0))
-        asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
-        options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+        requested = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        options: dict[str, Any] = {name: value for name, value in requested.items() if value is not None}
         prompt_hidden = None
         suffix = (prompt_ids, prompt_labels)
         if self.config.shared_prompt and prompt_ids.shape[1]:
@@ -133,40 +133,42 @@ class LaclModel(LaclPreTrainedModel):
         text = gather_positions(hidden, packed.text_index)
         with full_precision(hidden):
             mean, variance = self.projection(text.float())
-        of_labels: dict[str, Tensor] = {}
+        label_outputs: dict[str, Tensor] = {}
         if prompt_ids.shape[1]:
             if prompt_hidden is None:
                 prompt_hidden = gather_positions(hidden, packed.prompt_index)
-            of_labels = self._label_gaussians(prompt_hidden, prompt_labels, num_labels, input_ids.shape[0])
+            label_outputs = self._label_gaussians(
+                prompt_hidden, prompt_labels, num_labels, input_ids.shape[0]
+            )
         return LaclModelOutput(
             last_hidden_state=text,
             mean=mean,
             variance=variance,
-            **of_labels,
+            **label_outputs,
             hidden_states=getattr(encoded, "hidden_states", None),
             attentions=getattr(encoded, "attentions", None),
         )
 
     def _label_gaussians(
-        self, prompt_hidden: Tensor, prompt_labels: Tensor, num_labels: int | None, number: int
+        self, prompt_hidden: Tensor, prompt_labels: Tensor, num_labels: int | None, batch_size: int
     ) -> dict[str, Tensor]:
-        """The labels' fields of the output for so many sequences, which may share one prompt."""
+        """Return the outputs of the labels for `batch_size` sequences, which may share one prompt."""
         if num_labels is None:
             num_labels = int(prompt_labels.max()) + 1
         with full_precision(prompt_hidden):
             names, present = label_means(prompt_hidden.float(), prompt_labels, num_labels)
-            mean, variance = (part.expand(number, -1, -1) for part in self.projection(names))
+            mean, variance = (part.expand(batch_size, -1, -1) for part in self.projection(names))
         return {
             "label_mean": mean,
             "label_variance": variance,
-            "label_present": present.expand(number, -1),
+            "label_present": present.expand(batch_size, -1),
         }
 
     def _encode(
         self, attention_mask: Tensor, inputs: dict[str, Tensor], options: dict[str, Any]
     ) -> tuple[Any, Tensor]:
-        """The encoder's output, None where rows went through it in groups, and its last hidden states."""
-        # Where time goes by the padded token. Batches that are sorted by length are one group.
+        """Return the encoder's output (None if encoded in groups of sequences) and its last hidden states."""
+        # On a CPU the time depends on the number of padded tokens. Batches sorted by length are one group.
         if attention_mask.device.type == "cpu" and not options and not is_compiling():
             groups = length_groups(attention_mask.sum(1))
             if len(groups) > 1:
@@ -175,7 +177,7 @@ class LaclModel(LaclPreTrainedModel):
         return encoded, encoded.last_hidden_state
 
     def _first_prompt_position(self, length: int) -> int:
-        """Position id of a shared prompt's first token: behind the longest text, whichever is given."""
+        """Return the position id of a shared prompt's first token: after the longest possible text."""
         if self._positions is None:
             return int(self.config.max_text_length)
         first = min(int(self.config.max_text_length), self._positions - length)
@@ -187,7 +189,7 @@ class LaclModel(LaclPreTrainedModel):
         return first + first_position_id(self.encoder)
 
     def _width(self, attention_mask: Tensor) -> int:
-        """Columns of packed rows that go through the encoder: all of them if it has as many positions."""
+        """Return the number of columns of the packed sequences to encode: all if the encoder allows it."""
         width = attention_mask.shape[1]
         if self._positions is None or width <= self._positions:
             return width
@@ -201,11 +203,11 @@ class LaclModel(LaclPreTrainedModel):
 
 
 class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
-    """Named entities by similarity to label names, to a support set, or to both.
+    """Named entity recognition by similarity to label names, to a support set, or to both.
 
-    The model owns its label set (`config.id2label`, `config.label_names`, their tokens) and, once adapted,
-    its support representations, so that a saved checkpoint predicts on its own. Labels are types; `O` is
-    label 0.
+    The model contains its label set (`config.id2label`, `config.label_names`, their tokens) and, once
+    adapted, its support set, so that a saved checkpoint is self-contained. Labels are entity types without
+    tag prefixes; outside (`O`) is label 0.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification
@@ -235,18 +237,19 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         label_names: Mapping[str, str] | None = None,
         **config_kwargs: Any,
     ) -> LaclForTokenClassification:
-        """A pretrained encoder with a fresh projection head.
+        """Build a model from a pretrained encoder, with a randomly initialised projection head.
 
         Args:
-            encoder: Name or path of a pretrained encoder, `"minilm"` for the embedded one, or the encoder
+            encoder: Name or path of a pretrained encoder, `"minilm"` for the bundled one, or the encoder
                 itself.
-            tokenizer: Its tokenizer.
-            labels: The types, without `O`.
-            label_names: Natural-language names of labels; by rule where one is missing.
-            **config_kwargs: Further arguments of [`LaclConfig`].
+            tokenizer: The tokenizer of the encoder.
+            labels: The labels, without `O`.
+            label_names: Label names, by label. Defaults to `default_label_name` where one is missing.
+            **config_kwargs: Other arguments of [`LaclConfig`].
 
         Raises:
-            ValueError: The encoder's weights are not those that `AutoModel` expects, or as `set_labels`.
+            ValueError: If the weights of the encoder are not those that `AutoModel` expects, or as in
+                `set_labels`.
         """
         if not isinstance(encoder, PreTrainedModel):
             place = package().encoder_path(str(encoder))
@@ -259,7 +262,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         if missing or unexpected:
             raise ValueError(
                 f"{type(encoder).__name__} does not fit {type(model.lacl.encoder).__name__}: missing weights "
-                f"{missing[:3]}, unexpected {unexpected[:3]}; give the bare encoder, as AutoModel builds it"
+                f"{missing[:3]}, unexpected {unexpected[:3]}; give the bare encoder, as built by AutoModel"
             )
         model.tokenizer = tokenizer
         model.set_labels(labels, label_names)
@@ -269,7 +272,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
     ) -> LaclForTokenClassification:
-        """Loads a checkpoint as every `from_pretrained` does, or one of the package's own by its name."""
+        """Load a checkpoint as in transformers, or a model bundled with the package by its name."""
         name = pretrained_model_name_or_path
         if name is not None and (bundled := package().load_bundled(cls, name, **kwargs)) is not None:
             return cast(LaclForTokenClassification, bundled)
@@ -291,29 +294,29 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         return_dict: bool | None = None,
         across_processes: bool = False,
     ) -> LaclOutput | tuple[Any, ...]:
-        """Scores every token against every label; with `labels`, the loss as well.
+        """Compute log-scores of every token for every label; with `labels`, the loss as well.
 
         Args:
-            input_ids: `(B, L)` long, ordinary tokenised text.
+            input_ids: `(B, L)` long, tokenised text.
             attention_mask: `(B, L)`, 0 at padding.
-            token_type_ids: `(B, L)`, for encoders that have them.
-            labels: `(B, L)` long; −100 where a token does not count (all but the first piece of a word).
-            prompt_ids: `(B, P)` long, a label set of the call's own (see `build_prompt`); by default the
-                model's.
-            prompt_labels: `(B, P)` long, label id of each prompt token; −1 at separators, −2 at padding.
-            output_hidden_states, output_attentions, return_dict: As in every Hugging Face model.
-            across_processes: The losses take the batches of all processes of `torch.distributed` for one, in
-                which a label id means the same everywhere. The loss of that batch is the mean of those of the
-                processes. Every process must call with it.
+            token_type_ids: `(B, L)`, ignored if the encoder does not use them.
+            labels: `(B, L)` long. Labels of −100 are ignored (all tokens except first subwords).
+            prompt_ids: `(B, P)` long, prompts of another label set (see `build_prompt`). Defaults to the
+                label set of the model.
+            prompt_labels: `(B, P)` long, label id of each prompt token, −1 at separators, −2 at padding.
+            output_hidden_states, output_attentions, return_dict: As in transformers.
+            across_processes: Whether the losses treat the batches of all `torch.distributed` processes as one
+                batch, whose loss is the mean over the processes. A label id must mean the same on every
+                process, and every process must use this argument.
 
         Returns:
-            [`LaclOutput`]. `logits` weigh label similarity and support similarity by `config.label_weight`; a
-            call with labels of its own, or with `labels` to learn from, has label similarity alone. A label
-            that is missing from a row's prompt has the lowest finite logit.
+            [`LaclOutput`]. `logits` combine label similarity and support similarity by `config.label_weight`.
+            With `prompt_ids` or `labels` they are label similarities only. A label that is missing from the
+            prompt of a sequence has the lowest finite logit.
 
         Raises:
-            ValueError: The model has no labels, `labels` has an id beyond the prompt's, torch.distributed is
-                not set up for `across_processes`, or as [`LaclModel`].
+            ValueError: If the model has no labels, `labels` has an id that is not in the prompt,
+                `across_processes` is used without torch.distributed, or as in [`LaclModel`].
         """
         own_labels = prompt_ids is None and prompt_labels is None
         prompts = self._prompts(input_ids) if own_labels else [(prompt_ids, prompt_labels)]
@@ -337,10 +340,10 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
                 loss, context_context, context_label = self._losses(
                     (mean, variance), labels, similarity, present, across_processes
                 )
-            # Support belongs to the model's own labels, and is none to learn from.
+            # The support set belongs to the label set of the model, and is not used in training.
             support = (mean, variance) if own_labels and self.has_support and labels is None else None
             logits = self._log_scores(similarity, support)
-        # All at once: a field that is set later is no item of a ModelOutput.
+        # Set all fields at once: a field set to None here and filled later is no item of a ModelOutput.
         output = LaclOutput(
             loss=loss,
             logits=logits,
@@ -377,17 +380,17 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         return int(min(self.config.max_text_length, room))
 
     def _prompts(self, input_ids: Tensor) -> list[tuple[Tensor | None, Tensor | None]]:
-        """The model's own label set as prompts for these sequences: several where it is too long for one."""
+        """Return the prompts of the label set for these sequences: several if it is too long for one."""
         if not self.config.use_prompts:
             return [(None, None)]
-        made = self.label_prompts
-        if made is None:
+        label_prompts = self.label_prompts
+        if label_prompts is None:
             raise ValueError("the model has no labels: call set_labels, or give prompt_ids and prompt_labels")
-        number = input_ids.shape[0]  # len() would fix the number in an exported graph
-        return [(ids.expand(number, -1), labels.expand(number, -1)) for ids, labels in made.prompts]
+        size = input_ids.shape[0]  # len() would become a constant in an exported graph
+        return [(ids.expand(size, -1), labels.expand(size, -1)) for ids, labels in label_prompts.prompts]
 
     def _label_similarity(self, passes: Sequence[LaclModelOutput]) -> tuple[Tensor | None, Tensor | None]:
-        """`(B, L, K)` similarity of tokens to labels, `(B, K)` presence in a prompt."""
+        """Return the `(B, L, K)` similarity of tokens to labels, and `(B, K)` presence in a prompt."""
         if passes[0].label_mean is None:
             return None, None
         total = torch.zeros(())
@@ -397,8 +400,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             similarity = self.similarity(tokens, cast(Gaussians, (one.label_mean, one.label_variance)))
             present = cast(Tensor, one.label_present).unsqueeze(1)
             if len(passes) > 1:
-                # Several prompts are compared through "outside", which stands in each of them. Losses and
-                # log-scores do not change by what is taken off a whole row.
+                # Scores of several prompts are aligned by outside, which is in each of them. A constant per
+                # token changes neither losses nor log-scores.
                 similarity = similarity - similarity[..., :1]
             total = total.to(similarity.device) + similarity * present
             number = number.to(similarity.device) + present.to(similarity.dtype)
@@ -406,12 +409,12 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         return similarity.masked_fill(number == 0, torch.finfo(similarity.dtype).min), (number > 0).squeeze(1)
 
     def support_similarity(self, mean: Tensor, variance: Tensor) -> Tensor:
-        """`(B, L, K)` similarity of tokens `(B, L, d)` to each label's support tokens or prototype."""
+        """Return the `(B, L, K)` similarity of tokens `(B, L, d)` to the support set of each label."""
         num_labels = len(self.config.id2label or ())
         tokens = (mean.flatten(0, 1), variance.flatten(0, 1))
         support = (self.support_mean.to(mean.dtype), self.support_variance.to(mean.dtype))
         if self.config.support_method == "neighbors":
-            if is_compiling():  # an exported graph takes any number of tokens
+            if is_compiling():  # in an exported graph the number of tokens is dynamic
                 similarity = self.similarity(tokens, support)
                 scores = nearest_neighbor_scores(similarity, self.support_labels, num_labels)
             else:
@@ -430,14 +433,14 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         present: Tensor | None,
         across_processes: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The loss and its parts: of tokens `(B, L, d)` with labels, and their similarity to label names."""
+        """Return the loss and its two parts, from tokens `(B, L, d)` and their similarity to label names."""
         config = self.config
         valid = labels >= 0
-        own, labels = (tokens[0][valid], tokens[1][valid]), labels[valid]
-        whole = gather_batch(own, labels) if across_processes else None
-        to_tokens = self.similarity(own, own if whole is None else whole.tokens)
+        anchors, labels = (tokens[0][valid], tokens[1][valid]), labels[valid]
+        gathered = gather_batch(anchors, labels) if across_processes else None
+        to_tokens = self.similarity(anchors, anchors if gathered is None else gathered.tokens)
         context_context = context_context_loss(
-            to_tokens, labels, config.loss_type, config.class_weight_power, whole, config.outside_attracts
+            to_tokens, labels, config.loss_type, config.class_weight_power, gathered, config.outside_attracts
         )
         if similarity is None or present is None:
             return context_context, context_context, None
@@ -448,7 +451,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             )
         in_prompt = present.unsqueeze(1).expand(*valid.shape, -1)[valid]
         context_label = context_label_loss(
-            similarity[valid], labels, in_prompt, config.loss_type, config.class_weight_power, whole
+            similarity[valid], labels, in_prompt, config.loss_type, config.class_weight_power, gathered
         )
         return (
             config.alpha * context_context + (1 - config.alpha) * context_label,
@@ -457,19 +460,19 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         )
 
     def similarity(self, p: Gaussians, q: Gaussians) -> Tensor:
-        """Minus the configured divergence over the temperature; shapes as in `pairwise_divergence`."""
+        """Return minus the divergence, divided by the temperature; shapes as in `pairwise_divergence`."""
         divergence = pairwise_divergence(self.config.divergence, p, q)
-        # In place where no gradient needs the divergence: such tensors are large.
+        # In place if no gradient is needed, because the tensor is large.
         divide = torch.div if divergence.requires_grad else torch.Tensor.div_
         return divide(divergence, -self.config.similarity_temperature)
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
-        """Find the entities in text; arguments and results as in [`prediction_lacl.predict`]."""
+        """Find the entities in texts; arguments and results as in [`prediction_lacl.predict`]."""
         return predict(self, inputs, **kwargs)
 
 
 def _mean_of_passes(passes: Sequence[LaclModelOutput]) -> Gaussians:
-    """Each token's Gaussian, `(B, L, d)` both: with several prompts, the mean over them."""
+    """Return mean and variance of each token, `(B, L, d)`; with several prompts, averaged over them."""
     if len(passes) == 1:
         return cast(Gaussians, (passes[0].mean, passes[0].variance))
     mean = torch.stack([cast(Tensor, one.mean) for one in passes]).mean(0)

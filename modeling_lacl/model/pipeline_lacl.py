@@ -1,8 +1,9 @@
 """The Hugging Face pipelines: `few-shot-ner` around `predict`, and `token-classification`.
 
-By a strategy tokens become entities. `first` is what `predict` does: a word has the scores of its first
-token, as in training. The others go by all tokens of a text. Under every strategy labels stay whole, long
-text goes through windows, a word is as it stands in the text, and a score is a probability.
+An aggregation strategy combines tokens into entities. `first` is the one of `predict`: the scores of a word
+are those of its first subword, as in training. The other strategies use all tokens of a text. With every
+strategy labels are not split into tag and type, long texts are split into windows, `word` is a substring of
+the text, and scores are probabilities.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .modeling_lacl import LaclForTokenClassification, LaclModel
 from .prediction_lacl import Entity, Predictor, Text, Window, answer, model_for_call, predict
 from .words_lacl import share_words, without_surrogates
 
-# `config.json` names all of a checkpoint's classes in this file.
+# `config.json` refers to all classes of a checkpoint through this file.
 __all__ = [
     "STRATEGIES",
     "LaclConfig",
@@ -52,26 +53,25 @@ def aggregate(
     batch_size: int | None = None,
     stride: int = 32,
 ) -> Any:
-    """Tokens or entities of one text, of many, or of a stream.
+    """Find the tokens or entities of one text, several texts, or a stream of texts.
 
     Args:
         model, inputs, is_split_into_words, labels, support: As in `predict`.
-        aggregation_strategy: `none` gives tokens, each with its own best label. `simple` makes an entity of
-            neighbouring tokens of one label, wherever words begin. By the others no label changes inside of a
-            word, whose scores are those of its `first` token, the `average` over its tokens, or those of the
-            token whose best label is the most probable (`max`); words are labelled and joined as in
-            `predict`.
-        ignore_labels: Labels that are left out; without `O`, what is outside is given as well.
-        delimiter: Stands between words that are given as a list.
+        aggregation_strategy: `none` returns tokens, each with its best label. `simple` joins adjacent tokens
+            of one label, regardless of words. With the other strategies each word has one label. Its scores
+            are those of its first subword (`first`), the average over its subwords (`average`), or those of
+            the subword with the most probable label (`max`). Words are decoded and joined as in `predict`.
+        ignore_labels: Labels that are not returned. Without `O`, outside is returned as well.
+        delimiter: Delimiter between the words of a list.
         threshold, batch_size, stride: As in `predict`.
 
     Returns:
-        As `predict`. By `none` a dict has `entity` (label), `score`, `index` (of the token in the whole text,
-        special tokens counted), `word`, `start` and `end`.
+        As in `predict`. With `none`, each dict has `entity` (label), `score`, `index` (of the token in the
+        whole text, including special tokens), `word`, `start` and `end`.
 
     Raises:
-        ValueError: An unknown strategy, or as `predict`.
-        TypeError: As `predict`.
+        ValueError: If the strategy is unknown, or as in `predict`.
+        TypeError: As in `predict`.
     """
     threshold = real_number("threshold", threshold, 0, 1)
     if aggregation_strategy not in STRATEGIES:
@@ -91,20 +91,20 @@ def aggregate(
 
 @dataclass(frozen=True)
 class _Tokens(Text):
-    """A text whose words are its tokens, but for those that cover no visible character."""
+    """A text whose words are its tokens, except tokens without visible characters."""
 
-    places: np.ndarray  # (W,) int64, which token of the text each is, special ones counted
+    places: np.ndarray  # (W,) int64, index of each token in the text, including special tokens
     input_ids: np.ndarray  # (T,) int64, of the whole text
-    before: int  # special tokens before the text
-    after: int  # and after it
+    before: int  # number of special tokens before the text
+    after: int  # number of special tokens after it
 
 
-class _OfTokens(Predictor):
-    """Reads tokens by their number: those of one character, as bytes are, share their offsets."""
+class _TokenPredictor(Predictor):
+    """Predictor of tokens, by their index: tokens of one character (bytes) have the same offsets."""
 
     def windows(self, texts: Sequence[Text]) -> list[Window]:
         windows = []
-        bases = np.cumsum([0, *(len(text.words) for text in texts)])  # numbers count on through the buffer
+        bases = np.cumsum([0, *(len(text.words) for text in texts)])  # tokens are counted across the buffer
         for text, base in zip(texts, bases[:-1], strict=True):
             assert isinstance(text, _Tokens)
             if not len(text.words):
@@ -122,39 +122,39 @@ class _OfTokens(Predictor):
 
 
 def _spans(places: np.ndarray) -> np.ndarray:
-    """(N, 2) of (N,): from each number to the next."""
+    """Return (N, 2) spans of length 1 that start at `places` (N,)."""
     return np.stack([places, places + 1], axis=1)
 
 
-class _ByToken(_OfTokens):
-    """Takes every token for a word, and its best label for the label."""
+class _TokenLabelPredictor(_TokenPredictor):
+    """Predictor that assigns every token its best label."""
 
     def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Tensor, np.ndarray]]:
         return super().label_ids(_tokens(self.model.tokenizer, text) for text in texts)
 
     def decode(self, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
-        return [of_text.argmax(dim=1).numpy() for of_text in scores]
+        return [text_scores.argmax(dim=1).numpy() for text_scores in scores]
 
 
-class _ByWholeWord(_OfTokens, ABC):
-    """Gives a word scores that go by all of its tokens."""
+class _WordPredictor(_TokenPredictor, ABC):
+    """Predictor that computes the scores of a word from all of its subwords."""
 
     def scores(self, texts: Sequence[Text]) -> list[Tensor]:
         tokens = [_tokens(self.model.tokenizer, text) for text in texts]
-        of_tokens = super().scores(tokens)
+        token_scores = super().scores(tokens)
         return [
-            self._of_words(text.words, own.words, scores)
-            for text, own, scores in zip(texts, tokens, of_tokens, strict=True)
+            self._word_scores(text.words, own.words, scores)
+            for text, own, scores in zip(texts, tokens, token_scores, strict=True)
         ]
 
-    def _of_words(self, words: np.ndarray, tokens: np.ndarray, scores: Tensor) -> Tensor:
-        """(W, K) log-scores of words (W, 2) from those (T, K) of tokens (T, 2)."""
+    def _word_scores(self, words: np.ndarray, tokens: np.ndarray, scores: Tensor) -> Tensor:
+        """Return (W, K) log-scores of words (W, 2) from the log-scores (T, K) of tokens (T, 2)."""
         result = outside_scores(len(self.labels)).repeat(len(words), 1)
         first = np.searchsorted(tokens[:, 1], words[:, 0], side="right")
         counts = np.maximum(np.searchsorted(tokens[:, 0], words[:, 1], side="left") - first, 0)
         found = np.flatnonzero(counts)
         counts = counts[found]
-        # Every token of every word, one after the other; a token may belong to several words.
+        # The tokens of all words, concatenated; a token may belong to several words.
         rows = np.repeat(np.arange(len(found)), counts)
         nth = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         taken = torch.from_numpy(np.repeat(first[found], counts) + nth)
@@ -163,10 +163,10 @@ class _ByWholeWord(_OfTokens, ABC):
 
     @abstractmethod
     def combine(self, scores: Tensor, words: Tensor, number: int) -> Tensor:
-        """(number, K) log-scores of words from those (N, K) of their tokens, sorted by `words` (N,)."""
+        """Return (number, K) log-scores of words from (N, K) of their tokens, sorted by `words` (N,)."""
 
 
-class _ByAverage(_ByWholeWord):
+class _AveragePredictor(_WordPredictor):
     def combine(self, scores: Tensor, words: Tensor, number: int) -> Tensor:
         total = torch.zeros(number, scores.shape[1], dtype=torch.float64)
         total = total.index_add(0, words, scores.double().softmax(dim=1))
@@ -174,29 +174,29 @@ class _ByAverage(_ByWholeWord):
         return (total / counts).log().clamp(min=IMPOSSIBLE).float()
 
 
-class _ByMost(_ByWholeWord):
+class _MaxPredictor(_WordPredictor):
     def combine(self, scores: Tensor, words: Tensor, number: int) -> Tensor:
         best = scores.softmax(dim=1).amax(dim=1)
-        # The most probable token of a word first; of equal ones the first.
+        # Sort by word, then by probability; among equal tokens the first comes first.
         order = np.lexsort((-best.numpy(), words.numpy()))
         starts = np.searchsorted(words.numpy(), np.arange(number))
         return scores[torch.from_numpy(order[starts])]
 
 
 STRATEGIES = {
-    "none": _ByToken,
-    "simple": _ByToken,
+    "none": _TokenLabelPredictor,
+    "simple": _TokenLabelPredictor,
     "first": Predictor,
-    "average": _ByAverage,
-    "max": _ByMost,
+    "average": _AveragePredictor,
+    "max": _MaxPredictor,
 }
-"""What scores a text by each strategy."""
+"""Predictor of each aggregation strategy."""
 
 
 def _found_tokens(
     predictor: Predictor, texts: Iterable[Text], threshold: float, ignored: Collection[str]
 ) -> Iterator[list[Entity]]:
-    """The tokens of each text, in the order of the texts."""
+    """Yield the tokens of each text, in the order of the texts."""
     for text, scores, ids in predictor.label_ids(texts):
         assert isinstance(text, _Tokens)
         probabilities = scores.double().softmax(dim=1).amax(dim=1).tolist()
@@ -216,6 +216,7 @@ def _found_tokens(
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, text: Text) -> _Tokens:
+    """Tokenize a whole text, without truncation."""
     with tokenizer_lock:
         encoded = tokenizer(
             without_surrogates(text.text),
@@ -230,7 +231,7 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, text: Text) -> _Tokens:
     words, places = [], []
     special = encoded["special_tokens_mask"]
     for place, ((start, end), is_special) in enumerate(zip(encoded["offset_mapping"], special, strict=True)):
-        # Some tokenizers count the space before a word as part of its first token.
+        # Some tokenizers include the space before a word in its first subword.
         start += len(text.text[start:end]) - len(text.text[start:end].lstrip())
         if start < end and not is_special:
             words.append((start, end))
@@ -249,36 +250,36 @@ TASK = "few-shot-ner"
 STANDARD_TASK = "token-classification"
 
 
-class _AllAtOnce(Pipeline):
-    """Of a pipeline that is given all inputs of a call at once, where others go text by text.
+class _BatchingPipeline(Pipeline):
+    """Base class of pipelines that process all inputs of a call together, instead of one text at a time.
 
-    So texts can be sorted by length into batches.
+    This allows sorting texts by length into batches.
     """
 
     _load_processor: Any = False
     _load_image_processor: Any = False
     _load_video_processor: Any = False
     _load_feature_extractor: Any = False
-    _load_tokenizer: Any = None  # loaded where there is one beside the model, else the model's own
+    _load_tokenizer: Any = None  # loaded if saved with the model, else the one of the model
 
     def __init__(self, model: Any, tokenizer: Any = None, **kwargs: Any) -> None:
         if tokenizer is None:
             tokenizer = model.tokenizer
         else:
-            model.tokenizer = tokenizer  # label names given in a call are written in the same tokens
+            model.tokenizer = tokenizer  # also used for label names given in a call
         super().__init__(model=model, tokenizer=tokenizer, **kwargs)
 
     def __call__(  # type: ignore[override]  # one signature for all kinds of input
         self, inputs: Any, *, num_workers: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> Any:
-        """What the pipeline finds in one text, a list, or a stream.
+        """Process one text, a list of texts, or a stream.
 
         Args:
-            inputs: As in [`prediction.predict`].
-            num_workers: Taken as every pipeline does; there is no work for them.
-            batch_size: Windows of text that go through the encoder at once.
-            **kwargs: As in [`prediction.predict`] or, for `token-classification`, in
-                [`aggregation.aggregate`]; they go before those of the constructor.
+            inputs: As in [`prediction_lacl.predict`].
+            num_workers: Accepted for compatibility with other pipelines, and ignored.
+            batch_size: Windows of text per batch.
+            **kwargs: As in [`prediction_lacl.predict`] or, for `token-classification`, in
+                [`pipeline_lacl.aggregate`]. They take precedence over those of the constructor.
         """
         options = {**self._forward_params, **self._sanitize_parameters(**kwargs)[1]}
         batch_size = self._batch_size if batch_size is None else batch_size
@@ -293,16 +294,16 @@ class _AllAtOnce(Pipeline):
         return model_outputs["entities"]
 
 
-class LaclPipeline(_AllAtOnce):
-    """Text in, entities out: `LaclPipeline(model)("Ana Ruiz flew to Quito.")`.
+class LaclPipeline(_BatchingPipeline):
+    """Pipeline for few-shot NER: `LaclPipeline(model)("Ana Ruiz flew to Quito.")`.
 
-    Takes the inputs and the keyword arguments of [`prediction.predict`] and gives its results; keyword
-    arguments of the constructor are defaults for every call. Where other pipelines go text by text, this one
-    sorts texts by length into batches.
+    Inputs, keyword arguments and results are those of [`prediction_lacl.predict`]. Keyword arguments of the
+    constructor are defaults for every call. Unlike other pipelines, this one sorts texts by length into
+    batches.
 
     Args:
         model: A [`LaclForTokenClassification`].
-        tokenizer: Its fast tokenizer; by default the one that the model holds or was saved with.
+        tokenizer: A fast tokenizer. Defaults to that of the model.
         **kwargs: `device`, and defaults for `predict`'s arguments.
 
     Example:
@@ -326,18 +327,18 @@ class LaclPipeline(_AllAtOnce):
         return ModelOutput(entities=predict(self.model, input_tensors["inputs"], **forward_parameters))
 
 
-class LaclTokenClassificationPipeline(_AllAtOnce, TokenClassificationPipeline):  # type: ignore[misc]
-    """`pipeline("token-classification")` for LACL: with `aggregation_strategy="first"` as [`LaclPipeline`].
+class LaclTokenClassificationPipeline(_BatchingPipeline, TokenClassificationPipeline):  # type: ignore[misc]
+    """`pipeline("token-classification")` for LACL: with `aggregation_strategy="first"` like [`LaclPipeline`].
 
-    Takes the arguments of the standard pipeline, and `labels`, `support` and `threshold`; what each strategy
-    does stands at [`aggregation.aggregate`]. The standard pipeline takes what stands before the first hyphen
-    of a label for a tag's prefix, and so makes "work" of "creative-work", writes `word` as the tokenizer
-    does, and fails on a text longer than the encoder. Here a label stays whole, `text[start:end]` is the
-    word, long text goes through windows (`stride` only says how far they overlap), and a score is a float.
+    Takes the arguments of the standard pipeline, and `labels`, `support` and `threshold`. The strategies are
+    described in [`pipeline_lacl.aggregate`]. The standard pipeline removes everything before the first hyphen
+    of a label as a tag prefix ("creative-work" becomes "work"), returns `word` as decoded by the tokenizer,
+    and fails on texts longer than the encoder allows. This pipeline keeps labels unchanged, returns `word` as
+    `text[start:end]`, splits long texts into windows that overlap by `stride`, and returns scores as float.
 
     Args:
         model: A [`LaclForTokenClassification`].
-        tokenizer: Its fast tokenizer; by default the one that the model holds or was saved with.
+        tokenizer: A fast tokenizer. Defaults to that of the model.
         **kwargs: `device`, and defaults for the arguments of a call: `aggregation_strategy`, `ignore_labels`,
             `is_split_into_words`, `delimiter`, `stride`, `labels`, `support` and `threshold`.
     """
@@ -356,7 +357,7 @@ class LaclTokenClassificationPipeline(_AllAtOnce, TokenClassificationPipeline): 
             raise TypeError(f"a {type(self).__name__} has no argument {', '.join(sorted(unknown))}")
         options = {name: value for name, value in kwargs.items() if value is not None}
         if aggregation_strategy is not None:
-            # transformers' own `AggregationStrategy`, or its name in letters of any case.
+            # An `AggregationStrategy` of transformers, or its name in any case.
             strategy = str(getattr(aggregation_strategy, "value", aggregation_strategy)).lower()
             if strategy not in STRATEGIES:
                 raise ValueError(
@@ -372,4 +373,4 @@ class LaclTokenClassificationPipeline(_AllAtOnce, TokenClassificationPipeline): 
         return ModelOutput(entities=aggregate(model, input_tensors["inputs"], **forward_parameters))
 
     def check_model_type(self, supported_models: Any) -> None:
-        """The list of transformers' own models, which the standard pipeline holds against every other."""
+        """Accept the model; the standard pipeline would log an error for models that transformers lacks."""

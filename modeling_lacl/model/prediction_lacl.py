@@ -29,16 +29,16 @@ from .words_lacl import (
 )
 
 _lock = threading.Lock()
-# How many uses each part in training mode is set aside for. Models on the same weights share their parts.
+# Number of active predictions per module that was in training mode. Models can share modules.
 _users: Counter[nn.Module] = Counter()
 
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Dropout off inside; afterwards each part of the model is again in the mode in which it was.
+    """Set the model to evaluation mode inside the context, and restore the mode of each module afterwards.
 
-    Threads can share the model: its parts go back to training mode with the last of those that are inside.
-    What is no PyTorch module, an exported model, has no modes, and is left alone.
+    Threads can share the model: modules return to training mode when the last thread leaves the context. A
+    model that is not a PyTorch module (an exported model) has no modes and is left unchanged.
     """
     modules = model.modules() if isinstance(model, nn.Module) else ()
     with _lock:
@@ -60,7 +60,7 @@ def evaluating(model: Any) -> Iterator[None]:
 Entity: TypeAlias = dict[str, Any]
 
 BATCH_SIZE = 32
-# A buffer of texts is sorted by length into batches of little padding; one buffer at a time is in memory.
+# Texts are read into a buffer and sorted by length into batches with little padding.
 _BATCHES_PER_BUFFER = 32
 
 
@@ -75,33 +75,34 @@ def predict(
     batch_size: int | None = BATCH_SIZE,
     stride: int = 32,
 ) -> list[Entity] | list[list[Entity]] | Iterator[list[Entity]]:
-    """Finds the entities of one text, of many, or of a stream.
+    """Find the entities of one text, several texts, or a stream of texts.
 
     Args:
         model: A [`LaclForTokenClassification`] with a label set, or any with `labels`.
-        inputs: A string gives its entities; a list or tuple of strings a list of those; any other iterable (a
-            generator, an open file, a column of a dataset, transformers' `KeyDataset`) a generator of those,
-            which reads ahead no further than 32 batches.
-        is_split_into_words: The texts are given as lists of words: a list of strings is *one* sentence, a
-            list of lists is many, any other iterable of lists streams. Offsets are into `" ".join(words)`.
-        labels: Other entity types than the model's own, found by their names alone, without support: a list
-            of labels, or a mapping from labels to natural-language names.
-        support: Labelled examples of other entity types, as `adapt` takes them, for this call only: as if
-            adapted to them with `steps=0`. Needs the installed package. `labels` may then give the names of
-            types, as a mapping.
-        threshold: Entities with a lower score are left out; from 0 to 1.
-        batch_size: Windows of text that go through the encoder at once; None, as in pipelines, means 32.
-        stride: Tokens that neighbouring windows of a long text share, at most half a window.
+        inputs: A string returns its entities, a list or tuple of strings a list of these. Any other iterable
+            (a generator, an open file, a column of a dataset, the `KeyDataset` of transformers) returns a
+            generator, which reads at most 32 batches ahead.
+        is_split_into_words: Whether the texts are lists of words. A list of strings is then *one* sentence, a
+            list of lists several, and any other iterable of lists a stream. Offsets refer to
+            `" ".join(words)`.
+        labels: Other entity types for this call, zero-shot (from label names alone, without a support set): a
+            list of labels, or a mapping from labels to label names.
+        support: Labelled examples of other entity types for this call, in the form that `adapt` takes. They
+            are encoded without fine-tuning, as in `adapt` with `steps=0`. Needs the installed package.
+            `labels` may then be a mapping from labels to label names.
+        threshold: Minimum score of returned entities, in [0, 1].
+        batch_size: Windows of text per batch. None, as in pipelines, means 32.
+        stride: Number of tokens that adjacent windows of a long text share, at most half a window.
 
     Returns:
-        Entities in order of their place, each a dict: `entity_group` (label), `score` (float in [0, 1], the
-        mean probability of the label over the entity's words), `word`, `start` and `end`, where
-        `text[start:end] == word`. Emoji at the edges of an entity are no part of it.
+        Entities in the order of the text, each a dict: `entity_group` (label), `score` (float in [0, 1], the
+        mean probability of the label over the words of the entity), `word`, `start` and `end`, where
+        `text[start:end] == word`. Emoji at the edges of an entity are not part of it.
 
     Raises:
-        TypeError: `inputs`, or one of the texts, or an argument is of another type than told.
-        ValueError: An argument out of range, unusable labels or support, or a model that has nothing to
-            compare with.
+        TypeError: If `inputs`, one of the texts or another argument has a wrong type.
+        ValueError: If an argument is out of range, labels or support cannot be used, or the model has neither
+            prompts nor a support set.
     """
     threshold = real_number("threshold", threshold, 0, 1)
     predictor = Predictor.build(model_for_call(model, labels, support, batch_size), batch_size, stride)
@@ -109,7 +110,7 @@ def predict(
 
 
 def model_for_call(model: Any, labels: Any, support: Any, batch_size: int | None) -> Any:
-    """Return `model`, or one on its weights with the labels and the support of one call; see `predict`."""
+    """Return `model`, or one that shares its weights for the labels and support of a call; see `predict`."""
     if support is not None:
         return package().with_support(model, support, labels, batch_size)
     return model if labels is None else model.with_labels(labels)
@@ -121,15 +122,15 @@ def answer(
     is_split_into_words: bool = False,
     delimiter: str = " ",
 ) -> list[Entity] | list[list[Entity]] | Iterator[list[Entity]]:
-    """What `entities` finds in texts, in the form in which they were given; see `predict`.
+    """Apply `entities` to inputs of any form, and return the entities in the same form; see `predict`.
 
     Args:
         inputs: As in `predict`.
-        entities: Takes texts and gives the entities of each.
+        entities: Function from texts to the entities of each text.
         is_split_into_words: As in `predict`.
-        delimiter: Stands between words that are given as a list.
+        delimiter: Delimiter between the words of a list.
     """
-    wanted = "a list of words (is_split_into_words=True)" if is_split_into_words else "a string"
+    expected = "a list of words (is_split_into_words=True)" if is_split_into_words else "a string"
 
     def of_words(words: Any, where: str) -> Text:
         return text_from_words(words, where, delimiter)
@@ -144,12 +145,12 @@ def answer(
             raise TypeError("inputs is a string, but is_split_into_words=True: give a list of words")
         return next(stream([inputs]))
     if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):
-        # Of torch, as transformers' `KeyDataset`: it has rows by number alone.
+        # A map-style dataset of torch, such as the `KeyDataset` of transformers.
         rows: Any = inputs
         return stream(rows[index] for index in range(len(rows)))
     if isinstance(inputs, bytes | bytearray | Mapping) or not isinstance(inputs, Iterable):
         raise TypeError(
-            f"inputs is of type {type(inputs).__name__}: give {wanted}, or a list or generator of those"
+            f"inputs is of type {type(inputs).__name__}: give {expected}, or a list or generator of those"
         )
     if not isinstance(inputs, list | tuple):
         return stream(inputs)
@@ -160,20 +161,23 @@ def answer(
 
 @dataclass(frozen=True)
 class Text:
+    """A text and its words."""
+
     text: str
     words: np.ndarray  # (W, 2) int64, (start, end) of each word
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a text that the encoder sees at once, and the words that are read from it."""
+    """A part of a text that is encoded at once, and the words whose scores are read from it."""
 
     input_ids: list[int]
-    words: np.ndarray  # (n,) word numbers, counted through the whole buffer
-    tokens: np.ndarray  # (n,) the first token of each, in this window
+    words: np.ndarray  # (n,) indices of words, counted across the buffer
+    tokens: np.ndarray  # (n,) position of the first subword of each, in this window
 
 
 def text_from_string(text: Any, where: str) -> Text:
+    """Split a string into words; `where` is its place in error messages."""
     if isinstance(text, Mapping):
         raise TypeError(f"{where} has the keys {sorted(map(str, text))}: give one column, dataset['text']")
     if not isinstance(text, str):
@@ -182,6 +186,7 @@ def text_from_string(text: Any, where: str) -> Text:
 
 
 def text_from_words(words: Any, where: str, delimiter: str = " ") -> Text:
+    """Join a list of words; `where` is its place in error messages."""
     if isinstance(words, str) or not isinstance(words, Sequence):
         raise TypeError(f"{where} is of type {type(words).__name__}: give a list of words")
     for index, word in enumerate(words):
@@ -194,31 +199,33 @@ def text_from_words(words: Any, where: str, delimiter: str = " ") -> Text:
 
 @dataclass(frozen=True)
 class Predictor:
-    """All that one call needs; nothing is kept on the model, so that threads can share it."""
+    """State of one call. Nothing is stored on the model, so that threads can share it."""
 
     model: Any
-    labels: list[str]  # by id
+    labels: list[str]  # by label id
     batch_size: int
-    max_length: int  # tokens of a window, special ones included
+    max_length: int  # tokens per window, including special tokens
     stride: int
 
     @classmethod
     def build(
         cls, model: Any, batch_size: int | None = None, stride: int = 32, for_scores: bool = True
     ) -> Predictor:
-        """Check the arguments of a call, and what the model has to compare with if `for_scores`."""
+        """Check the arguments of a call and, if `for_scores`, that the model has prompts or a support set."""
         batch_size = BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, 1)
         stride = whole_number("stride", stride, 0)
         tokenizer = model.tokenizer
         fast_tokenizer(tokenizer)
         config = model.config
         if for_scores and not config.use_prompts and not model.has_support:
-            raise ValueError("the model has neither a support nor label prompts: adapt it to examples first")
+            raise ValueError(
+                "the model has neither a support set nor label prompts: adapt it to examples first"
+            )
         max_length = model.max_sequence_length
         room = max_length - tokenizer.num_special_tokens_to_add()
         if room < 1:
             raise ValueError(
-                "the label names leave none for text of the positions that the encoder has: "
+                "the label names leave no positions of the encoder for text: "
                 "give shorter names, or lower config.max_prompt_length"
             )
         labels = [config.id2label[index] for index in range(len(config.id2label))]
@@ -227,7 +234,7 @@ class Predictor:
     def entities(
         self, texts: Iterable[Text], threshold: float, ignored: Collection[str] = (OUTSIDE,)
     ) -> Iterator[list[Entity]]:
-        """The entities of each text but those of `ignored` labels, in the order of the texts."""
+        """Yield the entities of each text, except those with `ignored` labels, in the order of the texts."""
         for text, scores, ids in self.label_ids(texts):
             runs = label_runs(ids, with_outside=OUTSIDE not in ignored)
             yield [
@@ -247,18 +254,18 @@ class Predictor:
         }
 
     def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Tensor, np.ndarray]]:
-        """Each text with its words' scores (W, K) and label ids (W,), in the order of the texts."""
+        """Yield each text with the scores (W, K) and label ids (W,) of its words, in order."""
         stream = iter(texts)
         while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
             scores = self.scores(buffer)
             yield from zip(buffer, scores, self.decode(buffer, scores), strict=True)
 
     def decode(self, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
-        """(W,) label ids of each text from its scores (W, K); overridden where tokens decide one by one."""
+        """Return (W,) label ids of each text from its scores (W, K); overridden to decode tokens."""
         return decode_texts(self.model.config, texts, scores)
 
     def scores(self, texts: Sequence[Text]) -> list[Tensor]:
-        """(W, K) log-scores of the words of each text."""
+        """Return (W, K) log-scores of the words of each text."""
         return self.read(texts, self.windows(texts), self.logits, outside_scores(len(self.labels)))
 
     def read(
@@ -268,10 +275,10 @@ class Predictor:
         values: Callable[[Sequence[Window]], Tensor],
         missing: Tensor,
     ) -> list[Tensor]:
-        """(W, X) of each text: `values` (B, L, X) at a word's first token, else `missing` (X,)."""
+        """Return (W, X) per text: `values` (B, L, X) at first subwords, or `missing` (X,) for other words."""
         counts = [len(text.words) for text in texts]
         result = missing.repeat(sum(counts), 1)
-        # The longest first: little padding, memory known.
+        # The longest first, so that padding is little and the peak of memory comes first.
         windows = sorted(windows, key=lambda window: -len(window.input_ids))
         with evaluating(self.model), torch.inference_mode():
             for first in range(0, len(windows), self.batch_size):
@@ -284,12 +291,12 @@ class Predictor:
         return list(result.split(counts))
 
     def logits(self, batch: Sequence[Window]) -> Tensor:
-        """(B, L, K) log-scores of a batch of windows."""
+        """Return (B, L, K) log-scores of a batch of windows."""
         scores: Tensor = self.model(*self.inputs(batch), return_dict=True).logits
         return scores
 
     def inputs(self, batch: Sequence[Window]) -> tuple[Tensor, Tensor]:
-        """(B, L) token ids and (B, L) attention mask."""
+        """Return (B, L) token ids and (B, L) attention mask of a batch of windows."""
         lengths = np.asarray([len(window.input_ids) for window in batch])
         inside = np.arange(lengths.max()) < lengths[:, None]
         ids = np.full(inside.shape, self.model.config.pad_token_id or 0, dtype=np.int64)
@@ -298,8 +305,8 @@ class Predictor:
         return torch.from_numpy(ids).to(device), torch.from_numpy(inside.astype(np.int64)).to(device)
 
     def windows(self, texts: Sequence[Text]) -> list[Window]:
-        """Cuts texts into windows of at most `max_length` tokens; each word with a token is read in one."""
-        # Word numbers count on through the buffer. Texts without a word need no encoder.
+        """Split texts into windows of at most `max_length` tokens; each word with tokens is read from one."""
+        # Words are counted across the buffer. Texts without words are not encoded.
         bases = np.cumsum([0, *(len(text.words) for text in texts)])
         numbers = [number for number, text in enumerate(texts) if len(text.words)]
         if not numbers:
@@ -321,7 +328,7 @@ class Predictor:
         windows = []
         for number, parts in zip(numbers, parts_of, strict=True):
             if self.model.tokenizer.truncation_side == "left":
-                parts.reverse()  # such a tokenizer cuts from the end
+                parts.reverse()  # such a tokenizer starts from the end
             offsets = [np.asarray(encoded["offset_mapping"][part], dtype=np.int64) for part in parts]
             for part, (words, tokens) in zip(parts, share_words(offsets, texts[number].words), strict=True):
                 if len(words):
@@ -330,12 +337,13 @@ class Predictor:
 
 
 def decode_texts(config: LaclConfig, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+    """Return (W,) label ids of each text, decoded from (W, K) scores and without emoji at edges."""
     labels = decode_scores(config, scores)
     return [_without_edge_emoji(text, ids) for text, ids in zip(texts, labels, strict=True)]
 
 
 def _without_edge_emoji(text: Text, label_ids: np.ndarray) -> np.ndarray:
-    """(W,) label ids in which no entity begins or ends with an emoji, but those of emoji alone."""
+    """Return (W,) label ids in which entities do not begin or end with an emoji, unless all words are."""
     if not has_emoji(text.text):
         return label_ids
     trimmed = label_ids.copy()

@@ -1,7 +1,6 @@
-"""Loading and saving checkpoints that stand on their own, and what the installed package adds to a model.
+"""Loading and saving of self-contained checkpoints, and the interface to the installed package.
 
-A checkpoint holds weights, configuration, tokenizer, and the code that they need: every module of the folder
-that this one lies in.
+A checkpoint holds weights, configuration, tokenizer and remote code: all modules in the folder of this one.
 """
 
 from __future__ import annotations
@@ -24,37 +23,37 @@ from .losses_lacl import GaussianProjection
 logger = logging.get_logger(__name__)
 
 PLACE_ARGUMENTS = ("cache_dir", "local_files_only", "proxies", "revision", "subfolder", "token")
-"""What `from_pretrained` takes to say where a checkpoint is, which its tokenizer is read by as well."""
+"""Arguments of `from_pretrained` that locate a checkpoint; its tokenizer is loaded with them, too."""
 
 CONFIG_FILE = "config.json"
 CODE_FILE = "pipeline_lacl.py"
-"""The file of code that `config.json` names, which imports every other."""
+"""The module of remote code that `config.json` names, which imports all others."""
 _FOR_THE_HUB = ("push_to_hub", "repo_id", "commit_message", "private", "create_pr", "token")
 
 
 class Package:
-    """What a model asks of the package around it: here the answers of a checkpoint's own code, without one.
+    """What a model needs from the installed package; this base class is for remote code, without a package.
 
-    The installed package puts a subclass in its place, see [`install_package`].
+    The installed package replaces it with a subclass, see [`install_package`].
     """
 
     def load_bundled(self, model_class: Any, name: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Load a model that comes with the package; None if none of that name does."""
+        """Load a model that is bundled with the package; None if there is none of this name."""
         return None
 
     def encoder_path(self, name: str) -> str:
-        """Return where the encoder of that name is: its path, or its name on the Hub."""
+        """Return the location of an encoder: its path, or its name on the Hub."""
         return name
 
     def with_support(self, model: Any, support: Any, label_names: Any, batch_size: int | None) -> Any:
-        """Return a model on the same weights that holds another support set."""
+        """Return a model that shares the weights of `model`, with another support set."""
         raise ModuleNotFoundError(
-            "support= has examples read, which a checkpoint's own code cannot do: install the package lacl, "
-            "by `pip install .` in a clone of its repository"
+            "support= needs the package lacl, which is not part of a checkpoint's remote code: install it by "
+            "`pip install .` in a clone of its repository"
         )
 
     def save_card(self, model: Any, folder: Path, destination: Path) -> None:
-        """Write the model card into `folder`, whose files are then moved to `destination`."""
+        """Write the model card into `folder`, whose files are moved to `destination` afterwards."""
 
     def publish(self, unfinished: Path, folder: Path, variant: str | None) -> None:
         """Move the files of a checkpoint into `folder`."""
@@ -62,7 +61,7 @@ class Package:
             file.replace(folder / file.name)
 
     def push(self, model: Any, repo_id: str, **kwargs: Any) -> Any:
-        """Upload a model, as every `push_to_hub`."""
+        """Upload a model, as `PreTrainedModel.push_to_hub` does."""
         return PreTrainedModel.push_to_hub(model, repo_id, **kwargs)
 
 
@@ -70,20 +69,20 @@ _package = Package()
 
 
 def package() -> Package:
-    """Return the package around this code; a bare [`Package`] in a checkpoint's own copy."""
+    """Return the installed package, or a bare [`Package`] in remote code."""
     return _package
 
 
 def install_package(installed: Package) -> None:
-    """Put the installed package in the place of a bare [`Package`]."""
+    """Replace the bare [`Package`] with the installed package."""
     global _package
     _package = installed
 
 
 class LaclPreTrainedModel(PreTrainedModel):
-    """Base class: weights, configuration, loading, and saving folders that need nothing else.
+    """Base class of the models: initialisation, loading, and saving of self-contained checkpoints.
 
-    A saved folder needs neither this package nor another folder.
+    A saved checkpoint needs neither this package nor other files.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification, LaclPreTrainedModel
@@ -108,7 +107,7 @@ class LaclPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
 
     card_facts: Any = None
-    """What the package, where it is installed, says of the model's making on its card."""
+    """Facts about the training of the model for the model card, set by the installed package."""
 
     _tokenizer: Any = None
 
@@ -123,48 +122,48 @@ class LaclPreTrainedModel(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
     ) -> Any:
-        """As in every model, from safetensors alone; weights that have no part in the result stay frozen."""
+        """Load a checkpoint, only from safetensors. Weights that the divergence does not use stay frozen."""
         kwargs["use_safetensors"] = True
         place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "").rstrip(
             os.sep
         )
         if os.path.isfile(place):
-            # transformers would take it for weights, and unpickle it.
+            # transformers would treat it as weights and unpickle it.
             raise OSError(f"{place} is a file: name the folder of the checkpoint")
         if os.path.isdir(place) and not os.path.isfile(os.path.join(place, CONFIG_FILE)):
-            # Without it transformers would take the default configuration.
-            raise OSError(f"{place} has no {CONFIG_FILE}: it is no checkpoint, or saving one was broken off")
+            # Without it transformers would use the default configuration.
+            raise OSError(f"{place} has no {CONFIG_FILE}: it is no checkpoint, or saving it was interrupted")
         loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         for module in model.modules():
             if isinstance(module, GaussianProjection):
-                module.freeze_idle(model.config)  # loading puts new parameters in place of the frozen ones
+                module.freeze_unused(model.config)  # loading replaces the frozen parameters
         return loaded
 
-    def save_pretrained(  # type: ignore[override]  # the arguments that it passes on are not named again
+    def save_pretrained(  # type: ignore[override]  # passes other arguments on
         self,
         save_directory: str | os.PathLike[str],
         is_main_process: bool = True,
         state_dict: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Save weights, configuration, tokenizer and code, so that the checkpoint stands on its own.
+        """Save weights, configuration, tokenizer and remote code, as a self-contained checkpoint.
 
-        Where the package is installed, the model card as well, and saving is atomic: the files are written
-        beside their place; then those that differ are moved there, `config.json`, without which nothing loads
-        the folder, last. A card that somebody has changed stays.
+        If the package is installed, this also writes the model card, and saving is atomic: the files are
+        written to a temporary folder, and those that differ are then moved. `config.json`, without which the
+        folder does not load, is moved last. A model card that was edited is kept.
 
         Args:
-            save_directory: The folder; made if it is not there. Its other files stay.
+            save_directory: Folder of the checkpoint, created if necessary. Other files in it are kept.
             is_main_process: Whether this process writes, in distributed training.
-            state_dict: Weights other than the model's own.
-            **kwargs: As for every `save_pretrained`: `max_shard_size`, `variant`, `push_to_hub`, …
+            state_dict: Weights to save instead of those of the model.
+            **kwargs: Other arguments of `save_pretrained`: `max_shard_size`, `variant`, `push_to_hub`, …
         """
         to_hub = {key: kwargs.pop(key) for key in _FOR_THE_HUB if key in kwargs}
         folder = Path(save_directory)
         if is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
-        # Beside its destination, so that moving is renaming. What other processes write is of no use.
+        # In the same folder, so that moving is renaming. Files of other processes are discarded.
         with tempfile.TemporaryDirectory(dir=folder if is_main_process else None, prefix=".saving-") as name:
             unfinished = Path(name)
             super().save_pretrained(
@@ -181,37 +180,37 @@ class LaclPreTrainedModel(PreTrainedModel):
             self.push_to_hub(to_hub.pop("repo_id", folder.name), **to_hub)
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Upload the checkpoint, as every `push_to_hub`, with its code and its card in one commit.
+        """Upload the checkpoint with its remote code and model card in one commit.
 
         Args:
-            repo_id: `NAME` or `OWNER/NAME`; made if it is not there.
-            **kwargs: As for every `push_to_hub`: `commit_message`, `private`, `token`, `revision`, …
+            repo_id: `NAME` or `OWNER/NAME`, created if necessary.
+            **kwargs: Other arguments of `push_to_hub`: `commit_message`, `private`, `token`, `revision`, …
 
         Raises:
-            OSError: It did not work; says why, and what to do.
+            OSError: If the upload fails. The message names the reason and what to do.
         """
         return package().push(self, repo_id, **kwargs)
 
     def _save_tokenizer(self, folder: Path) -> None:
         if not hasattr(type(self), "tokenizer") or (self._tokenizer is None and not self.name_or_path):
-            return  # a bare `LaclModel` holds none
+            return  # a bare `LaclModel` has no tokenizer
         try:
             tokenizer: Any = copy.deepcopy(self.tokenizer)
-        except ValueError as error:  # the checkpoint came without one
+        except ValueError as error:  # the checkpoint has no tokenizer
             logger.warning("the model is saved without a tokenizer: %s", error)
             return
-        # What the last prediction set it to is no part of it.
+        # Settings of the last prediction are not saved.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.save_pretrained(folder)
 
 
 def code_files() -> list[Path]:
-    """Return the files of code that a checkpoint carries: all modules beside this one."""
+    """Return the files of remote code of a checkpoint: all modules in this folder."""
     return sorted(file for file in Path(__file__).parent.glob("*.py") if file.stem != "__init__")
 
 
 def write_code(folder: Path) -> None:
-    """Copy the code to a checkpoint."""
+    """Copy the remote code to a checkpoint."""
     for file in code_files():
         shutil.copyfile(file, folder / file.name)

@@ -1,4 +1,4 @@
-"""Words of a text, the tokens they begin with, and the windows of a long text that they are read from."""
+"""Words of a text, their first subwords, and their assignment to the windows of a long text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import regex
 
-# Scripts written without spaces: there, each letter (with its marks) is a word, as no rule finds longer ones.
+# Scripts written without spaces. There, each letter with its marks is a word, as no rule finds longer words.
 _SPACELESS = (
     r"[[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc\uff70\uff9e\uff9f]&&\p{L}]"
 )
 _SPACED = rf"[[\p{{L}}\p{{N}}_]--{_SPACELESS}]"
-# Marks, and the invisible characters that stand inside words: soft hyphen, zero-width joiner and non-joiner.
+# Marks, and the invisible characters inside words: soft hyphen, zero-width joiner and non-joiner.
 _INSIDE = r"[\p{M}\u00ad\u200c\u200d]"
 _WORD = regex.compile(
     rf"""
@@ -29,47 +29,47 @@ _EMOJI = regex.compile(r"[\p{ExtPict}\p{RI}]")
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """The words of a text: runs of letters, marks, digits and `_`; every other character stands alone.
+    """Split a text into words: runs of letters, marks, digits and `_`; any other character is a word.
 
-    An apostrophe between letters stays inside its word. In scripts written without spaces (Han, Hiragana,
+    An apostrophe between letters is part of the word. In scripts written without spaces (Han, Hiragana,
     Katakana, Thai, Lao, Khmer, Myanmar) each letter with its marks is a word. An emoji sequence is one word.
 
     Returns:
-        (start, end) offsets into `text`, in order. Every character but white space is in exactly one word.
+        `(start, end)` character offsets, in order. Every character except white space is in exactly one word.
     """
     return [match.span() for match in _WORD.finditer(text)]
 
 
 def word_offsets(words: Sequence[str], delimiter: str = " ") -> np.ndarray:
-    """(W, 2) int64 character offsets of words in `delimiter.join(words)`."""
+    """Return the (W, 2) int64 character offsets of words in `delimiter.join(words)`."""
     lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
     starts = np.cumsum(lengths + len(delimiter)) - lengths - len(delimiter)
     return np.stack([starts, starts + lengths], axis=1)
 
 
 def is_emoji(word: str) -> bool:
-    """Whether a word is an emoji, or a flag."""
+    """Return whether a word is an emoji or a flag."""
     return _EMOJI.match(word) is not None
 
 
 def has_emoji(text: str) -> bool:
-    """Whether there is one anywhere in a text."""
+    """Return whether a text contains an emoji or a flag."""
     return _EMOJI.search(text) is not None
 
 
 def align_words(offsets: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """The first token of each word: the first whose end lies beyond the word's start.
+    """Return the first subword of each word: the first token that ends after the start of the word.
 
     Args:
-        offsets: (T, 2) int, a fast tokenizer's offset mapping of the text; special tokens may be among them.
+        offsets: (T, 2) int, the offset mapping of a fast tokenizer; may include special tokens.
         words: (W, 2) int, (start, end) of the words in the same text.
 
     Returns:
-        (W,) int64 token indices; -1 for a word that no token covers (control characters, say).
+        (W,) int64 token indices; -1 for words without tokens, such as control characters.
     """
     if not len(offsets):
         return np.full(len(words), -1, dtype=np.int64)
-    # Special tokens have offsets (0, 0): at the end of a text they would break the order.
+    # Special tokens have offsets (0, 0), which are not in order at the end of a text.
     ends = np.maximum.accumulate(offsets[:, 1])
     token = np.searchsorted(ends, words[:, 0], side="right")
     found = token < len(offsets)
@@ -78,34 +78,34 @@ def align_words(offsets: np.ndarray, words: np.ndarray) -> np.ndarray:
 
 
 def share_words(offsets: Sequence[np.ndarray], words: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Gives each word to the window that shows most text around it.
+    """Assign each word to the window that has the most context around it.
 
     Args:
-        offsets: (T, 2) per window, in the order of the text.
-        words: (W, 2).
+        offsets: (T, 2) int per window, in the order of the text.
+        words: (W, 2) int, (start, end) of the words in the text.
 
     Returns:
-        Per window: the numbers of its words, and the first token of each in it.
+        Per window: the indices of its words, and the token index of the first subword of each word.
     """
     if len(offsets) == 1:
         tokens = align_words(offsets[0], words)
         found = np.flatnonzero(tokens >= 0)
         return [(found, tokens[found])]
-    best = np.full(len(words), -1.0)  # tokens between a word and the nearest cut
+    best = np.full(len(words), -1.0)  # tokens between a word and the nearest window edge
     window_of = np.full(len(words), -1)
     token_of = np.full(len(words), -1)
     for window, part in enumerate(offsets):
         content = np.flatnonzero(part[:, 1] > part[:, 0])
         if not len(content):
             continue
-        # Only the words that this window touches: the work stays linear in the length of the text.
+        # Only the words in this window, so that the run time is linear in the length of the text.
         first = np.searchsorted(words[:, 1], part[content, 0].min(), side="right")
         last = np.searchsorted(words[:, 0], part[content, 1].max(), side="left")
         tokens = align_words(part, words[first:last])
-        before = tokens - content[0] if window > 0 else np.inf  # the text's own ends are no cuts
+        before = tokens - content[0] if window > 0 else np.inf  # the ends of the text do not count as edges
         after = content[-1] - tokens if window < len(offsets) - 1 else np.inf
         distance = np.where(tokens >= 0, np.minimum(before, after), -1.0)
-        # On a tie the earlier window stays: a later one may begin with an inner piece of the word.
+        # On a tie the earlier window is kept: a later one may begin with a later subword of the word.
         better = np.flatnonzero(distance > best[first:last])
         best[first + better] = distance[better]
         window_of[first + better] = window
@@ -120,5 +120,5 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def without_surrogates(text: str) -> str:
-    """`text` with lone surrogates, which no UTF-8 can hold, as U+FFFD: the same number of characters."""
+    """Replace lone surrogates, which UTF-8 cannot encode, with U+FFFD; the number of characters is kept."""
     return _SURROGATES.sub("\ufffd", text)

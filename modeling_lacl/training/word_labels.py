@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..model.configuration_lacl import LaclConfig
-from ..model.losses_lacl import OF_MEANS
+from ..model.losses_lacl import MEAN_DIVERGENCES
 from ..model.prediction_lacl import BATCH_SIZE, Predictor, Window, decode_texts, text_from_words
 
 
@@ -95,7 +95,7 @@ def word_gaussians(
     counts = np.bincount(texts_of_windows, minlength=len(texts))
     size = model.config.projection_size
     # Variances that the divergence ignores are a single 1, expanded to all words without a copy.
-    of_means = model.config.divergence in OF_MEANS
+    of_means = model.config.divergence in MEAN_DIVERGENCES
 
     def read(batch: Sequence[Window]) -> Tensor:
         """Return the (B, L, d) means of a batch, or its (B, L, 2d) means and variances."""

@@ -36,7 +36,7 @@ def test_loss_and_gradients_are_those_of_transformers(classifier, tiny_tokenizer
     ours = classifier(**batch, labels=labels)
     theirs = reference(**batch, labels=labels)
     torch.testing.assert_close(ours.loss, theirs.loss)
-    inside = batch["attention_mask"].bool()  # what stands at padding has no meaning
+    inside = batch["attention_mask"].bool()  # values at padding have no meaning
     torch.testing.assert_close(ours.logits[inside], theirs.logits.log_softmax(-1)[inside])
     ours.loss.backward()
     theirs.loss.backward()

@@ -82,7 +82,7 @@ def test_context_context_against_a_loop(loss_type, batch, power, outside):
 @given(batch=batches(), power=powers)
 def test_context_label_against_a_loop(loss_type, batch, power):
     labels, _, similarity, present = batch
-    # What stands for the similarity to an absent label must not matter.
+    # The similarity to an absent label must not matter.
     masked = similarity.masked_fill(~present, torch.finfo(similarity.dtype).min)
     for given_similarity in (similarity, masked):
         result = context_label_loss(

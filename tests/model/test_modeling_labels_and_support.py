@@ -44,14 +44,14 @@ REFUSED_LABELS = {
     "a number": ([1], None, "labels has 1"),
     "names in a list": (["a"], ["b"], "label_names is .*give a mapping"),
     "a name that is none": (["a"], {"a": None}, "name of the label 'a' is None"),
-    "twice": (["person", "person"], None, "'person' stands twice"),
+    "twice": (["person", "person"], None, "'person' is repeated in labels"),
     "one name by rule": (["PER", "person"], None, "'PER' and 'person' share the name 'person'"),
     "one name by mapping": (["a", "b"], {"a": "Work", "b": "work "}, "'a' and 'b' share the name"),
-    "spaces apart": (["a", "b"], {"a": "new work", "b": "new  work"}, "share the name|not tell"),
+    "spaces apart": (["a", "b"], {"a": "new work", "b": "new  work"}, "share the name|have the same tokens"),
     "the name of outside": (["none", "person"], None, "'O' and 'none' share the name 'none'"),
     "name of an unknown label": (["person"], {"place": "location"}, r"names for \['place'\]"),
     "a name without tokens": (["person", "b"], {"b": " "}, "has no token"),
-    "same tokens": (["a", "b"], {"a": "Ω", "b": "Ψ"}, "does not tell the label names 'Ω' and 'Ψ' apart"),
+    "same tokens": (["a", "b"], {"a": "Ω", "b": "Ψ"}, "the label names 'Ω' and 'Ψ' have the same tokens"),
     "a name too long": (["a", "b"], {"b": "z" * 90}, "label 2 has a name of 90 tokens"),
 }
 
@@ -76,7 +76,7 @@ def test_tokenizer_without_a_separator(tiny_model, tiny_tokenizer):
 
 @pytest.mark.parametrize("encoder", ["bert", "xlnet"])
 def test_a_label_set_over_several_prompts(encoder):
-    """Each type scores against outside, which stands in every prompt, as in a pass of its own."""
+    """Each type scores against outside, which is in every prompt, as in a separate pass."""
     names = [[5], *([6 + i, 20 + i] for i in range(8))]
     model = build(encoder, names=names, max_prompt_length=2 + 3 * 3)
     ids, mask = padded(TEXTS)

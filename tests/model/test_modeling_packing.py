@@ -1,4 +1,4 @@
-"""The forward pass: text and prompt packed into rows, against the bare encoder on one row at a time."""
+"""The forward pass: text and prompt packed into sequences, against the bare encoder on one at a time."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from small_models import (  # type: ignore[import-not-found]  # pytest finds it 
     SEPARATOR,
     TEXTS,
     alone,
-    assert_rows_equal,
+    assert_sequences_equal,
     build,
     every_encoder,
     padded,
@@ -25,38 +25,40 @@ ABSOLUTE = ("bert", "roberta", "distilbert")
 @every_encoder
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("extra", [0, 5])
-def test_rows_are_as_if_alone(encoder, side, extra):
-    """Neither padding nor the other rows change a row: it is the bare encoder's on text and prompt."""
+def test_sequences_are_as_if_alone(encoder, side, extra):
+    """Neither padding nor other sequences change the output: it is the bare encoder's on text and prompt."""
     model = build(encoder)
     ids, mask = padded(TEXTS, side, extra=extra)
     with torch.no_grad():
         output = model(ids, mask)
     assert output.logits.shape == (*ids.shape, 3)
-    assert_rows_equal(output, mask, [alone(model, text, [0, 1, 2]) for text in TEXTS])
+    assert_sequences_equal(output, mask, [alone(model, text, [0, 1, 2]) for text in TEXTS])
 
 
 @every_encoder
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_rows_with_prompts_of_different_lengths(encoder, side):
+def test_sequences_with_prompts_of_different_lengths(encoder, side):
     model = build(encoder)
     orders = [[2, 0], [0, 1, 2], [1, 2, 0]]
     ids, mask = padded(TEXTS, side)
     prompt_ids, prompt_labels = prompts_of(*orders)
     with torch.no_grad():
         output = model(ids, mask, prompt_ids=prompt_ids, prompt_labels=prompt_labels)
-    assert_rows_equal(output, mask, [alone(model, text, o) for text, o in zip(TEXTS, orders, strict=True)])
-    assert (output.logits[0, :, 1] == LOWEST).all(), "a label that is not in the row's prompt"
+    assert_sequences_equal(
+        output, mask, [alone(model, text, o) for text, o in zip(TEXTS, orders, strict=True)]
+    )
+    assert (output.logits[0, :, 1] == LOWEST).all(), "a label that is not in the prompt of the sequence"
 
 
 @every_encoder
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_rows_without_prompts(encoder, side):
+def test_sequences_without_prompts(encoder, side):
     model = build(encoder, use_prompts=False)
     ids, mask = padded(TEXTS, side, extra=3)
     with torch.no_grad():
         output = model(ids, mask)
     assert output.logits is None
-    assert_rows_equal(output, mask, [alone(model, text, []) for text in TEXTS])
+    assert_sequences_equal(output, mask, [alone(model, text, []) for text in TEXTS])
 
 
 @pytest.mark.parametrize("encoder", ["bert", "xlnet"])
@@ -86,7 +88,7 @@ def test_token_types_of_an_encoder_without_them():
     )
 
 
-def test_without_a_mask_all_tokens_count():
+def test_without_a_mask_all_tokens_are_attended():
     model = build()
     ids = torch.tensor(TEXTS[:1])
     torch.testing.assert_close(model(ids).logits, model(ids, torch.ones_like(ids)).logits)
@@ -94,11 +96,11 @@ def test_without_a_mask_all_tokens_count():
 
 @pytest.mark.parametrize("encoder", ABSOLUTE)
 def test_padding_takes_no_positions(encoder):
-    """A batch padded to the encoder's limit still has room for the prompt; too long a text is told."""
+    """A batch padded to the encoder's limit still has room for the prompt; a longer text raises an error."""
     model = build(encoder)
     ids, mask = padded(TEXTS, extra=64 - len(TEXTS[0]))
     with torch.no_grad():
-        assert_rows_equal(model(ids, mask), mask, [alone(model, text, [0, 1, 2]) for text in TEXTS])
+        assert_sequences_equal(model(ids, mask), mask, [alone(model, text, [0, 1, 2]) for text in TEXTS])
         prompt_length = len(build_prompt(NAMES, SEPARATOR)[0])
         longest = [1, *[20] * (62 - prompt_length), 2]
         assert model(torch.tensor([longest])).logits.isfinite().all()
@@ -111,7 +113,9 @@ def test_relative_encoders_take_any_length(encoder):
     model = build(encoder)
     text = [1, *[20] * 80, 2]
     with torch.no_grad():
-        assert_rows_equal(model(torch.tensor([text])), torch.ones(1, 82), [alone(model, text, [0, 1, 2])])
+        assert_sequences_equal(
+            model(torch.tensor([text])), torch.ones(1, 82), [alone(model, text, [0, 1, 2])]
+        )
 
 
 def test_hidden_states_and_attentions_are_those_of_text_and_prompt():

@@ -16,7 +16,7 @@ from small_models import (  # type: ignore[import-not-found]  # pytest finds it 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.model.configuration_lacl import DIVERGENCES, LOSS_TYPES
 from modeling_lacl.model.losses_lacl import (
-    OF_MEANS,
+    MEAN_DIVERGENCES,
     context_context_loss,
     context_label_loss,
     pairwise_divergence,
@@ -27,7 +27,7 @@ from modeling_lacl.model.losses_lacl import (
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
 @pytest.mark.parametrize("outside_attracts", [True, False])
 def test_loss_and_its_parts(divergence, loss_type, outside_attracts):
-    """From the Gaussians of the rows encoded one by one."""
+    """From the Gaussians of the sequences, encoded one at a time."""
     model = build(
         divergence=divergence,
         loss_type=loss_type,
@@ -154,7 +154,7 @@ def test_every_weight_is_trained(encoder, divergence):
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert idle == frozen
     variance = {"lacl.projection.variance.weight", "lacl.projection.variance.bias"}
-    assert frozen == (variance if divergence in OF_MEANS else set())
+    assert frozen == (variance if divergence in MEAN_DIVERGENCES else set())
 
 
 def test_loading_leaves_idle_weights_frozen(tmp_path):

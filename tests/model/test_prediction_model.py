@@ -43,7 +43,7 @@ def test_call_labels_leave_the_support_out(make_tiny_model):
 
 def test_a_model_with_nothing_to_compare_with(make_tiny_model):
     model = make_tiny_model(use_prompts=False)
-    with pytest.raises(ValueError, match="neither a support nor label prompts"):
+    with pytest.raises(ValueError, match="neither a support set nor label prompts"):
         model.predict(TEXT)
     with pytest.raises(ValueError, match="labels needs a model with label prompts"):
         model.predict(TEXT, labels=["person"])

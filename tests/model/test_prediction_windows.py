@@ -40,7 +40,7 @@ def context_free_model(make_tiny_model):
 def test_no_cut_changes_a_model_that_sees_no_context(
     context_free_model, tiny_tokenizer, words, room, stride, side
 ):
-    """An entity across a seam is neither lost nor doubled, and every word is read at its first piece."""
+    """An entity across a seam is neither lost nor doubled, and every word is read at its first subword."""
     model = context_free_model
     model.config.max_text_length = 2000
     [whole] = word_scores(model, [words])
@@ -139,5 +139,5 @@ def test_a_label_set_too_long_for_one_prompt_is_split(context_free_model, tiny_t
 
 def test_label_names_that_leave_no_room_for_text(make_tiny_model):
     model = make_tiny_model(encoder={"max_position_embeddings": 40})
-    with pytest.raises(ValueError, match="leave none for text"):
+    with pytest.raises(ValueError, match="leave no positions of the encoder for text"):
         model.predict(TEXT, labels=[f"{letter}" * 9 for letter in "abcd"])

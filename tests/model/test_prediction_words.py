@@ -93,14 +93,14 @@ def byte_level_tokenizer():
 
 
 def sentencepiece_tokenizer():
-    """Of the XLNet kind: the space is part of the next piece."""
-    pieces = ["▁the", "▁to", "▁", *string.ascii_letters, *string.digits, *string.punctuation]
+    """Of the XLNet kind: the space is part of the next subword."""
+    subwords = ["▁the", "▁to", "▁", *string.ascii_letters, *string.digits, *string.punctuation]
     vocabulary = [
         ("<unk>", 0.0),
         ("<pad>", 0.0),
         ("<sep>", 0.0),
         ("<cls>", 0.0),
-        *((piece, -1.0) for piece in pieces),
+        *((subword, -1.0) for subword in subwords),
     ]
     backend = Tokenizer(models.Unigram(vocabulary, unk_id=0))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -210,7 +210,7 @@ def test_words_without_a_token_are_outside(tiny_model, tiny_tokenizer):
     assert scores[1].softmax(0).tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
-def test_scores_are_read_at_the_first_piece_of_each_word(tiny_model, tiny_tokenizer):
+def test_scores_are_read_at_the_first_subword_of_each_word(tiny_model, tiny_tokenizer):
     words = TEXT.split()
     encoded = tiny_tokenizer(" ".join(words), return_tensors="pt", return_offsets_mapping=True)
     logits = tiny_model(encoded["input_ids"], encoded["attention_mask"]).logits[0]

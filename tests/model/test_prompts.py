@@ -10,7 +10,7 @@ from modeling_lacl.model.labels_lacl import (
     PADDING_LABEL,
     SEPARATOR_LABEL,
     build_prompt,
-    natural_label_name,
+    default_label_name,
     split_prompt,
 )
 
@@ -45,13 +45,13 @@ PAD = 7
         ("--", "--"),
     ],
 )
-def test_natural_label_name(label, name):
-    assert natural_label_name(label) == name
+def test_default_label_name(label, name):
+    assert default_label_name(label) == name
 
 
 @given(st.text(min_size=1))
 def test_every_label_has_a_name(label):
-    assert natural_label_name(label)
+    assert default_label_name(label)
 
 
 def test_build_prompt():
@@ -80,7 +80,7 @@ def test_split_prompt(case):
     names, limit = case
     groups = split_prompt(names, limit)
     assert all(len(build_prompt(names, SEPARATOR, group)[0]) <= limit for group in groups)
-    assert all(group[0] == 0 for group in groups), "outside stands first in each"
+    assert all(group[0] == 0 for group in groups), "outside is first in each"
     assert [label for group in groups for label in group[1:]] == list(range(1, len(names))), "each label once"
     if sum(len(name) + 1 for name in names) <= limit:
         assert len(groups) == 1
@@ -112,7 +112,7 @@ def test_split_prompt_of_outside_alone():
 
 
 @st.composite
-def padded_rows(draw):
+def padded_sequences(draw):
     """Texts and prompts as lists, and as tensors with padding on either side of each text."""
     token = st.integers(100, 200)
     rows = draw(
@@ -139,7 +139,7 @@ def padded_rows(draw):
 
 
 @settings(max_examples=200, deadline=None)
-@given(padded_rows())
+@given(padded_sequences())
 def test_pack_against_lists(case):
     rows, input_ids, mask, prompt_ids, prompt_labels = case
     packed = pack(input_ids, mask, prompt_ids, prompt_labels, PAD)

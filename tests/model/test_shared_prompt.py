@@ -1,4 +1,4 @@
-"""Label names that do not look at the text, against one pass of the plain encoder under a mask of pairs."""
+"""Label names that do not attend to the text, against the plain encoder with a pairwise attention mask."""
 
 import copy
 
@@ -66,7 +66,7 @@ def masked_reference(plain, ids, prompt, first_position):
 
 
 @torch.no_grad()
-def test_against_a_mask_over_one_row(model, tiny_tokenizer):
+def test_against_a_mask_over_one_sequence(model, tiny_tokenizer):
     plain = plain_encoder(model)
     prompt, prompt_labels = prompt_of(model)
     encoded = batch(tiny_tokenizer)
@@ -86,7 +86,7 @@ def test_against_a_mask_over_one_row(model, tiny_tokenizer):
         torch.testing.assert_close(output.label_variance[row], variance, rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_against_a_mask_over_one_row(model, tiny_tokenizer):
+def test_gradients_against_a_mask_over_one_sequence(model, tiny_tokenizer):
     plain = plain_encoder(model)
     prompt, prompt_labels = prompt_of(model)
     encoded = batch(tiny_tokenizer, ["Ana Ruiz flew to Quito."])
@@ -105,7 +105,7 @@ def test_gradients_against_a_mask_over_one_row(model, tiny_tokenizer):
 )
 @torch.no_grad()
 def test_other_encoders(config_class, model_class, tiny_tokenizer):
-    """A text in a batch, padded, gets what it gets alone, and what stands in the prompt plays a part."""
+    """A padded text in a batch has the same output as alone, and the output depends on the prompt."""
     torch.manual_seed(0)
     config = small(tiny_tokenizer, config_class, initializer_range=0.5, pad_token_id=0)
     model = LaclForTokenClassification.from_encoder(
@@ -121,7 +121,7 @@ def test_other_encoders(config_class, model_class, tiny_tokenizer):
 
 
 @torch.no_grad()
-def test_prompts_of_their_own_for_every_row(model, tiny_tokenizer):
+def test_separate_prompts_for_every_sequence(model, tiny_tokenizer):
     """Rows of a batch may have different prompts, padded to one length."""
     encoded = batch(tiny_tokenizer)
     prompt, labels = prompt_of(model)
@@ -159,7 +159,7 @@ def test_it_predicts_and_is_saved(model, tmp_path):
 
 def test_encoders_without_a_choice_of_attention_are_refused(tiny_tokenizer):
     encoder = DebertaV2Model(small(tiny_tokenizer, DebertaV2Config))
-    with pytest.raises(ValueError, match="shared_prompt does not go with DebertaV2Model"):
+    with pytest.raises(ValueError, match="shared_prompt does not support DebertaV2Model"):
         LaclForTokenClassification.from_encoder(encoder, tiny_tokenizer, ["person"], shared_prompt=True)
 
 
