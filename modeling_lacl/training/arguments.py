@@ -295,8 +295,8 @@ def _shorthands() -> _Parser:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="Resume from the last complete checkpoint in output_dir, or start from the beginning; short for "
-        "--resume_from_checkpoint last.",
+        help="Resume from the last complete checkpoint in output_dir, or start anew if there is none; "
+        "short for --resume_from_checkpoint last.",
     )
     return parser
 
