@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FACTS_FILE = "card.json"
 """Name of the file with the facts that the card beside it is written from."""
-EXAMPLES = 3
+MAX_EXAMPLES = 3
 """Maximum number of examples per type on a card."""
 _LONGEST_EXAMPLE = 40
 _SEQUENCES_FOR_EXAMPLES = 10_000
@@ -206,7 +206,7 @@ def with_sequences(
     """
     examples: dict[str, list[str]] = {labels[label]: [] for label in range(1, len(labels))}
     for sequence in islice(sequences, _SEQUENCES_FOR_EXAMPLES):
-        if all(len(found) == EXAMPLES for found in examples.values()):
+        if all(len(found) == MAX_EXAMPLES for found in examples.values()):
             break
         current, subwords = 0, []
         # The final outside label ends an entity at the end of the sequence.
@@ -226,7 +226,7 @@ def _decode(tokenizer: Any, subwords: list[int]) -> str:
 
 
 def _add_example(found: list[str], text: str) -> None:
-    if text and len(found) < EXAMPLES and text not in found and len(text) <= _LONGEST_EXAMPLE:
+    if text and len(found) < MAX_EXAMPLES and text not in found and len(text) <= _LONGEST_EXAMPLE:
         found.append(text)
 
 
