@@ -180,7 +180,7 @@ def test_labels_with_names():
     ("labels", "message"),
     [("=person", "'=person' has no type"), ("person, = ship", "has no type"), ("O", "'O' stands for"),
      ("person,O", "'O' stands for"), ("O=nothing,person", "'O' stands for"), ("", "at least one entity type"),
-     ("x=ship,x=boat", "'x' stands twice")],
+     ("x=ship,x=boat", "'x' is given twice")],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["predict", "view", "export"])
 def test_labels_that_are_no_types(lacl, checkpoint, tmp_path, command, labels, message):
@@ -399,9 +399,9 @@ def test_a_list_of_the_arguments_of_a_recipe(lacl):
         (["predict", "{checkpoint}", "--text", "x", "--labels", ","], "at least one"),
         (["predict", "{checkpoint}", "--text", "x", "--threshold", "2"], "--threshold"),
         (["predict", "{checkpoint}", "x.txt", "--text", "x"], "not both"),
-        (["predict", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the file that is read"),
-        (["predict", "{checkpoint}", "{support}", "--svg", "{support}"], "--svg is the file that is read"),
-        (["view", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the file that is read"),
+        (["predict", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the input file"),
+        (["predict", "{checkpoint}", "{support}", "--svg", "{support}"], "--svg is the input file"),
+        (["view", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the input file"),
         (["train", "--config", "{recipe}", "--config", "{recipe}"], "are 2 recipes"),
         (["predict", "{checkpoint}", "--text", "x", "-o", "y", "--view"], "one of --output"),
         (["adapt", "{checkpoint}", "{tmp}/none.txt", "-o", "{tmp}/ner"], "none.txt"),
