@@ -31,7 +31,7 @@ from modeling_lacl.data.label_names import label_names_for
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.support import encode_support
 from modeling_lacl.data.tag_schemes import io_to_bio
-from modeling_lacl.evaluation.episodes import EpisodeSentences, drawn_episodes
+from modeling_lacl.evaluation.episodes import EpisodeSentences, sampled_episodes
 from modeling_lacl.evaluation.tagging import EncodedOnceTagger
 from modeling_lacl.evaluation.targets import EpisodeTarget
 from modeling_lacl.hub.bundled import embedded_encoder_path
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> str:
     dataset = read_dataset(options.file)
     if options.sentences:
         dataset = dataset.select(range(min(options.sentences, len(dataset))))
-    episodes = drawn_episodes(dataset, target, range(options.episodes))
+    episodes = sampled_episodes(dataset, target, range(options.episodes))
     tagger = EncodedOnceTagger(adapt, {"steps": 0}, model, 32)
     clock = time.process_time if options.device == "cpu" else time.perf_counter
     anew_each: list[float] = []  # seconds an episode, block by block

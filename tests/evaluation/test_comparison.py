@@ -100,5 +100,5 @@ def test_mistakes_are_named(plan, tmp_path):
     with pytest.raises(ValueError, match="unknown key 'stop' in method 'LACL'"):
         ComparisonRecipe(**plan).recipes()
     plan["methods"]["LACL"] = {"checkpoint": str(tmp_path / "lacl"), "config": {"vitebri": True}}
-    with pytest.raises(ValueError, match="'config' has 'vitebri': what can be replaced there is .*viterbi"):
+    with pytest.raises(ValueError, match="'config' has 'vitebri': only these can be set: .*viterbi"):
         compare(ComparisonRecipe(**plan), only=["LACL"])
