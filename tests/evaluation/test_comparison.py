@@ -41,7 +41,7 @@ def plan(tmp_path, data, model, tokenizer):
             {"name": "news", "test": "test.conll", "support_dir": "support-{shots}shot", "shots": [1]}
         ],
         "episodes": [
-            {"name": "drawn", "file": "test.conll", "n_way": 2, "k_shot": 1, "q_shot": 1, "number": 2}
+            {"name": "sampled", "file": "test.conll", "n_way": 2, "k_shot": 1, "q_shot": 1, "number": 2}
         ],
         "data_root": str(data),
         "output": str(tmp_path / "out"),
