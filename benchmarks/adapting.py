@@ -1,10 +1,10 @@
-"""Time of adapting to a support set, and of the imports and the help that come before any work.
+"""Benchmark the time of adapting to a support set, of imports, and of `lacl --help`.
 
     python benchmarks/adapting.py --threads 2
 
 The support set has five sentences for each of ten FEW-NERD types, from the packaged samples. Imports and
-`lacl --help` are timed in fresh processes that take turns; the first of each, which fills the disk cache,
-is not counted.
+`lacl --help` are timed in new processes, in turns; the first process of each only fills the disk cache and
+is not measured.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def main() -> None:
     options = arguments(
         __doc__,
         ("--checkpoint", {"default": "lacl-minilm-fewnerd", "help": "a LACL source model"}),
-        ("--types", {"type": int, "default": 10, "help": "types (default: 10)"}),
-        ("--shots", {"type": int, "default": 5, "help": "sentences a type (default: 5)"}),
+        ("--types", {"type": int, "default": 10, "help": "number of types (default: 10)"}),
+        ("--shots", {"type": int, "default": 5, "help": "sentences per type (default: 5)"}),
     )
     if options.quick:
         options.types, options.shots, options.rounds = 2, 1, 1
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def support_set(types: int, shots: int) -> list[dict[str, Any]]:
-    """Sentences of the samples, `shots` for each of the first types, with the tags of these types alone."""
+    """Return sentences of the samples, `shots` for each of the first types, with the tags of only these."""
     from modeling_lacl import read_dataset
     from modeling_lacl.data.tags import entity_types, gold_tags
 
@@ -70,11 +70,11 @@ def adapting_table(options: Any) -> str:
         return seconds(lambda: adapt(model, support, steps=steps), options.clock)
 
     once(0)
-    looks = [once(0) for _ in range(options.rounds)]
-    tunes = [once(1 if options.quick else None) for _ in range(min(3, options.rounds))]
+    encoding = [once(0) for _ in range(options.rounds)]
+    tuning = [once(1 if options.quick else None) for _ in range(min(3, options.rounds))]
     rows = [["adapt", "seconds", "wanted"]]
-    rows.append(["as it is", f"{statistics.median(tunes):.1f}", "at most 20, on 2 cores"])
-    rows.append(["`steps=0`", f"{statistics.median(looks):.2f}", "under 1"])
+    rows.append(["by default", f"{statistics.median(tuning):.1f}", "at most 20, on 2 cores"])
+    rows.append(["`steps=0`", f"{statistics.median(encoding):.2f}", "under 1"])
     return f"{options.types} types, {options.shots} shots, {len(support)} sentences:\n\n{table(rows)}"
 
 
@@ -88,7 +88,7 @@ def start_table(options: Any) -> str:
         )
 
     programs = dict(list(PROGRAMS.items())[-1:]) if options.quick else PROGRAMS
-    # Always by the clock: the processor time of other processes is not at hand.
+    # Always wall-clock time: the processor time of child processes is not available.
     times = interleaved({name: fresh(program) for name, program in programs.items()}, options.rounds)
     rows = [["imports, in a fresh process", "seconds", "added", "wanted"]]
     before: list[float] = []

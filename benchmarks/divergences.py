@@ -1,11 +1,12 @@
-"""Pairwise divergences beside an N×N×d expansion: time forward and backward, and peak memory.
+"""Benchmark pairwise divergences against an N×N×d expansion: forward and backward time, and peak memory.
 
     python benchmarks/divergences.py
 
-The expansion is CONTaiNER's symmetric Kullback–Leibler divergence, ½ KL(p‖q) + ½ KL(q‖p), written as its
-formula stands, with every pair of Gaussians beside each other in tensors of N×N×d elements. At N = 4,096
-and d = 128 each of these is 8 GiB, so it is run on some of the N rows, and time and memory are scaled up:
-both grow in proportion. Each peak is that of a process of its own, less what that held before.
+The expansion is CONTaiNER's symmetric Kullback–Leibler divergence, ½ KL(p‖q) + ½ KL(q‖p), implemented
+literally, with all pairs of Gaussians in tensors of N×N×d elements. For N = 4,096 and d = 128, each of these
+tensors has 8 GiB, so it is run on some of the N rows, and time and memory are scaled up, as both are
+proportional to the number of rows. Peak memory is measured in a separate process, minus the memory in use
+before.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def expansion(p: Gaussians, q: Gaussians) -> Tensor:
-    """½ KL(p‖q) + ½ KL(q‖p) of every pair, over tensors `(N, M, d)`."""
+    """Return ½ KL(p‖q) + ½ KL(q‖p) of all pairs, computed with tensors `(N, M, d)`."""
 
     def kl(one: Gaussians, other: Gaussians) -> Tensor:
         squared = (one[0] - other[0]) ** 2
@@ -63,7 +64,7 @@ def expansion(p: Gaussians, q: Gaussians) -> Tensor:
 
 
 def forward_backward(name: str, rows: int, number: int, size: int) -> Callable[[], None]:
-    """A function that takes the divergences of so many rows to all, and the gradients of their sum."""
+    """Return a function that computes the divergences of some rows to all, and the gradients of their sum."""
     generator = torch.Generator().manual_seed(0)
     mean = torch.randn(number, size, generator=generator).requires_grad_()
     variance = torch.empty(number, size).uniform_(0.2, 2, generator=generator).requires_grad_()
@@ -90,7 +91,7 @@ def ratio_table(names: Sequence[str], options: argparse.Namespace) -> str:
     functions[EXPANSION] = forward_backward(EXPANSION, part, number, size)
     times = interleaved(functions, options.rounds, options.clock)
     times[EXPANSION] = [one * number / part for one in times[EXPANSION]]
-    pairs = number * number * 4 / 2**20  # of fp32
+    pairs = number * number * 4 / 2**20  # in fp32
     rows = [["divergence", "seconds", "expansion / it", "peak MiB", "in N×N fp32 matrices", "wanted"]]
     for name in (EXPANSION, *names):
         here = part if name == EXPANSION else number

@@ -1,16 +1,16 @@
-"""Time of episodes whose sentences are encoded once, beside encoding every episode anew.
+"""Benchmark episodes whose sentences are encoded once, against encoding every episode again.
 
     python benchmarks/episodes.py DATA/few-nerd-inter/test.txt
 
-The reference encodes the support and query sentences of each episode and compares every query word with
-every support word by an N x N x d tensor of differences, as published programs do. Against it stands what
-`lacl evaluate` does for NNShot, StructShot and ProtoBERT. They take turns on blocks of episodes, and their
-tags are compared word by word. The reference may run on a part of each block, as it takes as long for one
-episode as for another. The time of encoding is in both, that of drawing episodes in neither. On the CPU it is
-processor time, which other programs on the machine change less.
+The reference encodes the support and query sentences of each episode, and compares all query words with all
+support words in an N x N x d tensor of differences, as published implementations do. It is compared with what
+`lacl evaluate` does for NNShot, StructShot and ProtoBERT. Both take turns on blocks of episodes, and their
+tags are compared word by word. The reference may run on a part of each block, since its time per episode is
+constant. Times include encoding but not the sampling of episodes. On the CPU, processor time is measured,
+which depends less on other programs on the machine.
 
-The more episodes are drawn from the same sentences, the more is won. FEW-NERD's protocol has 5,000 episodes
-on its 14,006 test sentences; `--sentences 1400 --episodes 500` has the same proportion.
+The speed-up grows with the number of episodes sampled from the same sentences. FEW-NERD's protocol has 5,000
+episodes on 14,006 test sentences; `--sentences 1400 --episodes 500` has the same ratio.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from modeling_lacl.data.label_names import label_names_for
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.support import encode_support
 from modeling_lacl.data.tag_schemes import io_to_bio
-from modeling_lacl.evaluation.episodes import EpisodeSentences, drawn_episodes
+from modeling_lacl.evaluation.episodes import EpisodeSentences, sampled_episodes
 from modeling_lacl.evaluation.tagging import EncodedOnceTagger
 from modeling_lacl.evaluation.targets import EpisodeTarget
 from modeling_lacl.hub.bundled import embedded_encoder_path
@@ -46,7 +46,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "nnshot": {"projection": "hidden", "divergence": "euclidean", "similarity_temperature": 1.0},
     "gaussian": {"projection": "gaussian", "divergence": "jeffreys", "similarity_temperature": 1.0},
 }
-# Query words that the reference compares at once: the whole tensor would take gigabytes.
+# Number of query words that the reference compares at once: the whole tensor would need gigabytes.
 ROWS = 256
 
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", help="sentences to draw from, as FEW-NERD's test.txt")
+    parser.add_argument("file", help="sentences to sample from, such as FEW-NERD's test.txt")
     parser.add_argument("--encoder", default="minilm", help="pretrained encoder")
     parser.add_argument(
         "--model",
@@ -62,13 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default="gaussian",
         help="Jeffreys of Gaussians, or Euclidean of states",
     )
-    parser.add_argument("--sentences", type=int, help="take the first so many sentences of the file")
+    parser.add_argument("--sentences", type=int, help="use only this number of sentences from the file")
     parser.add_argument("--n_way", type=int, default=5)
     parser.add_argument("--shots", type=int, default=5, help="K of support and query sets")
     parser.add_argument("--episodes", type=int, default=5000)
-    parser.add_argument("--block", type=int, default=50, help="episodes before it is the other's turn")
+    parser.add_argument("--block", type=int, default=50, help="episodes per turn (default: 50)")
     parser.add_argument(
-        "--reference", type=int, help="episodes of a block for the reference; all if not given"
+        "--reference", type=int, help="episodes of each block for the reference (default: all)"
     )
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
@@ -93,14 +93,14 @@ def run(options: argparse.Namespace) -> str:
     dataset = read_dataset(options.file)
     if options.sentences:
         dataset = dataset.select(range(min(options.sentences, len(dataset))))
-    episodes = drawn_episodes(dataset, target, range(options.episodes))
+    episodes = sampled_episodes(dataset, target, range(options.episodes))
     tagger = EncodedOnceTagger(adapt, {"steps": 0}, model, 32)
     clock = time.process_time if options.device == "cpu" else time.perf_counter
-    anew_each: list[float] = []  # seconds an episode, block by block
+    anew_each: list[float] = []  # seconds per episode, by block
     once_each: list[float] = []
     once_total = 0.0
     counts = np.zeros(3, dtype=int)
-    words = different = drawn = compared = 0
+    words = different = sentences = compared = 0
     for number in range(0, options.episodes, options.block):
         block = list(islice(episodes, options.block))
         part = block[: options.reference]
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> str:
                 anew_each.append((clock() - start) / len(part))
         for episode, found in zip(block, tags["once"], strict=True):
             counts += entity_counts(episode.gold, found)
-            drawn += len(episode.support) + len(episode.query)
+            sentences += len(episode.support) + len(episode.query)
         for found, others in zip(tags["once"], tags["anew"], strict=False):
             pairs = [pair for both in zip(found, others, strict=True) for pair in zip(*both, strict=True)]
             words += len(pairs)
@@ -140,7 +140,7 @@ def run(options: argparse.Namespace) -> str:
             f"- {different} of {words} words have different tags, in the {compared} episodes that the "
             "reference ran on",
             f"- F1 of all {200 * correct / max(found_entities + gold, 1):.2f}",
-            f"- {drawn} sentences in all episodes, {len(tagger.encoded)} of them different",
+            f"- {sentences} sentences in all episodes, {len(tagger.encoded)} of them different",
             f"- Command: `{command_line()}`",
             f"- Machine: {machine['processor']}, {machine['threads']} threads, device {machine['device']}",
             f"- lacl {machine['lacl']}, torch {machine['torch']}, transformers {machine['transformers']}",
@@ -149,14 +149,14 @@ def run(options: argparse.Namespace) -> str:
 
 
 def encoded_once(tagger: EncodedOnceTagger, block: Sequence[EpisodeSentences]) -> list[Tags]:
-    """As `lacl evaluate` does it."""
+    """Tag the query sentences as `lacl evaluate` does."""
     tagger.prepare(words for one in block for words in (*one.support["tokens"], *one.query))
     return [tagger.tag(one.support, label_names_for(one.types), one.query) for one in block]
 
 
 @torch.inference_mode()
 def encoded_anew(model: LaclForTokenClassification, block: Sequence[EpisodeSentences]) -> list[Tags]:
-    """Nearest support word of every query word, for each episode from its sentences on."""
+    """Tag the query words of each episode with their nearest support words, encoding all sentences again."""
     results = []
     for episode in block:
         learner = with_own_labels(model)
@@ -176,7 +176,7 @@ def encoded_anew(model: LaclForTokenClassification, block: Sequence[EpisodeSente
 
 
 def differences(divergence: str, p: tuple[Tensor, Tensor], q: tuple[Tensor, Tensor]) -> Tensor:
-    """(N, M) divergences by a tensor of N x M x d."""
+    """Return divergences `(N, M)`, computed with a tensor of N x M x d."""
     (mean_p, var_p), (mean_q, var_q) = ((part[0].unsqueeze(1), part[1].unsqueeze(1)) for part in (p, q))
     mean_q, var_q = mean_q.transpose(0, 1), var_q.transpose(0, 1)
     squared = (mean_p - mean_q) ** 2

@@ -1,12 +1,12 @@
-"""How time and memory grow with the length of a text, the number of labels, the support set, and the corpus.
+"""Benchmark time and memory by length of a text, number of labels, size of support set, and size of corpus.
 
     python benchmarks/growth.py
     python benchmarks/growth.py --corpus 10000 100000 1000000 --only corpus
 
-Every row is a process of its own; memory is its peak less what it held before the work. `growth` is the
-exponent e of size^e between a row and the one before: 1 is linear. Text and labels go through MiniLM. For
-the support set and the corpus, where the encoder's share would hide the rest, it is a random one of two
-narrow layers.
+Every row is measured in a separate process; memory is its peak minus the memory in use before the work.
+`growth` is the exponent e of size^e between a row and the previous one: 1 is linear. For text and labels, the
+encoder is MiniLM. For support set and corpus, where the time of the encoder would hide the rest, it is a
+random encoder with two narrow layers.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def main() -> None:
             (f"--{axis}", {"type": int, "nargs": "+", "default": sizes, "help": f"default: {sizes}"})
             for axis, (_, sizes) in AXES.items()
         ),
-        ("--only", {"nargs": "+", "choices": list(AXES), "default": list(AXES), "help": "of the tables"}),
+        ("--only", {"nargs": "+", "choices": list(AXES), "default": list(AXES), "help": "tables to make"}),
         (
             "--plot",
-            {"type": Path, "help": "draw it to this file as well, .svg or .png (needs the extra plot)"},
+            {"type": Path, "help": "also plot to this file, .svg or .png (needs the extra plot)"},
         ),
     )
     if options.child:
@@ -80,7 +80,7 @@ def exponent(before: dict[str, float] | None, row: dict[str, float], key: str) -
 
 
 def measure(axis: str, size: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Prepares, warms up with the smallest piece of work, and measures the work."""
+    """Prepare the work, warm up with the smallest size, and measure time and memory."""
     model = minilm() if axis in ("text", "labels") else narrow()
     work, warm_up = WORK[axis](model, size)
     warm_up()
@@ -97,7 +97,7 @@ def minilm() -> Any:
 
 
 def narrow() -> Any:
-    """MiniLM's tokenizer, and two random layers 64 wide."""
+    """Return a model with MiniLM's tokenizer and two random layers of width 64."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -175,7 +175,7 @@ def corpus_work(model: Any, size: int) -> tuple[Callable[[], Any], Callable[[], 
     def read(number: int) -> int:
         return sum(len(entities) for entities in model.predict(stream(number)))
 
-    return lambda: read(size), lambda: read(min(size, 1024))  # as much as it reads ahead
+    return lambda: read(size), lambda: read(min(size, 1024))  # as much as `predict` reads ahead
 
 
 WORK = {
@@ -188,7 +188,7 @@ WORK = {
 
 
 def plot(results: dict[str, list[dict[str, float]]], path: Path) -> None:
-    """Time against size, both logarithmic, beside a line of linear growth."""
+    """Plot time against size, both logarithmic, with a line of linear growth."""
     from modeling_lacl.optional import require
 
     figure = require("matplotlib.figure", "plot").Figure(figsize=(3 * len(results), 3), layout="constrained")

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved times, peak memory in processes of their own, tables, real texts."""
+"""Shared parts of the benchmarks: interleaved timing, peak memory in child processes, tables, real texts."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Clock = Callable[[], float]
 
 
 def arguments(description: str | None, *further: tuple[str, dict[str, Any]]) -> argparse.Namespace:
-    """The options of every benchmark, and its own. Sets the number of threads."""
+    """Parse the options of all benchmarks and those in `further`, and set the number of threads."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--rounds", type=int, default=5, help="of which medians are taken (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to check that it runs")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds to take medians over (default: 5)")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (default: 1)")
     parser.add_argument(
         "--cpu_time",
         action="store_true",
-        help="measure processor time in the place of time: for a machine that has other work to do as well",
+        help="measure processor time instead of wall-clock time, on a machine with other load",
     )
-    parser.add_argument("--child", help=argparse.SUPPRESS)  # what a process of its own is to measure, as JSON
+    parser.add_argument("--child", help=argparse.SUPPRESS)  # the task of a child process, as JSON
     for name, settings in further:
         parser.add_argument(name, **settings)
     options = parser.parse_args()
@@ -45,14 +45,14 @@ def arguments(description: str | None, *further: tuple[str, dict[str, Any]]) -> 
 
 
 def set_threads(number: int) -> None:
-    """Of PyTorch, whether it is imported already or only later."""
+    """Set the number of threads of PyTorch, whether or not it has been imported."""
     os.environ["OMP_NUM_THREADS"] = str(number)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(number)
 
 
 def seconds(function: Callable[[], Any], clock: Clock) -> float:
-    """Time that one call takes."""
+    """Return the time of one call."""
     start = clock()
     function()
     return clock() - start
@@ -61,9 +61,9 @@ def seconds(function: Callable[[], Any], clock: Clock) -> float:
 def interleaved(
     functions: Mapping[str, Callable[[], Any]], rounds: int, clock: Clock = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Seconds of each function in each round. The functions take turns, so that all see the same machine."""
+    """Time each function in each round, in seconds; taking turns exposes all to the same load."""
     for function in functions.values():
-        function()  # what a first call loads and allocates is not measured
+        function()  # warm-up: loading and allocation are not measured
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
@@ -72,7 +72,7 @@ def interleaved(
 
 
 def ratio(times: Mapping[str, Sequence[float]], name: str, to: str) -> float:
-    """Median over the rounds of how many times as long `name` takes as `to`."""
+    """Return the median over the rounds of the time of `name` divided by the time of `to`."""
     return statistics.median(a / b for a, b in zip(times[name], times[to], strict=True))
 
 
@@ -81,19 +81,19 @@ def median_ms(times: Sequence[float]) -> str:
 
 
 def peak_mib() -> float:
-    """Peak memory of this process so far, in MiB."""
+    """Return the peak memory of this process so far, in MiB."""
     status = Path("/proc/self/status")
-    if status.is_file():  # Linux, where getrusage counts the parent's memory at the start as well
+    if status.is_file():  # on Linux, getrusage includes the memory of the parent at the start
         return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 def in_child(task: Mapping[str, Any], *options: str, python: str = sys.executable) -> Any:
-    """Runs this benchmark in a process of its own, for one task, and gives what that prints as JSON.
+    """Run one task of this benchmark in a child process, and return what it prints as JSON.
 
     Raises:
-        RuntimeError: It failed; with the last line of its errors.
+        RuntimeError: The process failed; the message is the last line of its standard error.
     """
     command = [python, os.path.abspath(sys.argv[0]), *options, "--child", json.dumps(task)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -103,13 +103,13 @@ def in_child(task: Mapping[str, Any], *options: str, python: str = sys.executabl
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its head."""
+    """Return a Markdown table; the first row is the header."""
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([head, "|---" + "|---:" * (len(rows[0]) - 1) + "|", *body])
 
 
 def machine_line(options: argparse.Namespace) -> str:
-    """What the figures were measured on, and when."""
+    """Return a line with machine, date, and kind of measurement."""
     from modeling_lacl.reporting import describe_machine
 
     machine = ", ".join(f"{key}: {value}" for key, value in describe_machine("cpu").items())
@@ -118,7 +118,7 @@ def machine_line(options: argparse.Namespace) -> str:
 
 
 def sample_words(number: int | None = None) -> list[list[str]]:
-    """Sentences of the packaged samples as words; the same over again if more are asked."""
+    """Return sentences of the packaged samples as lists of words, repeated if more are requested."""
     from modeling_lacl import read_dataset
 
     sentences = [
@@ -131,12 +131,12 @@ def sample_words(number: int | None = None) -> list[list[str]]:
 
 
 def sample_texts(number: int | None = None) -> list[str]:
-    """The same as texts."""
+    """Return sentences of the packaged samples as texts."""
     return [" ".join(words) for words in sample_words(number)]
 
 
 def type_names(number: int) -> list[str]:
-    """Names of entity types: FEW-NERD's fine-grained ones, then these with a number behind them."""
+    """Return label names: those of FEW-NERD's fine-grained types, then the same with numbers appended."""
     from modeling_lacl.data.label_names import load_label_names
 
     names = list(dict.fromkeys(load_label_names("few_nerd").values()))

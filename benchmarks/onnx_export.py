@@ -1,9 +1,9 @@
-"""F1 and speed of one adapted model: PyTorch fp32, ONNX Runtime fp32, ONNX Runtime int8, on one thread each.
+"""Benchmark F1 and speed of an adapted model in PyTorch and ONNX Runtime (fp32, int8), on one thread.
 
-python benchmarks/onnx_export.py wnut17/dev.conll
+    python benchmarks/onnx_export.py wnut17/dev.conll
 
-Speed is counted in processor time, which other programs on the machine do not take part in; on one idle core
-it is the time on the clock. The three take turns, round by round; the median counts.
+Speed is measured in processor time, which does not depend on other programs on the machine; on an idle core
+it equals wall-clock time. The three take turns in each round, and medians are reported.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SUPPORT = Path(modeling_lacl.__file__).parent / "samples" / "wnut17_support_5sho
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures and prints a table in Markdown."""
+    """Run the benchmark and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("data", help="labelled sentences, such as WNUT-17's dev set")
-    parser.add_argument("--checkpoint", help="adapted model; by default one is made of the packaged sample")
-    parser.add_argument("--sentences", type=int, default=300, help="the first so many")
+    parser.add_argument("--checkpoint", help="adapted model (default: adapted on the packaged sample)")
+    parser.add_argument("--sentences", type=int, default=300, help="number of sentences (default: 300)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch_size", type=int, default=32)
     options = parser.parse_args(arguments)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def adapted_model(checkpoint: str | None) -> LaclForTokenClassification:
-    """The model at `checkpoint`, or the released one adapted on the packaged WNUT-17 sample, seed 0."""
+    """Load `checkpoint`, or adapt the released model on the packaged WNUT-17 sample, with seed 0."""
     if checkpoint is not None:
         return LaclForTokenClassification.from_pretrained(checkpoint).eval()
     source = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
@@ -61,7 +61,7 @@ def adapted_model(checkpoint: str | None) -> LaclForTokenClassification:
 
 
 def table(runners: dict[str, Any], rows: Any, rounds: int, batch_size: int) -> str:
-    """F1, sentences per second, and speed beside the first runner's."""
+    """Return a table of F1, sentences per second, and speed relative to the first runner."""
     sentences = rows["tokens"][:]
     references = gold_tags(rows)
     seconds: dict[str, list[float]] = {name: [] for name in runners}

@@ -1,12 +1,12 @@
-"""LACL beside SpanMarker, GLiNER and a plain token-classification pipeline, all on an encoder of one size.
+"""Benchmark LACL, SpanMarker, GLiNER and a plain token-classification pipeline, all with the same encoder.
 
     python benchmarks/peers.py --peers_python PEERS/bin/python
 
-Each system runs in a process of its own, which imports its package, loads a saved model, and finds entities
-in the same texts; the processes take turns. All have the encoder `--encoder` (MiniLM), and what is on top
-of it has random weights: that changes no time but that of collecting what is found, for which thresholds
-are set so that little is. SpanMarker and GLiNER may need other versions of transformers than LACL, so they
-run by the Python of an environment of their own, `--peers_python`:
+Each system runs in a separate process, which imports its package, loads a saved model, and finds entities in
+the same texts; the processes take turns. All use the encoder `--encoder` (MiniLM), with random weights on top
+of it. These affect only the time of collecting entities, and thresholds are set so that few are found.
+SpanMarker and GLiNER may need other versions of transformers than LACL, so they run with the Python of a
+separate environment, `--peers_python`:
 
     python -m venv PEERS && PEERS/bin/pip install torch gliner span-marker
 """
@@ -39,10 +39,10 @@ TYPES = ["person", "city", "company", "airplane", "creative work", "event", "pro
 def main() -> None:
     options = arguments(
         __doc__,
-        ("--peers_python", {"help": "Python that has span-marker and gliner; without it they are left out"}),
+        ("--peers_python", {"help": "Python with span-marker and gliner; without it, they are skipped"}),
         ("--encoder", {"default": "minilm", "help": "name or folder of a BERT encoder (default: minilm)"}),
-        ("--texts", {"type": int, "default": 200, "help": "texts (default: 200)"}),
-        ("--batch_size", {"type": int, "default": 32, "help": "texts a batch (default: 32)"}),
+        ("--texts", {"type": int, "default": 200, "help": "number of texts (default: 200)"}),
+        ("--batch_size", {"type": int, "default": 32, "help": "texts per batch (default: 32)"}),
     )
     if options.child:
         task = json.loads(options.child)
@@ -102,7 +102,7 @@ def report(results: dict[str, list[dict[str, float]]], options: argparse.Namespa
 
 
 def prepare(task: dict[str, Any]) -> dict[str, str]:
-    """Makes a model and saves it; gives the versions that it runs with."""
+    """Create a model and save it; return the package versions."""
     import torch
     import transformers
 
@@ -146,10 +146,10 @@ def prepare(task: dict[str, Any]) -> dict[str, str]:
 
 
 def measure(task: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
-    """Import, load and find, with the time of each and the peak memory of the whole."""
+    """Measure the time of importing, loading and finding entities, and the peak memory."""
     system, folder, batch_size = task["system"], task["folder"], task["batch_size"]
     texts: list[str] = json.loads(Path(task["texts"]).read_text(encoding="utf-8"))
-    start = time.perf_counter()  # processor time would not count the reading of files
+    start = time.perf_counter()  # processor time would not include reading files
     if system.startswith("lacl"):
         from modeling_lacl import LaclForTokenClassification as package
     elif system == "pipeline":

@@ -1,14 +1,14 @@
-"""`predict` beside the bare encoder on the same tokens, what label names cost, and what sorting gives.
+"""Benchmark `predict` against the bare encoder, the cost of label names, and the gain of sorting by length.
 
     python benchmarks/prediction.py
 
-First table: `predict` on sentences of the packaged samples, for several numbers of labels, with a support set
-of some examples for each. The bare encoder gets exactly the batches that `predict` gave it, label names
-included: what is missing to 1 is tokenising, the head, scores, decoding and entities. Second table: the same
-for a model with `shared_prompt`, whose label names do not attend to the text; the weights are the same, so
-only time is compared. Third table: texts of mixed lengths, most a short message and some a paragraph, all in
-one call, which sorts them into batches; in the given order, one batch per call, where sequences of similar
-length go through the encoder together; and in the given order, padded to the longest sequence of the batch.
+First table: `predict` on sentences of the packaged samples, for several numbers of labels, with some support
+examples for each. The bare encoder gets exactly the batches that `predict` passes to it, including label
+names: the rest of the time is tokenisation, head, scores, decoding and entities. Second table: the same for
+a model with `shared_prompt`, whose label names do not attend to the text; it has the same weights, so only
+time is compared. Third table: texts of mixed lengths, mostly short messages and some paragraphs, in one call,
+which sorts them into batches; in the given order, one batch per call, where sequences of similar length go
+through the encoder together; and in the given order, padded to the longest sequence of the batch.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def main() -> None:
         __doc__,
         ("--checkpoint", {"default": "lacl-minilm-fewnerd", "help": "a LACL model"}),
         ("--texts", {"type": int, "default": 96, "help": "sentences of the first table (default: 96)"}),
-        ("--mixed", {"type": int, "default": 512, "help": "texts of the second table (default: 512)"}),
+        ("--mixed", {"type": int, "default": 512, "help": "texts of the third table (default: 512)"}),
         ("--labels", {"type": int, "nargs": "+", "default": [4, 16, 64], "help": "default: 4 16 64"}),
-        ("--examples", {"type": int, "default": 5, "help": "support sentences a label (default: 5)"}),
+        ("--examples", {"type": int, "default": 5, "help": "support sentences per label (default: 5)"}),
     )
     if options.quick:
         options.texts, options.mixed, options.labels, options.examples = 4, 40, [4], 1
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def with_support(model: LaclForTokenClassification, number: int, examples: int) -> None:
-    """Gives the model so many labels, and a support that has sentences for each."""
+    """Set labels and support of the model, with `examples` sentences for each of `number` labels."""
     names = type_names(number)
     model.set_labels(names)
     support = read_dataset(
@@ -72,7 +72,7 @@ def with_support(model: LaclForTokenClassification, number: int, examples: int) 
 
 
 def encoder_batches(model: LaclForTokenClassification, texts: list[str]) -> list[dict[str, Any]]:
-    """What `predict` gives to the encoder."""
+    """Return the batches that `predict` passes to the encoder."""
     batches: list[dict[str, Any]] = []
     hook = model.lacl.encoder.register_forward_pre_hook(
         lambda module, given, named: batches.append(named), with_kwargs=True
@@ -126,7 +126,7 @@ def shared_table(model: LaclForTokenClassification, options: Any) -> str:
 
 
 def mixed_texts(number: int) -> list[str]:
-    """Short messages and, here and there, a paragraph."""
+    """Return short messages with occasional paragraphs, in random order."""
     words = [word for sentence in sample_words() for word in sentence]
     generator = random.Random(0)
     texts = []

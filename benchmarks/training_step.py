@@ -1,11 +1,11 @@
-"""A training step of LACL beside one of plain token classification, and the share of the loss in it.
+"""Benchmark a training step of LACL against plain token classification, and the share of the loss in it.
 
     python benchmarks/training_step.py
 
-All take the same encoder (MiniLM) and the same batch of the packaged FEW-NERD sentences, and end with
-AdamW's step. Prompts off: LACL's two linear layers and contrastive loss in the place of a classifier's.
-Prompts on: the classifier gets the tokens of text and label names as one row, so that both encode the same
-number of tokens. Peak memory is that of a process which takes three such steps.
+All steps use the same encoder (MiniLM) and the same batch of packaged FEW-NERD sentences, and include
+AdamW's step. Prompts off: LACL's two linear layers and contrastive loss instead of a classifier. Prompts on:
+the classifier gets the tokens of text and label names as one sequence, so that both encode the same number
+of tokens. Peak memory is that of a separate process that takes three such steps.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ def main() -> None:
     options = arguments(
         __doc__,
         ("--encoder", {"default": "minilm", "help": "name or folder (default: minilm)"}),
-        ("--batch_size", {"type": int, "default": 16, "help": "sentences a step (default: 16)"}),
-        ("--valid_tokens", {"type": int, "default": 2000, "help": "of the batch for the share of the loss"}),
+        ("--batch_size", {"type": int, "default": 16, "help": "sentences per step (default: 16)"}),
+        (
+            "--valid_tokens",
+            {"type": int, "default": 2000, "help": "labelled tokens in the batch for the share of the loss"},
+        ),
         (
             "--output",
             {
@@ -59,7 +62,7 @@ def main() -> None:
         ),
     )
     if options.output:
-        require("matplotlib.figure", "plot")  # now, not after all the work
+        require("matplotlib.figure", "plot")  # fail now, not after all the work
     if options.quick:
         options.batch_size, options.valid_tokens = 2, 40
     bench = Bench(options.encoder)
@@ -93,7 +96,7 @@ class Bench:
         dataset = read_dataset(SAMPLES / "few_nerd_source.txt")
         self.types = entity_types(dataset)
         self.names = label_names_for(self.types, "few_nerd")
-        self.rows = tokenize_dataset(dataset, self.tokenizer, self.types, 128)
+        self.sequences = tokenize_dataset(dataset, self.tokenizer, self.types, 128)
 
     def lacl(self, **config: Any) -> LaclForTokenClassification:
         torch.manual_seed(0)
@@ -108,26 +111,28 @@ class Bench:
         ).train()
 
     def batch(self, size: int) -> dict[str, Tensor]:
-        rows = [self.rows[index % len(self.rows)] for index in range(size)]
-        return dict(DataCollatorForTokenClassification(self.tokenizer)(rows))
+        return dict(DataCollatorForTokenClassification(self.tokenizer)(self.first_sequences(size)))
 
     def with_prompt(self, size: int) -> dict[str, Tensor]:
-        """The same rows, with ten types drawn as in source training."""
+        """Return the same sequences, with ten types sampled as in source training."""
         names = ["none", *(self.names[name] for name in self.types)]
-        rows = [self.rows[index % len(self.rows)] for index in range(size)]
-        return dict(LaclDataCollator(self.tokenizer, names)(rows))
+        return dict(LaclDataCollator(self.tokenizer, names)(self.first_sequences(size)))
+
+    def first_sequences(self, size: int) -> list[Any]:
+        """Return the first sequences, repeated if there are fewer than `size`."""
+        return [self.sequences[index % len(self.sequences)] for index in range(size)]
 
     def batch_of(self, valid_tokens: int) -> dict[str, Tensor]:
-        """A batch with prompts that has at least so many words."""
+        """Return a batch with prompts that has at least this number of labelled tokens."""
         size, words = 0, 0
         while words < valid_tokens:
-            words += sum(label >= 0 for label in self.rows[size % len(self.rows)]["labels"])
+            words += sum(label >= 0 for label in self.sequences[size % len(self.sequences)]["labels"])
             size += 1
         return self.with_prompt(size)
 
 
 def train_step(model: Any, batch: dict[str, Tensor]) -> Any:
-    """A function that takes one step."""
+    """Return a function that takes one step."""
     optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=1e-6)
 
     def step() -> None:
@@ -139,13 +144,15 @@ def train_step(model: Any, batch: dict[str, Tensor]) -> Any:
 
 
 def steps(bench: Bench, size: int) -> dict[str, Callable[[], Callable[[], None]]]:
-    """What makes each of the four steps: a model and its batch."""
+    """Return, for each of the four steps, a function that creates its model and batch."""
 
     def longer() -> dict[str, Tensor]:
-        packed = packed_rows(bench.lacl(), bench.with_prompt(size))
+        packed = packed_sequences(bench.lacl(), bench.with_prompt(size))
         labels = torch.full_like(packed["input_ids"], -100)
         short = plain_batch()["labels"]
-        labels[:, : short.shape[1]] = short  # maybe of another row: as many labels, and so as much work
+        labels[:, : short.shape[1]] = (
+            short  # perhaps of other sequences, but the same number of labels and amount of work
+        )
         return {**packed, "labels": labels}
 
     def plain_batch() -> dict[str, Tensor]:
@@ -161,7 +168,7 @@ def steps(bench: Bench, size: int) -> dict[str, Callable[[], Callable[[], None]]
 
 
 def peak_of(bench: Bench, name: str, size: int) -> float:
-    """Peak memory in MiB of this process, which takes three steps."""
+    """Return the peak memory of this process in MiB after three steps."""
     step = steps(bench, size)[name]()
     for _ in range(3):
         step()
@@ -169,7 +176,7 @@ def peak_of(bench: Bench, name: str, size: int) -> float:
 
 
 def measure_steps(bench: Bench, options: Any) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of each step in each round, and peak memory in MiB."""
+    """Return the seconds of each step in each round, and its peak memory in MiB."""
     size = options.batch_size
     times = interleaved(
         {name: make() for name, make in steps(bench, size).items()}, options.rounds, options.clock
@@ -179,13 +186,13 @@ def measure_steps(bench: Bench, options: Any) -> tuple[dict[str, list[float]], d
 
 
 PLAIN = {"prompts off": "plain", "prompts on": "plain, longer"}
-"""What each step of LACL is compared with."""
+"""The step that each step of LACL is compared with."""
 
 
 def steps_table(bench: Bench, size: int, times: Mapping[str, list[float]], peaks: Mapping[str, float]) -> str:
     tokens = {
         "plain": int(bench.batch(size)["attention_mask"].sum()),
-        "plain, longer": int(packed_rows(bench.lacl(), bench.with_prompt(size))["attention_mask"].sum()),
+        "plain, longer": int(packed_sequences(bench.lacl(), bench.with_prompt(size))["attention_mask"].sum()),
     }
     rows = [["step", "tokens", "plain, ms", "LACL, ms", "LACL / plain", "wanted"]]
     rows[0] += ["plain, MiB", "LACL, MiB", "LACL / plain"]
@@ -196,8 +203,8 @@ def steps_table(bench: Bench, size: int, times: Mapping[str, list[float]], peaks
     return table(rows)
 
 
-def packed_rows(model: LaclForTokenClassification, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What goes through the encoder, text and prompt in one row; rows of like length may go in groups."""
+def packed_sequences(model: LaclForTokenClassification, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the inputs of the encoder, with text and prompt in one sequence, from all groups by length."""
     seen: list[dict[str, Any]] = []
     hook = model.lacl.encoder.register_forward_pre_hook(
         lambda module, given, named: seen.append(named), with_kwargs=True
@@ -206,13 +213,13 @@ def packed_rows(model: LaclForTokenClassification, batch: dict[str, Tensor]) -> 
         model(**batch)
     hook.remove()
     return {
-        key: pad_sequence([row for group in seen for row in group[key]], batch_first=True)
+        key: pad_sequence([sequence for group in seen for sequence in group[key]], batch_first=True)
         for key in ("input_ids", "attention_mask")
     }
 
 
 def measure_shares(bench: Bench, options: Any) -> dict[str, dict[str, list[float]]]:
-    """Seconds of a step, and of losses and divergences in it, in each round, for each divergence."""
+    """Return the seconds of a step, and of its losses and divergences, in each round, by divergence."""
     batch = bench.batch_of(options.valid_tokens)
     found = {}
     for divergence in DIVERGENCES[-1:] if options.quick else DIVERGENCES:
@@ -239,7 +246,7 @@ def plot(
     shares: Mapping[str, Mapping[str, list[float]]],
     path: Path,
 ) -> None:
-    """Draws time and memory of the steps side by side, and the share of the loss by divergence."""
+    """Plot time and memory of the steps, and the share of the loss by divergence."""
     figure = require("matplotlib.figure", "plot").Figure(figsize=(11, 3), layout="constrained")
     of_time, of_memory, of_share = figure.subplots(1, 3)
     medians = {name: 1000 * statistics.median(rounds) for name, rounds in times.items()}
@@ -259,7 +266,7 @@ def plot(
 
 
 def objective(model: LaclForTokenClassification, batch: dict[str, Tensor]) -> Any:
-    """A function that computes similarities and losses from given Gaussians, and their gradients."""
+    """Return a function that computes similarities and losses from given Gaussians, and their gradients."""
     inputs = {key: value for key, value in batch.items() if key != "labels"}
     with torch.no_grad():
         output = model.lacl(**inputs)

@@ -1,6 +1,6 @@
-"""Files that outlive a kill: atomic writes, JSON Lines that a stopped run goes on with, and digests.
+"""Files that survive an interruption: atomic writes, JSON Lines that a run can resume from, and digests.
 
-Imports neither torch nor transformers: the command line uses it before a command is chosen.
+Imports neither torch nor transformers, because the command line imports it at startup.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _Row = TypeVar("_Row")
 
 
 def sha256(content: bytes | str | Path) -> str:
-    """Return the SHA-256 of bytes, of a text as UTF-8, or of what a file holds, in hexadecimal."""
+    """Return the SHA-256 of bytes, of a text in UTF-8, or of the content of a file, in hexadecimal."""
     if isinstance(content, Path):
         content = content.read_bytes()
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a kill, finds the old content or the new and nothing between."""
-    path = path.resolve()  # a link stays one
-    is_special = path.exists() and not path.is_file()  # a pipe or a device must not give way to a file
-    if is_special or not path.parent.is_dir():  # the error is to name the file that was asked for
+    """Write a file atomically: readers, and an interruption, find either the old content or the new."""
+    path = path.resolve()  # keep a symbolic link
+    is_special = path.exists() and not path.is_file()  # do not replace a pipe or a device by a file
+    if is_special or not path.parent.is_dir():  # raise an error that names the requested file
         path.write_text(text, encoding="utf-8", newline="\n")
         return
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -44,7 +44,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def append_json_line(path: Path, value: Any) -> None:
-    """Append a value as one line of JSON and wait until it is on disk."""
+    """Append a value as one line of JSON, and flush it to disk."""
     with open(path, "a", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps(value, ensure_ascii=False) + "\n")
         file.flush()
@@ -52,24 +52,24 @@ def append_json_line(path: Path, value: Any) -> None:
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """Return the value of each line, None for a line that is no JSON; nothing where there is no file.
+    """Return the value of each line, None for a line that is not JSON; an empty list without a file.
 
-    A last line without its end, as a killed run leaves it, is cut from the file.
+    A last line without line ending, as an interrupted run leaves it, is cut from the file.
     """
     cut_half_line(path)
     return [_value(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 
 def row_of(kind: type[_Row], value: Any, place: str) -> _Row:
-    """Return the instance of a dataclass that a line of a file holds.
+    """Return the instance of a dataclass that is stored in a line of a file.
 
     Args:
         kind: The dataclass.
-        value: What stands in the line.
-        place: The file and the line, for the message.
+        value: The value of the line.
+        place: File and line, for the error message.
 
     Raises:
-        ValueError: The line has other fields than the dataclass.
+        ValueError: The line does not have exactly the fields of the dataclass.
     """
     if not isinstance(value, dict) or value.keys() != {entry.name for entry in fields(kind)}:  # type: ignore[arg-type]
         raise ValueError(f"{place}: not a result of this version; remove the file, or choose another output")
@@ -77,7 +77,7 @@ def row_of(kind: type[_Row], value: Any, place: str) -> _Row:
 
 
 def cut_half_line(path: Path) -> None:
-    """Cut what follows the last line end off a file, which need not be there, by reading only its end."""
+    """Cut an incomplete last line from a file, reading only its end; the file may be missing."""
     if not path.exists():
         return
     with open(path, "rb+") as file:

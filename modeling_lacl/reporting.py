@@ -1,4 +1,4 @@
-"""What reports are made of: Markdown tables, percentages, the machine and the command line."""
+"""Parts of reports: Markdown tables, percentages, the machine, and the command line."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import transformers
 from .version import __version__
 
 ZERO_SHOT = "zero-shot"
-"""What stands in the place of the shots where a model finds types by their names alone."""
+"""Value of `shots` in results without a support set, from label names alone."""
 
 
 def describe_machine(device: torch.device | str) -> dict[str, Any]:
-    """Processor, cores usable by this process, device and versions."""
+    """Return processor, cores usable by this process, device, and versions of the main packages."""
     device = torch.device(device)
     return {
         "processor": _processor(),
@@ -36,12 +36,12 @@ def describe_machine(device: torch.device | str) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command that this process was started with, as one would type it."""
+    """Return the command that started this process, quoted for a shell."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _processor() -> str:
-    """Name of the processor; Linux keeps it where the platform module does not look."""
+    """Return the name of the processor; on Linux from a file that the platform module does not read."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -51,7 +51,7 @@ def _processor() -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int]) -> list[str]:
-    """Lines of a Markdown table, the columns in `numbers` set to the right."""
+    """Return the lines of a Markdown table, with the columns in `numbers` right-aligned."""
     right = set(numbers)
     rule = ["---:" if column in right else "---" for column in range(len(header))]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, rule, *rows)]

@@ -1,7 +1,7 @@
 """Entity scores as an `evaluate.Metric`, defined here so that nothing is downloaded at run time.
 
-Apart from `metrics`, which training imports: a program beside a file `evaluate.py` of its own, as those in
-`training/` are, would import that file in the place of the library.
+The class is separate from `metrics`, which training imports, so that training does not import the library
+`evaluate`: a script next to a file `evaluate.py` would import that file instead.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INPUTS = """
 Args:
     predictions: Predicted BIO tags, one list of strings per sentence.
     references: Gold BIO tags, of the same shape.
-    per_length: Whether to return scores by the number of words of an entity, too. Defaults to False.
+    per_length: Whether to return scores by entity length in words, too. Defaults to False.
 Returns:
     overall_precision, overall_recall, overall_f1 (micro), overall_number (entities in the references), and
     for each entity type a dict of precision, recall, f1, number. With per_length, also a dict `per_length`

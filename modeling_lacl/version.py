@@ -1,3 +1,3 @@
-"""The version of the package, which setup.cfg and every report read."""
+"""The version of the package, used by setup.cfg and in reports."""
 
 __version__ = "0.1.0"

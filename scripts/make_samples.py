@@ -1,10 +1,10 @@
-"""Draws the packaged samples from the full corpora.
+"""Sample the packaged sentences from the full corpora.
 
     python scripts/make_samples.py --few-nerd train.txt --wnut17 wnut17/
 
 `--few-nerd` is the training file of FEW-NERD's INTER split; `--wnut17` a folder with `test.conll` and the
-published support set `support-5shot/0.txt`. Sentences are copied as they stand, one token and tag a line.
-The same seed draws the same sentences.
+published support set `support-5shot/0.txt`. Sentences are copied unchanged, with one token and tag per line.
+The same seed samples the same sentences.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ SAMPLES = Path(__file__).resolve().parent.parent / "modeling_lacl" / "samples"
 
 
 def read_sentences(path: Path) -> list[str]:
-    """The sentences of a CoNLL-style file, each the text of its lines."""
+    """Return the sentences of a CoNLL-style file, each as the text of its lines."""
     blocks = path.read_text(encoding="utf-8").split("\n\n")
     return [block.strip("\n") for block in blocks if block.strip()]
 
 
 def entity_counts(sentence: str) -> Counter[str]:
-    """Number of entity words of each type."""
+    """Return the number of entity words of each type."""
     tags = (line.split("\t")[1] for line in sentence.split("\n"))
     return Counter(tag for tag in tags if tag != "O")
 
 
-def draw_balanced(sentences: list[str], size: int, generator: random.Random) -> list[str]:
-    """Draws `size` sentences, each time one that holds the type with the fewest entity words so far.
+def sample_balanced(sentences: list[str], size: int, generator: random.Random) -> list[str]:
+    """Sample `size` sentences, always adding one with the type that has the fewest entity words so far.
 
-    A plain draw would leave the rare types of FEW-NERD with a sentence or two; sentences without an entity
-    come along with the share they have in the corpus.
+    Uniform sampling would leave the rare types of FEW-NERD with one or two sentences. Sentences without
+    entities keep their share of the corpus.
     """
     order = generator.sample(range(len(sentences)), len(sentences))
     counts = [entity_counts(sentence) for sentence in sentences]
@@ -44,9 +44,9 @@ def draw_balanced(sentences: list[str], size: int, generator: random.Random) -> 
             by_type.setdefault(entity_type, []).append(i)
 
     chosen = set(plain[: round(size * len(plain) / len(sentences))])
-    drawn: Counter[str] = Counter(dict.fromkeys(by_type, 0))
+    sampled: Counter[str] = Counter(dict.fromkeys(by_type, 0))
     while len(chosen) < size and by_type:
-        rarest = min(by_type, key=lambda entity_type: (drawn[entity_type], entity_type))
+        rarest = min(by_type, key=lambda entity_type: (sampled[entity_type], entity_type))
         candidates = by_type[rarest]
         while candidates and candidates[-1] in chosen:
             candidates.pop()
@@ -55,12 +55,12 @@ def draw_balanced(sentences: list[str], size: int, generator: random.Random) -> 
             continue
         i = candidates.pop()
         chosen.add(i)
-        drawn.update(counts[i])
+        sampled.update(counts[i])
     return [sentences[i] for i in sorted(chosen)]
 
 
-def draw_plain(sentences: list[str], size: int, generator: random.Random) -> list[str]:
-    """Draws `size` sentences, each as likely as any other, in the order of the corpus."""
+def sample_uniformly(sentences: list[str], size: int, generator: random.Random) -> list[str]:
+    """Sample `size` sentences uniformly, and return them in the order of the corpus."""
     return [sentences[i] for i in sorted(generator.sample(range(len(sentences)), size))]
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--few-nerd", type=Path, required=True, help="FEW-NERD INTER train file")
     parser.add_argument("--wnut17", type=Path, required=True, help="folder of WNUT-17")
     parser.add_argument(
-        "--output", type=Path, default=SAMPLES, help="folder to write (default: the package's)"
+        "--output", type=Path, default=SAMPLES, help="output folder (default: that of the package)"
     )
     parser.add_argument("--source-size", type=int, default=800, help="FEW-NERD sentences (default: 800)")
     parser.add_argument("--test-size", type=int, default=200, help="WNUT-17 test sentences (default: 200)")
@@ -88,11 +88,11 @@ def main() -> None:
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     source = read_sentences(arguments.few_nerd)
-    write_sentences(output / "few_nerd_source.txt", draw_balanced(source, arguments.source_size, generator))
+    write_sentences(output / "few_nerd_source.txt", sample_balanced(source, arguments.source_size, generator))
     support = read_sentences(arguments.wnut17 / "support-5shot" / "0.txt")
     write_sentences(output / "wnut17_support_5shot.txt", support)
     test = read_sentences(arguments.wnut17 / "test.conll")
-    write_sentences(output / "wnut17_test.txt", draw_plain(test, arguments.test_size, generator))
+    write_sentences(output / "wnut17_test.txt", sample_uniformly(test, arguments.test_size, generator))
 
 
 if __name__ == "__main__":

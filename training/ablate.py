@@ -1,14 +1,14 @@
-"""Trains variants of one recipe and compares them on development data.
+"""Train variants of a recipe and compare them on development data.
 
     python training/ablate.py training/recipes/ablation.yaml [--bf16 true --use_cpu true]
 
-Each variant is the recipe with some arguments replaced, trained once for each seed; further arguments go
-before its own, for every variant. It is scored on the recipe's held-out types and on further development
-files: zero-shot, with support sets drawn from the same data that are only encoded, and adapted on them.
-Prints a Markdown table of means (and, with several seeds, standard deviations over them), and one of how
-training went: losses, and norms of the gradient. Writes them to the output folder, with all results and
-learning curves as JSON and figures of both; a run whose result stands there is not made again. Needs the
-extra `plot`.
+Each variant is the recipe with some arguments replaced, trained once per seed; further arguments on the
+command line override those of the recipe, for all variants. A variant is evaluated on the held-out types of
+the recipe and on further development files: zero-shot, with sampled support sets encoded without
+fine-tuning, and adapted on them. Prints a Markdown table of means (with several seeds, also standard
+deviations), and one of training: losses and gradient norms. Writes both to the output folder, with all
+results and learning curves as JSON, and figures of them. Runs whose results are already there are not
+repeated. Needs the extra `plot`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from modeling_lacl.viz.plots import Curves, learning_curves
 def main() -> None:
     parser = plan_parser(__doc__, "recipe, dev_files, variants, adapt")
     options, overrides = parser.parse_known_args()
-    require("matplotlib.figure", "plot")  # now, not after hours of training
+    require("matplotlib.figure", "plot")  # fail now, not after hours of training
     plan = read_plan(options)
     settings = without(plan, "seeds", "variants") | {"arguments": overrides}
     settings |= {"recipe": read_recipe(plan["recipe"]), "files": digests(plan, options.data_root)}
@@ -71,13 +71,13 @@ def run_key(variant: str, seed: int) -> str:
 
 
 def runs_of(results: Mapping[str, Any], variant: str, plan: Mapping[str, Any]) -> list[Any]:
-    """What is there of a variant, a seed after the other."""
+    """Return the available results of a variant, in the order of the seeds."""
     keys = [run_key(variant, seed) for seed in plan["seeds"]]
     return [results[key] for key in keys if key in results]
 
 
 def columns_of(runs: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    """The scores of every column over the runs that have it."""
+    """Return the scores of each column, over the runs that have it."""
     columns = list(dict.fromkeys(key for run in runs for key in run))
     return {key: [run[key] for run in runs if key in run] for key in columns}
 
@@ -85,7 +85,12 @@ def columns_of(runs: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 def run_variant(
     plan: dict[str, Any], variant: dict[str, Any], data_root: Path, overrides: Sequence[str] = ()
 ) -> tuple[dict[str, float], Curves]:
-    """F1 in percent by development set and number of shots (means over support sets), and what was logged."""
+    """Train and evaluate one variant.
+
+    Returns:
+        F1 in percent by development set and number of shots (means over support sets), and the learning
+        curves.
+    """
     with tempfile.TemporaryDirectory() as folder:
         arguments = [plan["recipe"], *overrides]
         for key, value in variant.items():
@@ -106,7 +111,7 @@ def run_variant(
     for name, (dataset, names) in sets.items():
         for shots in plan["shots"]:
             if not shots and not model.config.use_prompts:
-                continue  # without prompts there is no zero-shot
+                continue  # no zero-shot without label prompts
             validation = FewShotValidation(
                 dataset,
                 k_shot=shots,
@@ -126,7 +131,7 @@ def to_markdown(
     plan: Mapping[str, Any],
     machine: Mapping[str, Any],
 ) -> str:
-    """A table of scores and one of training, a row for each variant."""
+    """Return a table of scores and one of training, with one row per variant."""
     chosen = [run for name in plan["variants"] for run in runs_of(results, name, plan)]
     columns = list(dict.fromkeys(key for scores in chosen for key in scores))
     lines = ["| variant | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
@@ -136,7 +141,7 @@ def to_markdown(
             continue
         scores = columns_of(runs)
         cells = [mean_and_spread(scores.get(key, [])) for key in columns]
-        # Only a variant with all columns has a mean that compares.
+        # Means are comparable only between variants with all columns.
         whole = all(len(run) == len(columns) for run in runs)
         cells.append(mean_and_spread([float(np.mean(list(run.values()))) for run in runs]) if whole else "–")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -147,7 +152,7 @@ def to_markdown(
 
 
 def training_table(curves: Mapping[str, Curves], plan: Mapping[str, Any]) -> list[str]:
-    """Lines of a table: last losses, and the median and greatest norm of the gradient before clipping."""
+    """Return the lines of a table: last losses, and median and maximum gradient norm before clipping."""
     measures: dict[str, tuple[str, Callable[[Sequence[float]], Any]]] = {
         "last context–context loss": ("context_context_loss", lambda values: values[-1]),
         "last context–label loss": ("context_label_loss", lambda values: values[-1]),

@@ -1,14 +1,14 @@
-"""Follows adapting step by step on development data: how far to go, how to weigh names and support.
+"""Evaluate adapting step by step on development data: when to stop, and how to weight names and support.
 
     lacl train training/recipes/development.yaml
     python training/adapting.py training/recipes/adapting.yaml
 
-The source model has not seen the held-out types, or the other development sets. Support sets are drawn from
-each set, the model is adapted on each with a constant number of steps, and after some of the steps the other
-sentences are tagged: by label names, by the support, and by both with several weights, with and without
-Viterbi. Prints Markdown tables of entity micro-F1 and of what a rule that stops at some context–label loss
-would reach, and writes them, with every single result as JSON and a figure, to the output folder. Support
-sets whose results stand there are not run again. Needs the extra `plot`.
+The source model was trained neither on the held-out types nor on the other development sets. Support sets
+are sampled from each set, the model is adapted on each with a fixed number of steps, and after some of the
+steps the remaining sentences are tagged: by label names, by the support, and by both with several weights,
+with and without Viterbi. Prints Markdown tables of entity micro-F1, and of the F1 with a rule that stops at
+a given context–label loss, and writes them to the output folder, with all results as JSON and a figure.
+Support sets whose results are already there are not repeated. Needs the extra `plot`.
 """
 
 from __future__ import annotations
@@ -48,11 +48,13 @@ from modeling_lacl.training.word_labels import word_scores
 
 def main() -> None:
     parser = plan_parser(__doc__, "checkpoint, recipe, dev_files, shots, steps, …")
-    parser.add_argument("--checkpoint", help="the source model, in the place of the plan's")
-    parser.add_argument("--learning_rate", type=float, help="of `adapt`, in the place of its own")
-    parser.add_argument("--batch_size", type=int, default=32, help="of `adapt` (default: 32)")
+    parser.add_argument("--checkpoint", help="source model, instead of the plan's")
+    parser.add_argument(
+        "--learning_rate", type=float, help="learning rate of `adapt`, instead of its default"
+    )
+    parser.add_argument("--batch_size", type=int, default=32, help="batch size of `adapt` (default: 32)")
     options = parser.parse_args()
-    require("matplotlib.figure", "plot")  # now, not after all the work
+    require("matplotlib.figure", "plot")  # fail now, not after all the work
     plan = read_plan(options)
     plan["adapt"] = {"batch_size": options.batch_size}
     if options.learning_rate is not None:
@@ -86,7 +88,7 @@ def main() -> None:
 def development_sets(
     plan: Mapping[str, Any], data_root: Path
 ) -> Iterator[tuple[str, Dataset, Mapping[str, str]]]:
-    """Name, sentences and label names: the types that the recipe holds out, and the plan's files."""
+    """Yield name, sentences and label names of the held-out types of the recipe and of the plan's files."""
     arguments = [plan["recipe"], f"--train_file={data_root / plan['train_file']}"]
     _, data_args, _ = parse_arguments(arguments)
     source = read_source(data_args)
@@ -97,11 +99,11 @@ def development_sets(
 
 
 class _Snapshots(TrainerCallback):
-    """Scores the model that is being adapted, after some of the steps."""
+    """Callback that scores the model after some of the steps of adapting."""
 
     def __init__(self, score: Any, steps: list[int], batches: int) -> None:
         self.score, self.steps = score, steps
-        self.losses: deque[float] = deque(maxlen=batches)  # of one pass, as the rule of `adapt` sees them
+        self.losses: deque[float] = deque(maxlen=batches)  # of one epoch, as in the stopping rule of `adapt`
         self.entries: list[dict[str, Any]] = []
 
     def on_log(
@@ -127,7 +129,7 @@ def follow(
     draw: int,
     plan: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """One result for each number of steps: the loss, and F1 in percent by way of decoding."""
+    """Return one result per number of steps: the loss, and F1 in percent by decoding method."""
     support_rows, query = validation.splits[draw]
     support = validation.dataset.select(support_rows)
     rows = validation.dataset.select(query)
@@ -143,7 +145,7 @@ def follow(
             learner.config.label_weight = label_weight
             return word_scores(learner, rows["tokens"])
 
-        # Two passes serve every weight: by the names alone, and by the support alone.
+        # Two passes are enough for all weights: label names only, and support only.
         by_names, by_support = scores_at(1.0), scores_at(0.0)
         found: dict[str, float] = {}
         for weight in plan["label_weights"]:
@@ -168,7 +170,7 @@ def follow(
 
 
 def best_paths(model: LaclForTokenClassification, scores: list[Tensor], power: float) -> list[list[int]]:
-    """Viterbi with the source's abstract transitions to a power: label ids of each sentence."""
+    """Decode with Viterbi and the source's abstract transitions to a power; return label ids by sentence."""
     config: Any = model.config
     start, matrix = expand_transitions(config.transitions, scores[0].shape[1], power)
     lengths = torch.tensor([len(row) for row in scores])
@@ -178,7 +180,7 @@ def best_paths(model: LaclForTokenClassification, scores: list[Tensor], power: f
 
 
 def to_markdown(results: list[dict[str, Any]], plan: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
-    """A table for every set and number of shots, and one of the rules that stop at a loss."""
+    """Return a table per development set and number of shots, and one of rules that stop at a loss."""
     places = list(dict.fromkeys((entry["set"], entry["shots"]) for entry in results))
     lines: list[str] = []
     for name, shots in places:
@@ -210,7 +212,7 @@ def to_markdown(results: list[dict[str, Any]], plan: Mapping[str, Any], machine:
 
 
 def plot(results: list[dict[str, Any]], file: Path) -> None:
-    """Draws F1 by step, a panel for every set and number of shots, a line for every way of decoding."""
+    """Plot F1 by step, with a panel per set and number of shots, and a line per decoding method."""
     curves: dict[str, dict[int, dict[str, tuple[list[int], list[float]]]]] = {}
     for entry in sorted(results, key=lambda entry: entry["step"]):
         panel = f"{entry['set']}, {entry['shots']}-shot"
@@ -224,17 +226,17 @@ def plot(results: list[dict[str, Any]], file: Path) -> None:
 
 
 def of(results: list[dict[str, Any]], name: str, shots: int) -> list[dict[str, Any]]:
-    """The results on one set with one number of shots."""
+    """Return the results on one set with one number of shots."""
     return [entry for entry in results if (entry["set"], entry["shots"]) == (name, shots)]
 
 
 def stopped(results: list[dict[str, Any]], threshold: float, way: str) -> float:
-    """Mean F1 over the draws where each stops at the first step whose loss is below the threshold."""
-    draws: dict[int, list[dict[str, Any]]] = {}
+    """Return the mean F1 over support sets, each stopped at the first loss below the threshold."""
+    by_support_set: dict[int, list[dict[str, Any]]] = {}
     for entry in results:
-        draws.setdefault(entry["draw"], []).append(entry)
+        by_support_set.setdefault(entry["draw"], []).append(entry)
     ends = []
-    for entries in draws.values():
+    for entries in by_support_set.values():
         entries = sorted(entries, key=lambda entry: entry["step"])
         below = [entry for entry in entries if entry["loss"] is not None and entry["loss"] < threshold]
         ends.append((below or entries[-1:])[0][way])

@@ -1,15 +1,19 @@
-"""Compares ways to read labels from an adapted model, on development data.
+"""Compare decoding methods for adapted models on development data.
 
     python training/decoding.py training/recipes/decoding.yaml --data_root DATA
 
-The model is adapted on drawn support sets by the rule, and the other sentences are tagged once; from the same
-scores each way of the plan decodes. A way is what differs from the model's own: `neighbors`, of each label so
-many support tokens of which the mean counts, `all`, the logarithm of the mean of all e^similarity, or
-`prototypes`; `label_weight`; `names` and `support`, factors that sharpen the scores of each before they
-are combined; `outside`, what is added to the score of no entity; `transition_power`; `whole_spans`, first
-where entities are, by the sum of all types' probabilities, then one type for each. Prints a Markdown table of
-entity micro-F1, and writes it, with the results as JSON and a figure, to the output folder. Needs the extra
-`plot`.
+The model is adapted on sampled support sets, and the remaining sentences are scored once; each method of the
+plan (`ways`) decodes the same scores. A method lists the options that differ from those of the model:
+
+- `neighbors`: the mean over this number of nearest support tokens per label; `all`, the logarithm of the mean
+  of e^similarity over all of them; or `prototypes`
+- `label_weight`, `transition_power`: as in the configuration
+- `names`, `support`: factors that sharpen the scores by label names and by support before they are combined
+- `outside`: added to the score of outside
+- `whole_spans`: find entities first, by the summed probability of all types, then one type for each entity
+
+Prints a Markdown table of entity micro-F1, and writes it to the output folder, with the results as JSON and a
+figure. Needs the extra `plot`.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ from modeling_lacl.viz.nearest import support_similarities
 
 def main() -> None:
     options = plan_parser(__doc__, "checkpoint, dev_files, shots, draws, query_size, ways").parse_args()
-    require("matplotlib.figure", "plot")  # now, not after all the work
+    require("matplotlib.figure", "plot")  # fail now, not after all the work
     plan = read_plan(options)
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
     results: dict[str, dict[str, list[float]]] = {name: {} for name in plan["ways"]}
@@ -60,14 +64,14 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Reading:
-    """What an adapted model says of some sentences, before anything is decoded.
+    """The scores of an adapted model for some sentences, before decoding.
 
     Attributes:
         model: The adapted model.
-        gold: The tags of each sentence.
-        by_names: (W, K) log-scores of each sentence by the label names.
-        to_support: (W, S) similarities of each sentence to the support tokens.
-        to_prototypes: (W, K) log-scores of each sentence by one prototype a label.
+        gold: Gold tags of each sentence.
+        by_names: Log-scores of each sentence by label names, `(W, K)`.
+        to_support: Similarities of each sentence to the support tokens, `(W, S)`.
+        to_prototypes: Log-scores of each sentence by one prototype per label, `(W, K)`.
     """
 
     model: LaclForTokenClassification
@@ -80,7 +84,7 @@ class Reading:
 def readings(
     model: LaclForTokenClassification, plan: Mapping[str, Any], data_root: Path
 ) -> Iterator[tuple[str, Reading]]:
-    """Column of the table and reading, for every development set, number of shots and draw."""
+    """Yield table column and scores for each development set, number of shots, and support set."""
     for name, file in plan["dev_files"].items():
         dataset = read_dataset(data_root / file["path"])
         for shots in plan["shots"]:
@@ -104,7 +108,7 @@ def readings(
 
 
 def scores_by(model: LaclForTokenClassification, sentences: list[list[str]], **options: Any) -> list[Tensor]:
-    """(W, K) log-scores of each sentence with other options in the configuration, which stays as it was."""
+    """Return log-scores of each sentence, `(W, K)`, with some configuration options temporarily replaced."""
     before = {name: getattr(model.config, name) for name in options}
     model.config.update(options)
     scores = word_scores(model, sentences)
@@ -122,7 +126,7 @@ def score(
     transition_power: float | None = None,
     whole_spans: bool = False,
 ) -> float:
-    """F1 in percent by one way of decoding; None stands for the model's own."""
+    """Return F1 in percent with one decoding method; None means the model's own value."""
     config: Any = reading.model.config
     weight = config.label_weight if label_weight is None else label_weight
     scores = []
@@ -142,7 +146,7 @@ def score(
 
 
 def span_paths(model: LaclForTokenClassification, scores: list[Tensor], power: float) -> list[list[int]]:
-    """Label ids of each sentence: runs of words that are of any type, each with its best type on average."""
+    """Return label ids of each sentence: runs of entity words, each with the type that is best on average."""
     one_type = [torch.stack([row[:, 0], row[:, 1:].logsumexp(1)], 1) for row in scores]
     paths = best_paths(model, one_type, power)
     for path, row in zip(paths, scores, strict=True):
@@ -152,7 +156,7 @@ def span_paths(model: LaclForTokenClassification, scores: list[Tensor], power: f
 
 
 def support_scores(to_support: Tensor, model: LaclForTokenClassification, neighbors: int | str) -> Tensor:
-    """(W, K) from similarities (W, S): of the nearest, or of all, support tokens of each label."""
+    """Return label scores `(W, K)` from similarities `(W, S)`, over the nearest or all support tokens."""
     labels = model.support_labels.cpu()
     scores = to_support.new_full((len(to_support), model.config.num_labels), IMPOSSIBLE)
     for label in labels.unique().tolist():
@@ -168,7 +172,7 @@ def support_scores(to_support: Tensor, model: LaclForTokenClassification, neighb
 def to_markdown(
     results: Mapping[str, Mapping[str, list[float]]], plan: Mapping[str, Any], machine: Mapping[str, Any]
 ) -> str:
-    """A row for each way: mean and standard deviation over the draws, and the mean of the means."""
+    """Return a table with one row per method: mean and standard deviation over support sets."""
     columns = list(dict.fromkeys(key for row in results.values() for key in row))
     lines = ["| way | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
     for name, row in results.items():

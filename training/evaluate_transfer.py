@@ -1,4 +1,4 @@
-"""Evaluates domain transfer by a recipe; the same as `lacl evaluate`.
+"""Evaluate domain transfer with a recipe, as `lacl evaluate` does.
 
 python training/evaluate_transfer.py training/recipes/transfer_wnut17_gum.yaml --checkpoint DIR
 """
@@ -12,18 +12,20 @@ from modeling_lacl.evaluation.comparison import evaluate_recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the recipe named on the command line and prints its table."""
+    """Evaluate the recipe given on the command line and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("recipe", help="YAML file")
     parser.add_argument("--checkpoint", help="folder or Hub name of the source model")
     parser.add_argument("--data_root", help="folder that the paths of the targets are relative to")
-    parser.add_argument("--output", help="folder of the results; an interrupted run goes on from there")
-    parser.add_argument("--limit", type=int, help="support sets for each target and number of shots")
+    parser.add_argument("--output", help="folder for the results; an interrupted run resumes from there")
+    parser.add_argument(
+        "--limit", type=int, help="maximum number of support sets per target and number of shots"
+    )
     parser.add_argument(
         "--method",
         action="append",
         dest="methods",
-        help="of a recipe with several methods, this one; may be repeated",
+        help="method to evaluate, of a recipe with several; can be repeated",
     )
     options = vars(parser.parse_args(arguments))
     print(evaluate_recipe(options.pop("recipe"), **options).to_markdown())

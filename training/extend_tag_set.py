@@ -1,12 +1,12 @@
-"""Tag-set extension: train on two groups of a corpus's types, find the third group with a few examples.
+"""Tag-set extension: train on two groups of entity types of a corpus, and adapt to the third group.
 
     python training/extend_tag_set.py training/recipes/tag_set_extension.yaml --data_root DIR
 
 The protocol of StructShot (Yang and Katiyar, EMNLP 2020) and CONTaiNER (Das et al., ACL 2022) on OntoNotes.
-For each group the source models are trained on the training split, where entities of the group count as
-outside; each method is then adapted on support sets drawn from the validation split and scored on the whole
-test split, where the group's types alone count. Prints F1 of all methods and groups side by side, and writes
-it to the output folder. Models and results that stand there are not made again.
+For each group, the source models are trained on the training split, where entities of the group are labelled
+as outside; each method is then adapted on support sets sampled from the validation split and scored on the
+whole test split, with only the types of the group. Prints F1 of all methods and groups in one table, and
+writes it to the output folder. Models and results that are already there are reused.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from modeling_lacl.training.source import train_source
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = plan_parser(__doc__, "corpus, folder, groups, shots, sets, source, methods")
-    parser.add_argument("--group", action="append", help="of the groups this one; may be repeated")
-    parser.add_argument("--method", action="append", help="of the methods this one; may be repeated")
-    parser.add_argument("--limit", type=int, help="support sets for each number of shots")
+    parser.add_argument("--group", action="append", help="group to evaluate (default: all); can be repeated")
+    parser.add_argument(
+        "--method", action="append", help="method to evaluate (default: all); can be repeated"
+    )
+    parser.add_argument("--limit", type=int, help="maximum number of support sets per number of shots")
     options = parser.parse_args(arguments)
     plan = read_plan(options)
     reports: dict[str, TransferReport] = {}
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train(plan: Mapping[str, Any], method: str, group: str, options: argparse.Namespace) -> Path:
-    """The folder of the source model, trained unless it is there; methods with one recipe share it."""
+    """Train the source model unless it exists, and return its folder; methods may share a model."""
     source = options.plan.parent / plan["methods"][method]["source"]
     folder: Path = options.output / slug(group) / f"source-{source.stem}"
     if not (folder / "config.json").is_file():
@@ -70,7 +72,7 @@ def train(plan: Mapping[str, Any], method: str, group: str, options: argparse.Na
 def recipe(
     plan: Mapping[str, Any], method: str, group: str, source: Path, options: argparse.Namespace
 ) -> TransferRecipe:
-    """The evaluation of one method on one group."""
+    """Return the recipe to evaluate one method on one group."""
     return TransferRecipe(
         checkpoint=str(source),
         targets=[

@@ -12,17 +12,17 @@ import numpy as np
 from modeling_lacl.optional import require
 
 Values = Mapping[str, Mapping[str, Sequence[float]]]
-"""Scores by variant and column, one for each seed."""
+"""Scores by variant and column, one per seed."""
 
 Curves = Mapping[str, Sequence[Mapping[str, tuple[list[int], list[float]]]]]
-"""Learning curves by variant, one set for each seed, as `modeling_lacl.plots.learning_curves` gives them."""
+"""Learning curves by variant, one set per seed, as `modeling_lacl.viz.plots.learning_curves` returns them."""
 
-# Of what is logged in training.
+# Logged quantities to plot by default.
 PANELS = ("context_context_loss", "context_label_loss", "grad_norm", "eval_f1")
 
 
 def plot_scores(values: Values, file: Path) -> None:
-    """Draws a panel for each column: a dot for each run of a variant, and a bar at their mean."""
+    """Plot a panel per column, with a dot for each run of a variant and a bar for their mean."""
     columns = list(dict.fromkeys(key for row in values.values() for key in row))
     figure = require("matplotlib.figure", "plot").Figure(
         figsize=(2.2 * len(columns) + 2, 0.35 * len(values) + 1.2), layout="constrained"
@@ -38,34 +38,34 @@ def plot_scores(values: Values, file: Path) -> None:
         axis.set_title(column, fontsize=8)
         axis.set_yticks(range(len(variants)), variants, fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
-    axes[0].invert_yaxis()  # the first variant on top, for all panels share their axis
+    axes[0].invert_yaxis()  # the first variant on top; all panels share this axis
     figure.savefig(file)
 
 
 def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> None:
-    """Draws quantities by step: a line for the mean over the seeds in a band from least to most."""
+    """Plot quantities by step: a line for the mean over the seeds, in a band from minimum to maximum."""
     shown = [name for name in panels if any(name in run for runs in curves.values() for run in runs)]
     figure = require("matplotlib.figure", "plot").Figure(
         figsize=(4.2 * len(shown), 3.6), layout="constrained"
     )
-    drawn: dict[str, Any] = {}  # a line of each variant, for one legend below all panels
+    legend: dict[str, Any] = {}  # one line per variant, for a common legend below all panels
     for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for place, (variant, runs) in enumerate(curves.items()):
             lines = [run[name] for run in runs if name in run]
             if not lines:
                 continue
             steps = lines[0][0]
-            if any(other != steps for other, _ in lines):  # one ended early
+            if any(other != steps for other, _ in lines):  # one run ended early
                 warnings.warn(
-                    f"{name} of {variant} is not drawn: its seeds have it at different steps", stacklevel=2
+                    f"{name} of {variant} is not plotted: its seeds have different steps", stacklevel=2
                 )
                 continue
             heights = np.array([line for _, line in lines])
-            color = f"C{place}"  # the same in all panels, also where a variant is missing in one
-            (drawn[variant],) = axis.plot(steps, heights.mean(0), color=color)
+            color = f"C{place}"  # the same in all panels, even if a variant is missing from one
+            (legend[variant],) = axis.plot(steps, heights.mean(0), color=color)
             axis.fill_between(steps, heights.min(0), heights.max(0), color=color, alpha=0.2)
         axis.set(xlabel="step", title=name)
         if name.endswith(("loss", "norm")):
             axis.set_yscale("log")
-    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=5, fontsize=8)
+    figure.legend(legend.values(), legend, loc="outside lower center", ncols=5, fontsize=8)
     figure.savefig(file)

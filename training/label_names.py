@@ -1,11 +1,11 @@
-"""Measures on development data how much the label names matter: their order, case, wording, and meaning.
+"""Evaluate on development data how much label names matter: their order, case, wording, and meaning.
 
     python training/label_names.py training/recipes/label_names.yaml --data_root DATA
 
-The model tags each development set by other names of the same types: with no example, and adapted on drawn
-support sets, also by names that tell examples of the support set ("person such as Ada or Alan"). Prints a
-Markdown table of entity micro-F1 and writes it, with the results as JSON and a figure, to the output folder.
-Needs the extra `plot`.
+The model tags each development set with other label names for the same types: zero-shot, and adapted on
+sampled support sets, also with label names that contain examples of the support set ("person such as Ada or
+Alan"). Prints a Markdown table of entity micro-F1 and writes it to the output folder, with the results as
+JSON and a figure. Needs the extra `plot`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from modeling_lacl.training.validation import FewShotValidation
 
 def main() -> None:
     options = plan_parser(__doc__, "checkpoint, dev_files, shots, draws, orders, wordings").parse_args()
-    require("matplotlib.figure", "plot")  # now, not after all the work
+    require("matplotlib.figure", "plot")  # fail now, not after all the work
     plan = read_plan(options)
     model = LaclForTokenClassification.from_pretrained(plan["checkpoint"])
     results: dict[str, dict[str, list[float]]] = {}
@@ -56,10 +56,10 @@ def measure(
     wordings: Mapping[str, dict[str, str]],
     plan: Mapping[str, Any],
 ) -> dict[str, dict[str, list[float]]]:
-    """F1 in percent by variant of the names and by number of shots."""
+    """Return F1 in percent by variant of the label names and by number of shots."""
     shots = plan["shots"]
-    drawn = {"draws": plan["draws"], "query_size": plan["query_size"], "k_shot": shots}
-    types = FewShotValidation(dataset, label_names=shipped, **drawn).types
+    sampling = {"draws": plan["draws"], "query_size": plan["query_size"], "k_shot": shots}
+    types = FewShotValidation(dataset, label_names=shipped, **sampling).types
     variants = {
         "as shipped": shipped,
         "upper case": {key: words.upper() for key, words in shipped.items()},
@@ -70,14 +70,14 @@ def measure(
     }
     results: dict[str, dict[str, list[float]]] = {}
     for variant, names in variants.items():
-        validation = FewShotValidation(dataset, label_names=names, **drawn)
+        validation = FewShotValidation(dataset, label_names=names, **sampling)
         results[variant] = {
             "0-shot": [zero_shot_score(model, validation, {name: names[name] for name in types})],
             f"{shots}-shot adapted": [adapted_score(model, validation, {})],
         }
-    validation = FewShotValidation(dataset, label_names=shipped, **drawn)
-    told = [with_examples_score(model, validation, *split) for split in validation.splits]
-    results["with two examples"] = {f"{shots}-shot adapted": [float(np.mean(told))]}
+    validation = FewShotValidation(dataset, label_names=shipped, **sampling)
+    scores = [with_examples_score(model, validation, *split) for split in validation.splits]
+    results["with two examples"] = {f"{shots}-shot adapted": [float(np.mean(scores))]}
     generator = np.random.default_rng(0)
     orders = [generator.permutation(types).tolist() for _ in range(plan["orders"])]
     results[f"{plan['orders']} other orders"] = {
@@ -91,7 +91,7 @@ def measure(
 def zero_shot_score(
     model: LaclForTokenClassification, validation: FewShotValidation, labels: dict[str, str]
 ) -> float:
-    """F1 in percent by the names alone, in their order, on the sentences that the support sets leave."""
+    """Return zero-shot F1 in percent, with label names in the order of `labels`, on all query sets."""
     return float(np.mean([query_score(model, validation, query, labels) for _, query in validation.splits]))
 
 
@@ -101,14 +101,14 @@ def with_examples_score(
     support: Sequence[int],
     query: Sequence[int],
 ) -> float:
-    """F1 in percent once adapted to a support set of which the names tell examples."""
+    """Return F1 in percent after adapting with label names that contain examples of the support set."""
     chosen = validation.dataset.select(support)
     names = names_with_examples(validation.label_names, chosen)
     return query_score(adapt(model, chosen, names), validation, query)
 
 
 def names_with_examples(names: Mapping[str, str], support: Dataset, number: int = 2) -> dict[str, str]:
-    """Each name with the first entities of its type, as "person such as Ada or Alan"."""
+    """Add the first entities of each type to its label name, as in "person such as Ada or Alan"."""
     types = entity_types(support)
     found: dict[str, list[str]] = {name: [] for name in types}
     for words, labels in zip(support["tokens"], to_io(support, types), strict=True):
@@ -121,7 +121,7 @@ def names_with_examples(names: Mapping[str, str], support: Dataset, number: int 
 
 
 def to_markdown(results: Mapping[str, Mapping[str, list[float]]], machine: Mapping[str, Any]) -> str:
-    """A row for each variant; a standard deviation where there are several values."""
+    """Return a table with one row per variant, and standard deviations where there are several values."""
     columns = list(dict.fromkeys(key for row in results.values() for key in row))
     lines = ["| names | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for variant, row in results.items():

@@ -1,10 +1,10 @@
-"""Compares adapters of several ranks with the source model that they are made of, on development data.
+"""Compare adapters of several ranks with the source model that they are extracted from, on development data.
 
     python training/ranks.py training/recipes/ranks.yaml --checkpoint DIR --data_root DATA
 
-The checkpoint is what `lacl train` made on the encoder of the extra `demo`. Prints a Markdown table of the
-adapters' sizes and of entity micro-F1, by the names alone and adapted on drawn support sets, and writes it,
-with the results as JSON and a figure, to the output folder. Models whose results stand there are not run
+The checkpoint must be trained by `lacl train` on the encoder of the extra `demo`. Prints a Markdown table of
+adapter sizes and of entity micro-F1, zero-shot and adapted on sampled support sets, and writes it to the
+output folder, with the results as JSON and a figure. Models whose results are already there are not evaluated
 again. Needs the extra `plot`.
 """
 
@@ -33,9 +33,9 @@ from modeling_lacl.training.validation import FewShotValidation
 
 def main() -> None:
     parser = plan_parser(__doc__, "ranks, dev_files, shots, draws, query_size")
-    parser.add_argument("--checkpoint", required=True, help="the source model, a folder")
+    parser.add_argument("--checkpoint", required=True, help="folder of the source model")
     options = parser.parse_args()
-    require("matplotlib.figure", "plot")  # now, not after all the work
+    require("matplotlib.figure", "plot")  # fail now, not after all the work
     plan = read_plan(options)
     source = LaclForTokenClassification.from_pretrained(options.checkpoint)
     check_settings(
@@ -58,10 +58,10 @@ def main() -> None:
 
 
 def keep_rank(model: LaclForTokenClassification, rank: int) -> int:
-    """Leaves of the model what an adapter of this rank keeps; gives the adapter's bytes."""
+    """Reduce the model to what an adapter of this rank keeps, and return the size of the adapter in bytes."""
     base = load_file(embedded_encoder() / "model.safetensors")
     adapter = extract_adapter(model.state_dict(), base, rank)
-    kept = merge_adapter(base, adapter)  # with buffers of the encoder's file that models no longer have
+    kept = merge_adapter(base, adapter)  # may contain buffers of the encoder file that models no longer have
     model.load_state_dict({name: kept.get(name, weight) for name, weight in model.state_dict().items()})
     return sum(part.nbytes for part in adapter.values())
 
@@ -69,7 +69,7 @@ def keep_rank(model: LaclForTokenClassification, rank: int) -> int:
 def scores(
     model: LaclForTokenClassification, plan: Mapping[str, Any], data_root: Path
 ) -> dict[str, list[float]]:
-    """F1 in percent by development set, one for each drawn support set."""
+    """Return F1 in percent by development set, one value per sampled support set."""
     found: dict[str, list[float]] = {}
     shots = plan["shots"]
     for name, file in plan["dev_files"].items():
@@ -92,7 +92,7 @@ def scores(
 
 
 def to_markdown(results: Mapping[str, Mapping[str, list[float]]], machine: Mapping[str, Any]) -> str:
-    """A row for each model: its size, mean and standard deviation of F1 over the draws, and their mean."""
+    """Return a table with one row per model: size, mean and standard deviation of F1, overall mean."""
     columns = list(dict.fromkeys(key for row in results.values() for key in row))
     lines = ["| model | " + " | ".join(columns) + " | mean |", "|---|" + "---:|" * (len(columns) + 1)]
     for name, row in results.items():

@@ -1,9 +1,9 @@
-"""Makes the adapter of a released model: trains by its recipe, and keeps what fits into a few megabytes.
+"""Create the adapter of a released model: train with its recipe, and extract a low-rank adapter of a few MB.
 
     python training/release.py training/recipes/few_nerd_inter_minilm.yaml --train_file FILE
 
-The released adapter was made with `--bf16 true --use_cpu true` behind it. A model that the recipe's output
-folder already holds is not trained again, if it has the recipe's options.
+The released adapter was created with the additional arguments `--bf16 true --use_cpu true`. A model that is
+already in the output folder of the recipe is reused if it has the options of the recipe.
 """
 
 import argparse
@@ -29,9 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("recipe", help="source training recipe; further arguments go before its own")
+    parser.add_argument("recipe", help="source training recipe; further arguments override it")
     parser.add_argument("--name", default=RELEASED[0], help="name of the released model")
-    parser.add_argument("--rank", type=int, default=32, help="largest rank of a matrix's change")
+    parser.add_argument("--rank", type=int, default=32, help="maximum rank of the change of each matrix")
     options, overrides = parser.parse_known_args()
     arguments = parse_arguments([options.recipe, *overrides])
     checkpoint = Path(str(arguments[2].output_dir))
@@ -51,7 +51,7 @@ def main() -> None:
         extract_adapter(model.state_dict(), base, options.rank), folder / ADAPTER_FILE, {"format": "pt"}
     )
     config = model.config.to_dict()
-    # The last two are of a folder with code in it, which saving makes anew.
+    # The last two belong to a folder with remote code, and are set again on saving.
     for key in ("_name_or_path", "architectures", "transformers_version", "auto_map", "custom_pipelines"):
         config.pop(key, None)
     write_atomically(folder / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")

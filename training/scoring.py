@@ -1,4 +1,4 @@
-"""What the experiments score: F1 on development sentences, as it is and after adapting, and means of it."""
+"""Scores of the experiments: F1 on development sentences, with and without adapting, and means."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modeling_lacl.training.word_labels import predict_words
 def adapted_score(
     model: LaclForTokenClassification, validation: FewShotValidation, arguments: dict[str, Any]
 ) -> float:
-    """F1 in percent after adapting, a mean over the drawn support sets."""
+    """Return F1 in percent after adapting, as a mean over the sampled support sets."""
     found: list[float] = []
     for support, query in validation.splits:
         chosen = validation.dataset.select(support)
@@ -33,7 +33,7 @@ def query_score(
     query: Sequence[int],
     labels: dict[str, str] | None = None,
 ) -> float:
-    """F1 in percent on some sentences, by the model's own types or by `labels`, names by type."""
+    """Return F1 in percent on query sentences, with the model's own labels or with `labels`."""
     rows = validation.dataset.select(query)
     types = list(labels or ner.config.id2label.values())[0 if labels else 1 :]
     tags = io_to_bio(predict_words(ner, rows["tokens"], labels=labels), types)
@@ -41,6 +41,6 @@ def query_score(
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
-    """A mean, with the sample standard deviation if there are several values; a dash if there is none."""
+    """Format the mean, with the sample standard deviation of several values; a dash for no value."""
     spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{spread}" if len(values) else "–"

@@ -1,4 +1,4 @@
-"""Trains a source model: `accelerate launch training/train.py recipe.yaml [--argument value …]`."""
+"""Train a source model: `accelerate launch training/train.py recipe.yaml [--argument value …]`."""
 
 import sys
 

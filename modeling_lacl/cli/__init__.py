@@ -1,9 +1,10 @@
-"""The command `lacl`, a module for each command. Thin: they read arguments and files, and call the library.
+"""The command line `lacl`, one module per command.
 
-torch and transformers load inside the commands, so that `lacl --help` answers at once.
+Commands only parse arguments, read files, and call the library. torch and transformers are imported inside
+the commands, so that `lacl --help` responds at once.
 """
 
-# Importing a module adds its command; `lacl --help` lists them in this order.
+# Importing a module registers its command; `lacl --help` lists the commands in this order.
 from . import (  # noqa: F401, I001
     train,
     adapt,

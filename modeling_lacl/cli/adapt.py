@@ -28,14 +28,15 @@ LabelNames: TypeAlias = Annotated[
         "--label-names",
         "--label_names",
         metavar="YAML",
-        help="What your types are called in plain words, one [b]type: name[/b] a line. "
-        "By default a rule: [b]B-creative-work[/b] is 'creative work'.",
+        help="Label names of your entity types, one [b]type: name[/b] per line. "
+        "By default derived from the types: [b]B-creative-work[/b] becomes 'creative work'.",
     ),
 ]
 Steps: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Training steps on the support set; 0 only looks at it. By default a tested number."
+        min=0,
+        help="Training steps; 0 encodes the examples without fine-tuning. By default until the loss is low.",
     ),
 ]
 LearningRate: TypeAlias = Annotated[
@@ -44,10 +45,10 @@ LearningRate: TypeAlias = Annotated[
         "--learning-rate",
         "--learning_rate",
         min=0.0,
-        help="Learning rate of those steps. By default a tested one.",
+        help="Learning rate of the training steps. By default a tested value.",
     ),
 ]
-Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")]
+Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Random seed. The same seed gives the same model.")]
 
 
 @app.command(no_args_is_help=True)
@@ -65,16 +66,16 @@ def adapt(
     scheme: Scheme = None,
     encoding: Encoding = "utf-8",
 ) -> None:
-    """Teach a model your entity types with a few labelled sentences.
+    """Teach a model your entity types from a few labelled sentences.
 
-    About five examples a type make a good start. The model that you start from is left as it is.
+    About five examples per type are a good start. The original model is not modified.
 
     \b
     [bold]Examples[/bold]
     lacl adapt lacl-minilm-fewnerd support.txt --output outputs/ner
     lacl adapt lacl-minilm-fewnerd support.jsonl --output outputs/ner --label-names names.yaml
     """
-    # Before the training, not after it.
+    # Fail before the training, not after it.
     output.mkdir(parents=True, exist_ok=True)
     from ..data.support import read_support
     from ..hub.loading import load_model

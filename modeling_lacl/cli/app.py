@@ -1,4 +1,4 @@
-"""The command's root: its options, its way of telling a user's error, and what the commands share."""
+"""The root command: its options, the reporting of user errors, and helpers shared by the commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from ..version import __version__
 
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
-"""What wrong input, files and settings raise. Any other is a fault of ours and shows its traceback."""
+"""Exceptions raised by wrong input, files, or settings. Any other is a bug and shows its traceback."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,13 +24,13 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command; a user's error ends it with a short message and exit code 2."""
+    """Run the command line; a user error ends it with a short message and exit code 2."""
     try:
         app()
     except USER_ERRORS as error:
         if os.environ.get("LACL_DEBUG"):
             raise
-        print(f"lacl: {_message(error)}\nlacl --debug … shows where this comes from.", file=sys.stderr)
+        print(f"lacl: {_message(error)}\nRun lacl --debug … for the full traceback.", file=sys.stderr)
         sys.exit(2)
 
 
@@ -43,19 +43,19 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="LACL_DEBUG", help="Show the whole traceback of an error.")
+        bool, typer.Option("--debug", envvar="LACL_DEBUG", help="Show the full traceback of an error.")
     ] = False,
     show_version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Finds entities of your own types in text, from their names and a handful of labelled sentences.
+    """Find entities of your own types in text, from label names and a few labelled sentences.
 
     \b
     [bold]Examples[/bold]
-    lacl demo                                        see it work
-    lacl adapt CHECKPOINT support.txt --output ner   teach it your types
+    lacl demo                                        see how it works
+    lacl adapt CHECKPOINT support.txt --output ner   teach a model your types
     lacl predict ner texts.txt                       find entities
     """
     if debug:
@@ -63,7 +63,7 @@ def options(
 
 
 def no_short_bars() -> None:
-    """Hide progress bars of what takes a moment: reading and writing models, tokenising a support set."""
+    """Hide the progress bars of short operations: loading and saving models, tokenising a support set."""
     import datasets
     import transformers
 
@@ -72,27 +72,32 @@ def no_short_bars() -> None:
 
 
 def keep_input(file: str | Path, option: str, output: Path | None) -> None:
-    """Check that what is written is not what is read.
+    """Check that a command does not overwrite its input.
+
+    Args:
+        file: The input file.
+        option: Name of the option that gave `output`.
+        output: The output file, if any.
 
     Raises:
-        typer.BadParameter: `output`, which `option` named, is `file`.
+        typer.BadParameter: `output` and `file` are the same file.
     """
     if output is not None and output.exists() and os.path.exists(file) and output.samefile(file):
-        raise typer.BadParameter(f"{option} is the file that is read: {output}")
+        raise typer.BadParameter(f"{option} is the input file: {output}")
 
 
 def saved(file: Path) -> None:
-    """Tell which file was written."""
+    """Report which file was written."""
     print(f"Saved to {file}", file=sys.stderr)
 
 
 def next_step(command: str) -> None:
-    """Tell what the user can do now."""
+    """Suggest the next command."""
     print(f"Next: {command}", file=sys.stderr)
 
 
 def _message(error: BaseException) -> str:
-    """Return what went wrong in a line or two, without Python's numbers."""
+    """Return the message of an error in a line or two, without the errno."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
     return str(error).strip() or type(error).__name__

@@ -14,23 +14,24 @@ from .app import app, no_short_bars
 def demo(
     text: Annotated[
         str | None,
-        typer.Argument(metavar="TEXT", help="A text of yours to tag at the end.", show_default=False),
+        typer.Argument(metavar="TEXT", help="Your own text to tag at the end.", show_default=False),
     ] = None,
     train: Annotated[
         bool,
-        typer.Option("--train", help="Train a source model first, which takes minutes, and adapt that one."),
+        typer.Option("--train", help="Train a source model first, which takes minutes, and adapt it."),
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Keep the adapted model in a folder.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to save the adapted model in."),
     ] = None,
     svg: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Draw the tagged text as an SVG picture.")
+        Path | None, typer.Option("--svg", metavar="FILE", help="Save the tagged text as an SVG image.")
     ] = None,
 ) -> None:
-    """See it work, with no download: adapt on a few sentences, score before and after, tag text.
+    """See how it works, without downloads: adapt on a few sentences, score before and after, tag text.
 
-    Uses the source model that comes with the package, on the small encoder of the extra `demo`, and small
-    real samples: posts from the web (WNUT-17) as the new domain; sentences of an encyclopedia (FEW-NERD) for
+    Uses the source model included in the package, the small encoder of the extra `demo`, and small samples
+    of real data: posts from the web (WNUT-17) as the new domain, and encyclopedia sentences (FEW-NERD) for
     --train.
 
     \b

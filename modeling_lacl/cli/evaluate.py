@@ -14,28 +14,30 @@ from .app import app
 def evaluate(
     recipe: Annotated[
         Path,
-        typer.Argument(metavar="RECIPE.yaml", help="The test sets and support sets.", show_default=False),
+        typer.Argument(
+            metavar="RECIPE.yaml", help="Recipe with the test sets and support sets.", show_default=False
+        ),
     ],
     checkpoint: Annotated[
-        str | None, typer.Option(metavar="CHECKPOINT", help="Source model, instead of the recipe's.")
+        str | None, typer.Option(metavar="CHECKPOINT", help="Source model to use instead of the recipe's.")
     ] = None,
     data_root: Annotated[
         str | None,
-        typer.Option("--data-root", "--data_root", metavar="DIR", help="Folder of the data files."),
+        typer.Option("--data-root", "--data_root", metavar="DIR", help="Folder with the data files."),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Folder of the results; an interrupted run goes on from there."),
+        typer.Option(metavar="DIR", help="Folder for the results; an interrupted run resumes from there."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Support sets for each target and number of shots.")
+        int | None, typer.Option(min=1, help="Maximum number of support sets per target and number of shots.")
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Of a recipe with several methods, this one; may be repeated."),
+        typer.Option(metavar="NAME", help="Method to evaluate, of a recipe with several; can be repeated."),
     ] = None,
 ) -> None:
-    """Measure a source model: adapt it on support sets, tag whole test sets, print the F1 scores.
+    """Evaluate a source model: adapt it on support sets, tag whole test sets, print the F1 scores.
 
     \b
     [bold]Examples[/bold]

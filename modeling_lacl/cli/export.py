@@ -19,12 +19,12 @@ def export(
     ],
     labels: Labels = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="8-bit weights: smaller and faster, a little less exact.")
+        bool, typer.Option("--int8", help="8-bit weights: smaller and faster, slightly less accurate.")
     ] = False,
 ) -> None:
-    """Write a model as an ONNX graph, for ONNX Runtime and other programs. Needs the extra `onnx`.
+    """Export a model to ONNX, for ONNX Runtime and other programs. Needs the extra `onnx`.
 
-    The graph finds the types that it is exported with, and no others.
+    The exported model finds only the entity types that it was exported with.
 
     \b
     [bold]Examples[/bold]

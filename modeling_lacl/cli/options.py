@@ -1,4 +1,4 @@
-"""The options and arguments that several commands share, and what they stand for."""
+"""The options and arguments that several commands share, and their parsing."""
 
 from __future__ import annotations
 
@@ -15,55 +15,65 @@ Checkpoint: TypeAlias = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="Folder of a LACL model, or its name on the Hub.")
 ]
 GivenTexts: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--text", "-t", help="A text instead of FILE; can be repeated.")
+    list[str] | None, typer.Option("--text", "-t", help="Text to tag instead of FILE; can be repeated.")
 ]
 Labels: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAMES",
-        help="These types instead of the model's, by name alone, with commas between them: "
-        "[b]person,sports event[/b], or [b]GPE=country or city[/b]; can be repeated.",
+        help="Find these entity types instead of the model's, from label names alone (zero-shot): separated "
+        "by commas, as in [b]person,sports event[/b] or [b]GPE=country or city[/b]; can be repeated.",
     ),
 ]
 Threshold: TypeAlias = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
 ]
-Page: TypeAlias = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")]
+Page: TypeAlias = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")]
 
-# How labelled data are read.
+# Options for reading labelled data.
 Format: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="columns|jsonl|json", help="Format of the labelled file; found out by default."
+        "--format", metavar="columns|jsonl|json", help="Format of the labelled file; detected by default."
     ),
 ]
 TokenColumn: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--token-column", "--token_column", metavar="N|KEY", help="Where words are; found out by default."
+        "--token-column",
+        "--token_column",
+        metavar="N|KEY",
+        help="Column or key of the words; detected by default.",
     ),
 ]
 TagColumn: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--tag-column", "--tag_column", metavar="N|KEY", help="Where tags are; found out by default."
+        "--tag-column",
+        "--tag_column",
+        metavar="N|KEY",
+        help="Column or key of the tags; detected by default.",
     ),
 ]
 Scheme: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="IO|IOB1|BIO|BIOES|BILOU", help="Scheme of the tags; found out by default."),
+    typer.Option(metavar="IO|IOB1|BIO|BIOES|BILOU", help="Tagging scheme; detected by default."),
 ]
 Encoding: TypeAlias = Annotated[str, typer.Option(help="Encoding of the labelled file.")]
 
 
 def parse_labels(given: Sequence[str] | None) -> list[str] | dict[str, str] | None:
-    """Turn `["person,ship", "city"]` or `["GPE=country or city,person"]` into labels as `predict` takes them.
+    """Parse `["person,ship", "city"]` or `["GPE=country or city,person"]` into labels for `predict`.
 
     Args:
-        given: What `--labels` says; None, where it is not given, stays None.
+        given: The values of `--labels`; None if the option is not given.
+
+    Returns:
+        Label names, or label names by label where at least one name is given; None for None.
 
     Raises:
-        typer.BadParameter: No name, a name without a type, a type twice, or `O`, which is no type.
+        typer.BadParameter: There is no name, a name without a type, a repeated type, or `O`, which is not
+            an entity type.
     """
     if given is None:
         return None
@@ -72,11 +82,11 @@ def parse_labels(given: Sequence[str] | None) -> list[str] | dict[str, str] | No
         label, equals, name = (part.strip() for part in item.partition("="))
         problem = None
         if equals and not label:
-            problem = f"{item.strip()!r} has no type before '='; write TYPE=NAME, or the name alone"
+            problem = f"{item.strip()!r} has no type before '='; write TYPE=NAME, or only the name"
         elif label == "O":
-            problem = "'O' stands for what is no entity; name entity types alone"
+            problem = "'O' stands for words outside entities; give only entity types"
         elif label in names:
-            problem = f"{label!r} stands twice; name each type once"
+            problem = f"{label!r} is given twice; give each type once"
         if problem:
             raise typer.BadParameter(problem, param_hint="--labels")
         if label:
@@ -98,7 +108,7 @@ def read_labelled(
     scheme: str | None,
     encoding: str,
 ) -> Dataset:
-    """Call `read_dataset` with what the options say; raises as it does."""
+    """Call `read_dataset` with the values of the options; it raises the same errors."""
     from ..data.columns import column_of
     from ..data.reading import read_dataset
 

@@ -1,4 +1,4 @@
-"""Results as JSON Lines: read, written whole, gone on with, and merged in the order of texts."""
+"""Results as JSON Lines: reading, writing complete lines, resuming, and merging in the order of the texts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ Result: TypeAlias = tuple[str, list[dict[str, Any]]]
 
 
 def read_results(lines: Iterable[str], name: str) -> Iterator[Result]:
-    """Read what `lacl predict` wrote: each text and its entities; blank lines are passed over.
+    """Read the output of `lacl predict`: each text and its entities. Blank lines are skipped.
 
     Args:
         lines: The lines of the file.
-        name: What to call the file in errors.
+        name: Name of the file in error messages.
+
+    Yields:
+        Each text with its entities, sorted by their start.
 
     Raises:
-        ValueError: A line is no such result, or its entities have no place in its text or share one; names
-            the line.
+        ValueError: A line is not such a result, or an entity lies outside its text or overlaps another; the
+            message names the line.
     """
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -43,14 +46,14 @@ def read_results(lines: Iterable[str], name: str) -> Iterator[Result]:
             _check_result(text, entities)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(
-                f"{name}:{number}: no result of `lacl predict` ({type(error).__name__}: {error}); give JSON "
-                "Lines with 'text' and 'entities', each with 'entity_group', 'score', 'start' and 'end'"
+                f"{name}:{number}: not a result of `lacl predict` ({type(error).__name__}: {error}); give "
+                "JSON Lines with 'text' and 'entities', each with 'entity_group', 'score', 'start' and 'end'"
             ) from error
         yield text, entities
 
 
 def _check_result(text: Any, entities: list[dict[str, Any]]) -> None:
-    """Raise what a wrong type, a missing key or a wrong place raises."""
+    """Raise an error for a wrong type, a missing key, or wrong offsets."""
     if not isinstance(text, str):
         raise TypeError(f"text is {text!r}")
     position = 0
@@ -60,15 +63,15 @@ def _check_result(text: Any, entities: list[dict[str, Any]]) -> None:
         if not all(isinstance(one, str) for one in words) or not isinstance(entity["score"], int | float):
             raise TypeError(f"the type or the score of {entity!r}")
         if not position <= start < end <= len(text):
-            raise ValueError(f"{start} to {end} is no place in the text, or that of two entities")
+            raise ValueError(f"the offsets {start} to {end} lie outside the text or overlap another entity")
         position = end
 
 
 def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True) -> None:
     """Write results as JSON Lines to `file` or, if it is None, to standard output.
 
-    A file holds whole lines only, whenever the program is stopped: each is one unbuffered write. With `bar`,
-    a terminal shows the progress.
+    Each line is one unbuffered write, so that an interrupted program leaves only complete lines in a file.
+    With `bar`, a terminal shows a progress bar.
     """
     from tqdm import tqdm
 
@@ -80,17 +83,19 @@ def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True
         end = file.tell()
         if file.write(line) < len(line):
             file.truncate(end)
-            raise OSError(f"{file.name}: the disk is full; the file holds whole lines up to here")
+            raise OSError(f"{file.name}: the disk is full; the file holds only complete lines, up to here")
 
 
 def processes() -> tuple[int, int]:
-    """Return the numbers of this process and of all, as `accelerate launch` and `torchrun` tell them.
+    """Return the rank of this process and the number of processes.
+
+    `accelerate launch` and `torchrun` set them in the environment.
 
     Returns:
-        From 0, and from 1: (0, 1) alone.
+        The rank, from 0, and the world size; (0, 1) for a single process.
 
     Raises:
-        ValueError: The environment holds no such numbers.
+        ValueError: RANK and WORLD_SIZE in the environment are not valid.
     """
     given = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     try:
@@ -99,23 +104,23 @@ def processes() -> tuple[int, int]:
         rank = world = -1
     if not 0 <= rank < world:
         raise ValueError(
-            f"RANK={given[0]} and WORLD_SIZE={given[1]} are no number of a process and of all: unset them, "
-            "or start by `accelerate launch`"
+            f"RANK={given[0]} and WORLD_SIZE={given[1]} are not a rank and a number of processes: unset "
+            "them, or start the command with `accelerate launch`"
         )
     return rank, world
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The share of one process in an output file: every `world`-th text, from the one numbered `rank`.
+    """The share of one process in an output file: every `world`-th text, starting with text `rank`.
 
-    It is written as `OUTPUT.KEY.RANK-of-WORLD.part`, and loses the `.part` when it is whole. Process 0 waits
-    for all shards, merges them into `OUTPUT` and removes them.
+    It is written to `OUTPUT.KEY.RANK-of-WORLD.part`, and renamed without `.part` once it is complete.
+    Process 0 waits for all shards, merges them into `OUTPUT` and removes them.
 
     Args:
-        output: The file that all processes together write.
-        job: What the results depend on; a shard of another job is never gone on with.
-        rank, world: Number of this process, and of all.
+        output: The output file of all processes together.
+        job: Everything that the results depend on; a shard of another job is never resumed.
+        rank, world: Rank of this process, and number of processes.
     """
 
     output: Path
@@ -124,22 +129,22 @@ class Shard:
     world: int
 
     def finished(self, rank: int) -> Path:
-        """Return the whole shard of a process."""
+        """Return the path of the complete shard of a process."""
         key = sha256(self.job)[:12]
         return self.output.with_name(f"{self.output.name}.{key}.{rank}-of-{self.world}")
 
     @property
     def part(self) -> Path:
-        """The file that this process writes to."""
+        """The path of the shard that this process is writing."""
         whole = self.finished(self.rank)
         return whole.with_name(whole.name + ".part")
 
     def texts(self, texts: Iterable[str]) -> Iterator[str]:
-        """Pick the texts of this process from all."""
+        """Return the texts of this process, out of all texts."""
         return islice(texts, self.rank, None, self.world)
 
     def finish(self) -> None:
-        """Mark the shard of this process as whole, and merge all of them if this is process 0."""
+        """Mark the shard of this process as complete; process 0 then merges all shards."""
         if self.part.exists():
             self.part.replace(self.finished(self.rank))
         if self.rank:
@@ -156,10 +161,13 @@ class Shard:
 
 
 def _in_turn(shards: list[Path]) -> Iterator[bytes]:
-    """Read a line of each shard in turn; they were dealt in this way, so all end at one place.
+    """Read one line of each shard in turn, the order in which the texts were distributed.
+
+    Yields:
+        The lines in the order of the texts.
 
     Raises:
-        ValueError: A shard ends before it should.
+        ValueError: A shard has too few lines.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(open(shard, "rb")) for shard in shards]
@@ -174,12 +182,13 @@ def _in_turn(shards: list[Path]) -> Iterator[bytes]:
 
 
 def job_key(checkpoint: str, file: Path, **settings: Any) -> str:
-    """Tell a run over a file from every other: model, file and settings.
+    """Return a key that identifies a run over a file: model, file and settings.
 
     Args:
-        checkpoint: Folder or name of the model; a folder counts with the time of its `config.json`.
-        file: The texts; count with the file's size and time.
-        **settings: Whatever the results depend on, as JSON takes it.
+        checkpoint: Folder or name of the model; for a folder, size and modification time of its
+            `config.json` are included.
+        file: The file of texts; its size and modification time are included.
+        **settings: Everything else that the results depend on, as values that JSON can represent.
     """
     config = Path(checkpoint) / "config.json"
     stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (file, config) if path.is_file()]
@@ -189,18 +198,18 @@ def job_key(checkpoint: str, file: Path, **settings: Any) -> str:
 def texts_left(
     path: Path, texts: Iterable[str], as_written: Callable[[str], str] = lambda text: text
 ) -> Iterator[str]:
-    """Return the texts whose results a broken-off run has not written yet.
+    """Return the texts whose results an interrupted run has not written yet.
 
-    Cuts half a line off the end of the file before it returns; reads the texts that are done when the first
-    one is asked for.
+    An incomplete last line is cut from the file at once. The finished texts are skipped lazily, when the
+    first remaining text is requested.
 
     Args:
-        path: JSON Lines with a `text` in each, as far as the run came; need not be there.
+        path: JSON Lines with a `text` in each line, as far as the run got; may be missing.
         texts: All texts of the run, from the first.
-        as_written: A text as the file has it.
+        as_written: Converts a text to the form that the file contains.
 
     Raises:
-        ValueError: The file holds other texts than these.
+        ValueError: The file contains other texts than these.
     """
     cut_half_line(path)
     return _rest(path, iter(texts), as_written)
@@ -213,8 +222,8 @@ def _rest(path: Path, texts: Iterator[str], as_written: Callable[[str], str]) ->
                 text = next(texts, None)
                 if text is None or _text_of(line) != as_written(text):
                     raise ValueError(
-                        f"{path}:{number}: this is not the result of text {number} of the input: to go on, "
-                        "give the same input; to begin again, remove the file"
+                        f"{path}:{number}: this is not the result of text {number} of the input: to resume, "
+                        "give the same input; to start again, remove the file"
                     )
     yield from texts
 
@@ -228,12 +237,12 @@ def _text_of(line: bytes) -> Any:
 
 @dataclass(frozen=True)
 class LineFile:
-    """The JSON Lines that this process writes: the whole output, or its shard of it.
+    """The JSON Lines file that this process writes: the whole output, or its shard.
 
     Args:
         path: The file.
-        goes_on: What a broken-off run wrote stays, and its texts are passed over.
-        shard: The shard that `path` is, if there are several processes.
+        goes_on: Whether to resume: keep what an interrupted run wrote, and skip its texts.
+        shard: The shard that `path` belongs to, if there are several processes.
     """
 
     path: Path
@@ -241,7 +250,7 @@ class LineFile:
     shard: Shard | None = None
 
     def texts(self, texts: Iterable[str], as_written: Callable[[str], str]) -> Iterable[str]:
-        """Pick from all texts those whose results are still to be written; see `texts_left`.
+        """Return the texts whose results are still to be written; see `texts_left`.
 
         Raises:
             OSError: The file cannot be written.
@@ -251,9 +260,10 @@ class LineFile:
         if self.goes_on:
             texts = texts_left(self.path, texts, as_written)
         if not self.path.exists() or self.path.is_file():
-            open(self.path, "ab").close()  # or it fails now; what it holds stays until there is a model
+            # Fail now if the file cannot be written. Its content stays until the model is loaded.
+            open(self.path, "ab").close()
         return texts
 
     def open(self) -> FileIO:
-        """Open the file for [`write_lines`]; what is in it is lost, unless the run goes on."""
+        """Open the file for [`write_lines`]; its content is discarded unless the run is resumed."""
         return open(self.path, "ab" if self.goes_on else "wb", buffering=0)

@@ -1,4 +1,4 @@
-"""`lacl plot`: learning curves, the space of support and query tokens, confusion between types."""
+"""`lacl plot`: learning curves, the embedding space of support and query tokens, the confusion matrix."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ plots = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
     plots,
     name="plot",
-    help="Draw learning curves, the space of tokens, or confusion. Needs the extra [b]plot[/b].",
+    help="Plot learning curves, the embedding space, or a confusion matrix. Needs the extra [b]plot[/b].",
 )
 
 Picture: TypeAlias = Annotated[
     Path,
-    typer.Option("--output", "-o", metavar="FILE", help="The picture to write: .svg, .png or .pdf."),
+    typer.Option("--output", "-o", metavar="FILE", help="Image to write: .svg, .png or .pdf."),
 ]
 Labelled: TypeAlias = Annotated[
     Path,
     typer.Argument(
-        metavar="FILE", help="Labelled sentences, in any format that adapt reads.", show_default=False
+        metavar="FILE", help="Labelled sentences, in any format that lacl adapt reads.", show_default=False
     ),
 ]
 
@@ -34,12 +34,14 @@ def curves(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", help="Output folder of a training, or a checkpoint in it.", show_default=False
+            metavar="FOLDER",
+            help="Output folder of a training run, or a checkpoint in it.",
+            show_default=False,
         ),
     ],
     output: Picture,
 ) -> None:
-    """Losses, the norm of the gradient, and scores over the steps of a training.
+    """Plot losses, gradient norm, and scores over the steps of a training run.
 
     \b
     [bold]Example[/bold]
@@ -62,7 +64,7 @@ def space(
     scheme: Scheme = None,
     encoding: Encoding = "utf-8",
 ) -> None:
-    """Support tokens and the words of labelled sentences, on the two directions in which they vary most.
+    """Plot support tokens and the words of labelled sentences on their first two principal components.
 
     \b
     [bold]Example[/bold]
@@ -88,7 +90,7 @@ def confusion(
     scheme: Scheme = None,
     encoding: Encoding = "utf-8",
 ) -> None:
-    """Words by their type in labelled sentences and the type that the model gives them.
+    """Plot how many words of each reference type the model assigns to each type.
 
     \b
     [bold]Example[/bold]

@@ -1,4 +1,4 @@
-"""`lacl predict`: its options, and which of them go together."""
+"""`lacl predict`: its options, and the checks of their combinations."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ from .tagging import Request, tag
 
 TextFile: TypeAlias = Annotated[
     str,
-    typer.Argument(metavar="FILE", help="One text a line, UTF-8; - or nothing: standard input."),
+    typer.Argument(
+        metavar="FILE", help="UTF-8 file with one text per line; standard input by default or for -."
+    ),
 ]
-BatchSize: TypeAlias = Annotated[int, typer.Option(min=1, help="Texts at once.")]
+BatchSize: TypeAlias = Annotated[int, typer.Option(min=1, help="Number of texts per batch.")]
 Words: TypeAlias = Annotated[
     bool,
-    typer.Option("--words", help="Lines are words separated by white space, to be kept as they are."),
+    typer.Option("--words", help="Lines are already split into words, separated by white space."),
 ]
 View: TypeAlias = Annotated[
     bool | None,
     typer.Option(
         "--view/--jsonl",
-        help="Coloured text, or a JSON object a line; by default coloured in a terminal.",
+        help="Show coloured text, or print one JSON object per line. By default coloured in a terminal.",
         show_default=False,
     ),
 ]
 Output: TypeAlias = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write JSON Lines to a file.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the results to a file, as JSON Lines."),
 ]
 Resume: TypeAlias = Annotated[
     bool,
-    typer.Option("--resume", help="Go on with the --output that a run of the same command has begun."),
+    typer.Option("--resume", help="Resume an interrupted run of the same command with the same --output."),
 ]
 Picture: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--svg", metavar="FILE", help="Draw the coloured text as an SVG picture (few texts)."),
+    typer.Option("--svg", metavar="FILE", help="Save the coloured text as an SVG image (for a few texts)."),
 ]
 
 
@@ -59,8 +62,8 @@ def predict(
 ) -> None:
     """Find entities in text.
 
-    Writes one JSON object for each line: the text, and its entities with type, score, and place in the text.
-    Takes files of any size.
+    Writes one JSON object per text, with the text and its entities: type, score, and offsets in the text.
+    Files can be of any size.
 
     \b
     [bold]Examples[/bold]
@@ -69,8 +72,8 @@ def predict(
     lacl predict lacl-minilm-fewnerd --text "Ana Ruiz flew to Quito." --labels person,city
     cat texts.txt | lacl predict outputs/ner > entities.jsonl
 
-    Started by [b]accelerate launch[/b] or [b]torchrun[/b], each process tags a share of FILE; the merged
-    --output has every text in order. The same command again goes on where a broken-off run ended.
+    With [b]accelerate launch[/b] or [b]torchrun[/b], each process tags a share of FILE, and the results are
+    merged into --output in the order of the texts. Running the same command again resumes an interrupted run.
 
     \b
     accelerate launch --multi_gpu --num_processes 2 --no_python \\
@@ -97,13 +100,13 @@ def predict(
 
 
 def _check(request: Request) -> None:
-    """Check that what is asked for goes together.
+    """Check that the options can be combined.
 
     Raises:
-        typer.BadParameter: It does not.
+        typer.BadParameter: They cannot.
     """
     if sum((request.output is not None, request.svg is not None, request.view is True)) > 1:
-        raise typer.BadParameter("give one of --output, --svg and --view")
+        raise typer.BadParameter("give only one of --output, --svg and --view")
     if request.text is not None and request.file != "-":
         raise typer.BadParameter("give FILE or --text, not both")
     if request.world > 1 and (request.output is None or not os.path.isfile(request.file)):

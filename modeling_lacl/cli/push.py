@@ -19,34 +19,37 @@ def push(
     repository: Annotated[
         str,
         typer.Argument(
-            metavar="REPO", help="NAME or OWNER/NAME on the Hub; made if it is not there.", show_default=False
+            metavar="REPO",
+            help="NAME or OWNER/NAME on the Hub; created if it does not exist.",
+            show_default=False,
         ),
     ],
     private: Annotated[
         bool | None,
         typer.Option(
-            help="Who can see a new repository; by default as its owner has it.", show_default=False
+            help="Visibility of a new repository; by default the setting of its owner.", show_default=False
         ),
     ] = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Put it in the place of a LACL model that is there already.")
+        bool, typer.Option("--update", help="Replace a LACL model that is already in the repository.")
     ] = False,
     revision: Annotated[
-        str | None, typer.Option(metavar="BRANCH", help="Branch; made if it is not there. By default main.")
+        str | None,
+        typer.Option(metavar="BRANCH", help="Branch; created if it does not exist. By default main."),
     ] = None,
-    message: Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")] = "Upload model",
+    message: Annotated[str, typer.Option("--message", "-m", help="Commit message.")] = "Upload model",
     report: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="REPORT.json",
-            help="What [b]lacl evaluate[/b] measured on this model, for its card; may be repeated.",
+            help="Report of [b]lacl evaluate[/b] on this model, for the model card; can be repeated.",
         ),
     ] = None,
 ) -> None:
     """Upload a model to the Hugging Face Hub: weights, code, tokenizer, card and metrics in one commit.
 
-    Log in first, with [b]hf auth login[/b], or set HF_TOKEN. What is pickled, hidden or in folders inside
-    FOLDER stays here. The card shows examples from the data that the model was trained on.
+    Log in first with [b]hf auth login[/b], or set HF_TOKEN. Pickled files, hidden files and subfolders of
+    FOLDER are not uploaded. The model card shows examples from the training data of the model.
 
     \b
     [bold]Examples[/bold]

@@ -17,13 +17,13 @@ from .texts import read_texts
 def render(
     file: Annotated[
         Path,
-        typer.Argument(metavar="ENTITIES.jsonl", help="What lacl predict wrote.", show_default=False),
+        typer.Argument(metavar="ENTITIES.jsonl", help="Output of lacl predict.", show_default=False),
     ],
     output: Page,
 ) -> None:
-    """Draw what lacl predict wrote as a web page, without the model. Needs the extra `spacy`.
+    """Render the output of lacl predict as a web page, without the model. Needs the extra `spacy`.
 
-    The page is that of [b]lacl view[/b] but for the nearest examples, which only the model knows.
+    The page is the same as that of [b]lacl view[/b], except for the nearest examples, which need the model.
 
     \b
     [bold]Examples[/bold]

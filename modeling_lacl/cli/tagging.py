@@ -1,4 +1,4 @@
-"""`lacl predict`: from where the texts are to where their entities go."""
+"""`lacl predict`: reading texts, finding their entities, and writing the results."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What one call of the command asks for.
+    """The arguments of one call of the command.
 
     Attributes:
         checkpoint: Folder or name of the model.
-        file: The texts; `-` for standard input.
-        text: Texts in the place of `file`.
-        labels: Other types than the model's, as `predict` takes them.
-        threshold, batch_size: As `predict` takes them.
-        words: Texts are words with white space between them.
-        view: Coloured text in the terminal, or JSON Lines; None leaves it to where standard output goes.
-        output: File for the JSON Lines.
-        resume: Go on with what `output` holds.
-        svg: File for a picture.
-        rank, world: Number of this process, and of all.
+        file: File of texts; `-` for standard input.
+        text: Texts to tag instead of `file`.
+        labels: Labels instead of the model's own, as for `predict`.
+        threshold, batch_size: As for `predict`.
+        words: Whether texts are already split into words, separated by white space.
+        view: Whether to show coloured text rather than JSON Lines; None means if standard output is a
+            terminal.
+        output: JSON Lines file to write.
+        resume: Whether to resume the run that wrote `output`.
+        svg: SVG image to write.
+        rank, world: Rank of this process, and number of processes.
     """
 
     checkpoint: str
@@ -53,17 +54,17 @@ class Request:
     world: int
 
     def as_written(self, text: str) -> str:
-        """Return a text as its result has it."""
+        """Return a text in the form that its result contains."""
         return " ".join(text.split()) if self.words else text
 
 
 def tag(request: Request) -> None:
-    """Find entities as asked, and tell where they were written."""
-    # Files first: a wrong name is told before the model loads.
+    """Find entities as requested, and report where they were written."""
+    # Files first: a wrong file name is reported before the model is loaded.
     with opened_texts(request) as texts:
         target = line_file(request)
         shard = None if target is None else target.shard
-        # Finished by a run that was broken off before it had all of them.
+        # This shard was finished by a run that was interrupted before all shards were.
         if shard is not None and shard.finished(request.rank).exists():
             return shard.finish()
         if target is not None:
@@ -74,7 +75,7 @@ def tag(request: Request) -> None:
         model = load_predictor(request.checkpoint)
         one_by_one = request.text is None and request.file == "-" and sys.stdin.isatty()
         if one_by_one:
-            print("One text a line; Ctrl-D ends.", file=sys.stderr)
+            print("Enter one text per line; end with Ctrl-D.", file=sys.stderr)
         results = predict_texts(
             model,
             texts,
@@ -94,11 +95,14 @@ def tag(request: Request) -> None:
 
 @contextmanager
 def opened_texts(request: Request) -> Iterator[Iterable[str]]:
-    """Open the texts that are asked for.
+    """Open the requested texts.
+
+    Yields:
+        The texts.
 
     Raises:
         OSError: The file cannot be read.
-        typer.BadParameter: The file is to be written as well.
+        typer.BadParameter: The file is also the output file.
     """
     if request.text is not None:
         yield list(read_texts(map(os.fsencode, request.text), "--text"))
@@ -112,7 +116,7 @@ def opened_texts(request: Request) -> Iterator[Iterable[str]]:
 
 
 def line_file(request: Request) -> LineFile | None:
-    """Return the file of JSON Lines that this process writes, if one is asked for."""
+    """Return the JSON Lines file that this process writes, or None without `--output`."""
     if request.output is None:
         return None
     if request.world == 1:
@@ -131,13 +135,13 @@ def line_file(request: Request) -> LineFile | None:
 def put_out(
     results: Iterable[Result], request: Request, target: LineFile | None, labels: Sequence[str]
 ) -> None:
-    """Write results where they are asked for: a picture, a file, the terminal or standard output.
+    """Write results to the requested place: an image, a file, the terminal, or standard output.
 
     Args:
-        results: As they come.
-        request: Says where.
-        target: The file for JSON Lines, if it is that.
-        labels: Types in the order in which they take their colours.
+        results: Texts with their entities, consumed as they are found.
+        request: The arguments of the command.
+        target: The JSON Lines file to write, if any.
+        labels: Labels in the order in which colours are assigned to them.
     """
     if request.svg is not None:
         from ..viz.terminal import save_svg
@@ -160,14 +164,17 @@ def predict_texts(
     one_by_one: bool = False,
     **arguments: Any,
 ) -> Iterator[Result]:
-    """Give each text with its entities, in order and in bounded memory.
+    """Find the entities of each text, in order and in bounded memory.
 
     Args:
-        model: Predicts.
-        texts: May be endless.
-        words: Split texts at white space and keep the words; the text given back has single spaces.
-        one_by_one: Answer each text before the next is read, as for someone who types.
-        **arguments: Of `model.predict`.
+        model: The model.
+        texts: The texts; may be an infinite stream.
+        words: Split texts into words at white space; the texts returned then have single spaces.
+        one_by_one: Tag each text before the next is read, for interactive input.
+        **arguments: Further arguments of `model.predict`.
+
+    Yields:
+        Each text with its entities.
     """
     waiting: deque[str] = deque()
 

@@ -1,4 +1,4 @@
-"""Texts to tag, a line each, from a file, standard input or the command line."""
+"""Texts to tag, one per line, from a file, standard input, or the command line."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from collections.abc import Iterable, Iterator, Sequence
 
 _LINES_LOOKED_AT = 20
 
-# What errors="surrogateescape" leaves for a byte that is not UTF-8.
+# The replacement by errors="surrogateescape" of a byte that is not UTF-8.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator[str]:
-    """Lines of UTF-8 without their ends, as they come; bytes that are no UTF-8 become U+FFFD.
+    """Decode lines of UTF-8 as they are read; bytes that are not UTF-8 become U+FFFD.
 
     Args:
-        lines: As an open file gives them.
-        name: What to call them where bytes are replaced or where they look like labelled data, which is told
-            if `tell` is set.
+        lines: The lines, as an open binary file returns them.
+        name: Name of their source in messages.
+        tell: Whether to warn on standard error of replaced bytes and of lines that look like labelled data.
+
+    Yields:
+        Each line without its line ending.
 
     Raises:
-        ValueError: They are UTF-16, or no text.
+        ValueError: The lines are UTF-16 or binary.
     """
     from ..data.lines import describe_binary
 
     replaced = first = 0
-    # None once they are looked at: a stream is not kept waiting for it.
+    # The first lines, None once they have been checked: a stream is not delayed by the check.
     beginning: list[str] | None = []
     try:
         for number, line in enumerate(lines, start=1):
@@ -59,7 +62,7 @@ def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator
 
 
 def _tell_labelled(beginning: Sequence[str], name: str, tell: bool) -> None:
-    """Tells on standard error where the first lines of texts look like labelled data."""
+    """Warn on standard error if the first lines look like labelled data."""
     from ..data.columns import looks_like_columns
     from ..data.jsonl import is_jsonl
 
@@ -67,7 +70,7 @@ def _tell_labelled(beginning: Sequence[str], name: str, tell: bool) -> None:
     kind = "JSON" if is_jsonl(beginning[0]) else kind
     if kind and tell:
         print(
-            f"{name}: these lines look like {kind}, and are tagged as they stand: give one text a line, "
-            "without its labels",
+            f"{name}: these lines look like {kind}, but are tagged as plain text: give one text per line, "
+            "without labels",
             file=sys.stderr,
         )

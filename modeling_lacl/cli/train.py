@@ -17,29 +17,30 @@ def train(
         list[str] | None,
         typer.Argument(
             metavar="RECIPE.yaml|--KEY VALUE",
-            help="A recipe, and arguments that go before its own.",
+            help="A recipe, and arguments that override it.",
             show_default=False,
         ),
     ] = None,
     config: Annotated[
         list[str] | None,
-        typer.Option(metavar="RECIPE.yaml", help="The recipe, as if it stood first.", show_default=False),
+        typer.Option(metavar="RECIPE.yaml", help="The recipe, as an option.", show_default=False),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on from the last whole checkpoint in output_dir, or begin where there is none: short "
+            help="Resume from the last complete checkpoint in output_dir, or start if there is none; short "
             "for [b]--resume_from_checkpoint last[/b].",
         ),
     ] = False,
     list_arguments: Annotated[
-        bool, typer.Option("--arguments", help="List every argument that a recipe can have, and stop.")
+        bool, typer.Option("--arguments", help="List all arguments of a recipe and exit.")
     ] = False,
 ) -> None:
-    """Train a source model, which `lacl adapt` then takes to your entity types.
+    """Train a source model, which `lacl adapt` can then adapt to your entity types.
 
-    Needs a large labelled corpus with many types. A recipe is a YAML file with one `argument: value` a line.
+    Needs a large labelled corpus with many entity types. A recipe is a YAML file with one `argument: value`
+    per line.
 
     \b
     [bold]Examples[/bold]

@@ -18,16 +18,16 @@ def view(
     output: Page,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="One text a line, UTF-8.", show_default=False),
+        typer.Argument(metavar="FILE", help="UTF-8 file with one text per line.", show_default=False),
     ] = None,
     text: GivenTexts = None,
     labels: Labels = None,
     threshold: Threshold = 0.0,
 ) -> None:
-    """Draw the entities of texts as a web page, with the example nearest to each. Needs the extra `spacy`.
+    """Show the entities of texts on a web page, each with its nearest example. Needs the extra `spacy`.
 
-    The page stands on its own: it can be mailed, and fetches nothing. [b]lacl render[/b] draws what
-    [b]lacl predict[/b] has found already.
+    The page is a single file that loads nothing from the network. [b]lacl render[/b] makes the page from the
+    output of [b]lacl predict[/b].
 
     \b
     [bold]Examples[/bold]
@@ -35,7 +35,7 @@ def view(
     lacl view outputs/ner --text "Ana Ruiz flew to Quito." --output entities.html
     """
     if (text is None) == (file is None):
-        raise typer.BadParameter("give FILE or --text, one of them")
+        raise typer.BadParameter("give either FILE or --text")
     wanted = parse_labels(labels)
     if file is not None:
         keep_input(file, "--output", output)
@@ -50,7 +50,7 @@ def view(
     model = load_predictor(checkpoint)
     texts = text or []
     found = model.predict(texts, labels=wanted, threshold=threshold)
-    # Examples belong to the model's own types; an exported model cannot compare with them.
+    # Examples exist only for the model's own types; an exported model cannot compare with them.
     if wanted is None and isinstance(model, LaclForTokenClassification) and model.config.support_words:
         for entities, examples in zip(found, nearest_examples(model, texts, found), strict=True):
             for entity, example in zip(entities, examples, strict=True):

@@ -1,4 +1,4 @@
-"""`lacl demo`: the whole way from a source model to entities in text, on small packaged real data."""
+"""`lacl demo`: all steps from a source model to entities in text, on small packaged samples of real data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..training.word_labels import predict_words
 from ..viz.terminal import EntityView, save_svg
 
 SOURCE_STEPS = 80
-"""Optimiser steps on the source sample: what fits into the minutes that a demo may take on two CPU cores."""
+"""Optimiser steps on the source sample: as many as two CPU cores can do in a few minutes."""
 
 TEXT = (
     "Maria Jensen left Microsoft for a startup in Lisbon. Last night she watched Stranger Things on her new "
@@ -38,13 +38,13 @@ TEXT = (
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo measured and found.
+    """Results of the demo.
 
     Attributes:
-        zero_shot: Scores by the names of the types alone.
-        unadapted: Scores with the support set looked at, without a training step on it.
+        zero_shot: Zero-shot scores, from label names alone.
+        unadapted: Scores with the support set encoded without fine-tuning.
         adapted: Scores after adapting.
-        entities: Entities of the text, by the adapted model.
+        entities: Entities that the adapted model finds in the text.
     """
 
     zero_shot: EntityScores
@@ -63,23 +63,23 @@ def run_demo(
     seed: int = 0,
     console: Console | None = None,
 ) -> DemoResult:
-    """Adapt the released model on a 5-shot support set of WNUT-17, scores and tags.
+    """Adapt the released model on a 5-shot support set of WNUT-17, score it, and tag a text.
 
     Args:
-        text: A text to tag in the end; by default one is given.
-        output: Folder to keep the adapted model in.
-        svg: File for a picture of the tagged text.
-        train: Train a source model on a sample of FEW-NERD in the place of the released one.
+        text: The text to tag; by default `TEXT`.
+        output: Folder to save the adapted model in.
+        svg: SVG image of the tagged text to write.
+        train: Train a source model on a sample of FEW-NERD instead of using the released one.
         source_steps: Optimiser steps of that training.
-        seed: The same seed gives the same numbers on the same machine.
-        console: Where to tell what goes on; by default standard output.
+        seed: Random seed; the same seed gives the same numbers on the same machine.
+        console: Where to print; by default standard output.
 
     Raises:
         ModuleNotFoundError: The embedded encoder is not installed.
     """
     console = console or Console(highlight=False)
     start = time.perf_counter()
-    embedded_encoder()  # told now if it is missing, before anything is read
+    embedded_encoder()  # raises now if it is missing, before anything is read
     with resources.as_file(resources.files("modeling_lacl") / "samples") as samples:
         domain = _read_new_domain(samples)
         if train:
@@ -90,19 +90,19 @@ def run_demo(
     entities = _tag(console, adapted, text or TEXT, svg)
     if output is not None:
         adapted.save_pretrained(output)
-        console.print(f"\nThe model is in {output}: lacl predict {output} FILE")
-    console.print(f"\n{time.perf_counter() - start:.0f} s in all.", style="dim")
+        console.print(f"\nSaved to {output}. Next: lacl predict {output} FILE")
+    console.print(f"\n{time.perf_counter() - start:.0f} s in total.", style="dim")
     return DemoResult(**scores, entities=entities)
 
 
 @dataclass(frozen=True)
 class _NewDomain:
-    """The samples that the demo adapts to and scores on.
+    """The samples that the demo adapts to and evaluates on.
 
     Attributes:
         support: A few labelled sentences.
-        test: Sentences with the same types.
-        names: What each type is called, in the order of the types.
+        test: Labelled sentences with the same types.
+        names: Label names by label, in the order of the label ids.
     """
 
     support: Dataset
@@ -118,21 +118,21 @@ def _read_new_domain(folder: Path) -> _NewDomain:
 
 
 def _released_source(console: Console) -> LaclForTokenClassification:
-    """Load the released model, and tell so."""
+    """Load the released model, and report it."""
     console.print(
-        f"[bold]1. Source.[/bold] {RELEASED[0]}, which comes with the package: a small\n"
+        f"[bold]1. Source model.[/bold] {RELEASED[0]}, included in the package: a small\n"
         "   encoder trained on sentences of FEW-NERD with 36 entity types.\n"
-        "   `lacl demo --train` trains one briefly, as you watch."
+        "   `lacl demo --train` trains one briefly instead."
     )
     return LaclForTokenClassification.from_pretrained(RELEASED[0])
 
 
 def _trained_source(console: Console, file: Path, steps: int, seed: int) -> LaclForTokenClassification:
-    """Train a source model briefly by the recipe of the released one, and tell so."""
+    """Train a source model briefly with the settings of the released one, and report it."""
     console.print(
-        f"[bold]1. Source.[/bold] A small encoder trains for {steps} steps on 800 sentences "
+        f"[bold]1. Source model.[/bold] A small encoder trains for {steps} steps on 800 sentences "
         "of FEW-NERD with 36 entity types.\n"
-        f"   {RELEASED[0]} has seen 24,412 of them for 1,200 steps: this is a taste of it."
+        f"   For comparison, {RELEASED[0]} was trained for 1,200 steps on 24,412 sentences."
     )
     with tempfile.TemporaryDirectory() as folder:
         return train_source(
@@ -158,14 +158,14 @@ def _trained_source(console: Console, file: Path, steps: int, seed: int) -> Lacl
 def _adapt(
     console: Console, source: LaclForTokenClassification, domain: _NewDomain, seed: int
 ) -> tuple[LaclForTokenClassification, dict[str, EntityScores]]:
-    """Adapt on the support set; score and tell what that gained.
+    """Adapt on the support set, and print the scores before and after.
 
     Returns:
-        The adapted model, and under the names in [`DemoResult`] the scores.
+        The adapted model, and the scores by the attribute names of [`DemoResult`].
     """
     console.print(
-        f"\n[bold]2. Your types.[/bold] {len(domain.support)} labelled posts from the web (WNUT-17), about "
-        f"five entities for each of: {', '.join(domain.names.values())}."
+        f"\n[bold]2. Your types.[/bold] {len(domain.support)} labelled posts from the web (WNUT-17), with "
+        f"about five entities of each type: {', '.join(domain.names.values())}."
     )
     with _told(console, "Adapting and tagging test posts"):
         unadapted = adapt(source, domain.support, domain.names, steps=0, seed=seed)
@@ -177,8 +177,8 @@ def _adapt(
         }
     table = Table("entity scores in percent", "precision", "recall", "micro-F1")
     for row, key in (
-        ("before: by the names of the types alone", "zero_shot"),
-        ("before: with the posts looked at alone", "unadapted"),
+        ("before: zero-shot, from label names alone", "zero_shot"),
+        ("before: posts encoded without fine-tuning", "unadapted"),
         ("after adapting", "adapted"),
     ):
         one = scores[key]
@@ -191,7 +191,7 @@ def _adapt(
 def _tag(
     console: Console, model: LaclForTokenClassification, text: str, svg: str | Path | None
 ) -> list[dict[str, Any]]:
-    """Find and show the entities of a text, in a picture as well if `svg` names one."""
+    """Find and show the entities of a text; also save them as an image if `svg` is given."""
     entities: list[dict[str, Any]] = model.predict(text)
     console.print("\n[bold]3. Your text.[/bold]")
     view = EntityView(console, model.entity_types)
@@ -210,7 +210,7 @@ def _scores(
 
 
 def _told(console: Console, what: str) -> AbstractContextManager[object]:
-    """Show a spinner in a terminal, a line elsewhere."""
+    """Show a spinner in a terminal, and print a line elsewhere."""
     if console.is_terminal:
         return console.status(what)
     console.print(f"   {what} …")

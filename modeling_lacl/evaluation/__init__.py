@@ -1,4 +1,4 @@
-"""The protocols: domain transfer over support sets, episodes, and methods side by side."""
+"""Evaluation protocols: domain transfer over support sets, episodes, and the comparison of methods."""
 
 from .comparison import ComparisonReport, compare, evaluate_recipe
 from .recipe import ComparisonRecipe, EpisodeTarget, TransferRecipe, TransferTarget

@@ -1,4 +1,4 @@
-"""What an evaluation measured, put into the model card of the checkpoint that it measured."""
+"""Results of an evaluation in the model card of the evaluated checkpoint."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .results import model_digest
 
 
 def add_results(folder: str | Path, report: TransferReport | str | Path) -> None:
-    """Puts what an evaluation measured into the card of the checkpoint that it measured.
+    """Add the results of an evaluation to the model card of the evaluated checkpoint.
 
     Args:
-        folder: The checkpoint.
-        report: What `evaluate_transfer` returned, or the `report.json` that it or `lacl evaluate` wrote.
+        folder: Folder of the checkpoint.
+        report: The report that `evaluate_transfer` returned, or the `report.json` that it or `lacl evaluate`
+            wrote.
 
     Raises:
-        ValueError: The file is no report, or has no result of a whole test set with this model and these
-            options.
+        ValueError: The file is not a report, or its results are not those of this model and its options.
     """
     values = report.to_dict() if isinstance(report, TransferReport) else _read_report(Path(report))
     place = "the report" if isinstance(report, TransferReport) else str(report)
@@ -32,7 +32,7 @@ def add_results(folder: str | Path, report: TransferReport | str | Path) -> None
     digest = model_digest(model)
     if {one["settings"]["model"] for one in values["results"]} != {digest}:
         raise ValueError(
-            f"{place} is not about the model in {folder} as it is: measure it with "
+            f"{place} is not about the model in {folder} as it is now: evaluate it with "
             f"`lacl evaluate RECIPE --checkpoint {folder}`"
         )
     measured = [
@@ -59,5 +59,5 @@ def add_results(folder: str | Path, report: TransferReport | str | Path) -> None
 def _read_report(path: Path) -> dict[str, Any]:
     values = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict) or not {"results", "summary", "seed"} <= values.keys():
-        raise ValueError(f"{path} is no report: name a report.json that `lacl evaluate` wrote")
+        raise ValueError(f"{path} is not a report: give a report.json that `lacl evaluate` wrote")
     return values

@@ -1,4 +1,4 @@
-"""A recipe of one method or of several, and several side by side on the same targets."""
+"""Evaluation of a recipe, and the comparison of several methods on the same targets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .transfer import evaluate_transfer
 
 @dataclass(kw_only=True)
 class ComparisonReport:
-    """Reports of the methods.
+    """The reports of several methods.
 
     Args:
-        reports: Name of each method -> its report.
+        reports: Reports by the name of the method.
         command: The command line.
-        machine: See [`report.describe_machine`].
+        machine: See [`describe_machine`].
     """
 
     reports: dict[str, TransferReport]
@@ -32,16 +32,17 @@ class ComparisonReport:
     machine: dict[str, Any]
 
     def scores(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """F1 in [0, 1], as in the summaries of the reports, by method and setting ("WNUT-17, 1-shot")."""
+        """Return the F1 of the reports' summaries, in [0, 1], by method and setting ("WNUT-17, 1-shot")."""
         return {
             name: {f"{row['target']}, {row['shots']}": row["f1"] for row in report.summary()}
             for name, report in self.reports.items()
         }
 
     def to_markdown(self) -> str:
-        """A row for each method: F1 in percent with standard deviation and 95 % interval, and the average.
+        """Return a Markdown table with one row per method.
 
-        The average is over the settings that every method has; only LACL has zero-shot.
+        A row has F1 in percent with standard deviation and 95 % interval for each setting, and their average
+        over the settings that all methods have; only LACL has zero-shot.
         """
         scores = self.scores()
         settings = list(dict.fromkeys(key for row in scores.values() for key in row))
@@ -76,7 +77,7 @@ class ComparisonReport:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Writes `comparison.md` and `comparison.json` into `folder`, each whole or not at all."""
+        """Write `comparison.md` and `comparison.json` into `folder`, each atomically."""
         folder = Path(folder)
         values = {"scores": self.scores(), "command": self.command, "machine": self.machine}
         write_atomically(folder / "comparison.json", json.dumps(values, ensure_ascii=False, indent=2) + "\n")
@@ -86,17 +87,21 @@ class ComparisonReport:
 def evaluate_recipe(
     path: str | Path, *, methods: Sequence[str] | None = None, **overrides: Any
 ) -> TransferReport | ComparisonReport:
-    """Evaluates the recipe in a YAML file; what `lacl evaluate` calls.
+    """Evaluate the recipe in a YAML file, as `lacl evaluate` does.
 
     Args:
         path: The recipe; its keys are the arguments of [`TransferRecipe`], or of [`ComparisonRecipe`] if
             `methods` is one of them.
-        methods: Names of the methods to evaluate, of a recipe with several; all if None.
-        **overrides: Values in the place of the recipe's: `checkpoint`, `output`, `limit`, `data_root`, …;
-            None leaves the recipe's.
+        methods: Names of the methods to evaluate, for a recipe with several methods; None for all.
+        **overrides: Values that replace those of the recipe (`checkpoint`, `output`, `limit`, `data_root`,
+            …); None keeps the recipe's value.
+
+    Returns:
+        The report, which has also been written to the output folder.
 
     Raises:
-        ValueError: As `evaluate_transfer`; or `methods` without several, or `checkpoint` with several.
+        ValueError: As for `evaluate_transfer`; or `methods` is given for a recipe without methods, or
+            `checkpoint` for one with methods.
     """
     if "methods" not in read_recipe(path):
         if methods:
@@ -108,14 +113,17 @@ def evaluate_recipe(
 
 
 def compare(recipe: ComparisonRecipe, only: Sequence[str] | None = None) -> ComparisonReport:
-    """Evaluates methods one after the other, each as `evaluate_transfer` does, which takes over what is done.
+    """Evaluate methods one after another with `evaluate_transfer`, which reuses finished results.
 
     Args:
         recipe: The methods and the targets.
-        only: Names of the methods to evaluate; all if None.
+        only: Names of the methods to evaluate; None for all.
+
+    Returns:
+        The report, which has also been written to the output folder.
     """
     reports = {name: evaluate_transfer(one) for name, one in recipe.recipes(only).items()}
-    # One machine for all of them; models may have been on a GPU.
+    # The same machine for all methods; taken from a report because models may have been on a GPU.
     machine = next(iter(reports.values())).machine
     report = ComparisonReport(reports=reports, command=command_line(), machine=machine)
     report.save(recipe.output)
@@ -123,7 +131,7 @@ def compare(recipe: ComparisonRecipe, only: Sequence[str] | None = None) -> Comp
 
 
 def value_of(f1: dict[str, Any]) -> float:
-    """The score that a table shows: pooled over episodes, or the mean over support sets."""
+    """Return the score that a table shows: pooled over episodes, or the mean over support sets."""
     value: float = f1.get("pooled", f1["mean"])
     return value
 

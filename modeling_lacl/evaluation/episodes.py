@@ -1,7 +1,7 @@
 """N-way K~2K-shot episodes: adapt on each support set, tag its query sentences, pool the counts.
 
-The protocol of FEW-NERD (Ding et al., ACL 2021), on episodes drawn by its rule or as its authors published
-them. The model sees the words of the query sentences and the types of the episode, never the query's tags.
+The protocol of FEW-NERD (Ding et al., ACL 2021), on episodes sampled by its rule or published by its
+authors. The model sees the words of the query sentences and the types of the episode, never the query tags.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ from .targets import EpisodeTarget
 
 logger = logging.getLogger(__name__)
 
-# So many are read or drawn before they are tagged, so that their sentences can be encoded together.
+# Number of episodes read or sampled before they are tagged, so that their sentences are encoded together.
 _EPISODES_AHEAD = 64
 
 
 @dataclass(frozen=True)
 class EpisodeCounts:
-    """What one episode adds to the pooled scores; one line of the results file.
+    """The entity counts of one episode, which are pooled with the others; one line of the results file.
 
     Attributes:
-        episode: Its number.
-        types: Its types.
-        correct, found, gold: Entities found right, found, and in the query sentences.
+        episode: Number of the episode.
+        types: Entity types of the episode.
+        correct, found, gold: Number of correctly predicted, predicted, and gold entities in the query
+            sentences.
         seconds: Wall time of adapting and tagging.
     """
 
@@ -60,18 +61,19 @@ class EpisodeCounts:
 
     @property
     def f1(self) -> float:
-        """Micro-F1 of this episode alone; 1 where there is nothing to find and nothing found."""
+        """Micro-F1 of this episode alone; 1 if there are neither gold nor predicted entities."""
         return 2 * self.correct / (self.found + self.gold) if self.found + self.gold else 1.0
 
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """All episodes of a target.
+    """Scores over all episodes of a target.
 
     Attributes:
-        target, shots: Its name, and N, K as FEW-NERD writes them.
+        target: Name of the target.
+        shots: N and K in the notation of FEW-NERD, as in `5-way 1~2-shot`.
         precision, recall, f1: Micro scores in [0, 1] over the entities of all episodes.
-        episodes: The single episodes.
+        episodes: Counts of the individual episodes.
     """
 
     target: str
@@ -93,20 +95,23 @@ def evaluate_episodes(
     tagger: Tagger,
     arguments: Mapping[str, Any],
 ) -> EpisodeResult:
-    """Evaluates a source model on the episodes of a target.
+    """Evaluate a source model on the episodes of a target.
 
-    Each episode is appended to a JSON Lines file in the recipe's output folder as it comes; a run that was
-    stopped goes on where it was.
+    The result of each episode is appended to a JSON Lines file in the recipe's output folder; an interrupted
+    run is resumed from it.
 
     Args:
         target: The episodes.
-        recipe: Gives the folders, the stage and the seed of adapting.
-        tagger: Adapts the source model and tags.
-        arguments: Further arguments of the second stage, which decide the results.
+        recipe: The recipe, for its folders, stage, method and random seed.
+        tagger: Tagger that adapts the source model.
+        arguments: Further arguments of the second stage, recorded with the results.
+
+    Returns:
+        The pooled scores.
 
     Raises:
-        ValueError: The file is missing, malformed or has too few types or episodes, or the results file was
-            made with other settings.
+        ValueError: The file is missing, malformed, or has too few types or episodes, or the results file was
+            written with other settings.
     """
     path = recipe.folder / target.file
     if not path.is_file():
@@ -134,7 +139,7 @@ def evaluate_episodes(
     source = (
         published_episodes(path, target, pending)
         if dataset is None
-        else drawn_episodes(dataset, target, pending)
+        else sampled_episodes(dataset, target, pending)
     )
     with tqdm(desc=target.name, total=number, initial=number - len(pending), unit="episode") as progress:
         for counts in _counts(source, tagger, names):
@@ -146,14 +151,14 @@ def evaluate_episodes(
 
 @dataclass(frozen=True)
 class EpisodeSentences:
-    """One episode.
+    """The sentences of one episode.
 
     Attributes:
-        number: Its number.
-        types: Its entity types.
-        support: Sentences to adapt on, as from `read_dataset`.
-        query: Sentences to tag, as lists of words.
-        gold: Their BIO tags, apart from them.
+        number: Number of the episode.
+        types: Entity types of the episode.
+        support: Support sentences, in the format of `read_dataset`.
+        query: Query sentences, as lists of words.
+        gold: BIO tags of the query sentences, kept separate so that a model cannot see them.
     """
 
     number: int
@@ -163,20 +168,29 @@ class EpisodeSentences:
     gold: list[list[str]]
 
 
-def drawn_episodes(
+def sampled_episodes(
     dataset: Dataset, target: EpisodeTarget, pending: Sequence[int]
 ) -> Iterator[EpisodeSentences]:
-    """Episodes drawn by the rule; each depends on the seed and its number alone."""
+    """Sample episodes by FEW-NERD's rule; each depends only on the seed and its number.
+
+    Args:
+        dataset: Sentences to sample from.
+        target: The parameters of the episodes.
+        pending: Numbers of the episodes to sample.
+
+    Yields:
+        The episodes, in the order of `pending`.
+    """
     types = entity_types(dataset)
     counts = count_entities(to_io(dataset, types), len(types) + 1)
     tokens, tags = dataset["tokens"][:], gold_tags(dataset)
     for number in pending:
         generator = np.random.default_rng((target.seed, number))
-        drawn = sample_episode(counts, target.n_way, target.k_shot, target.q_shot, generator)
-        chosen = [types[label - 1] for label in drawn.types]
+        episode = sample_episode(counts, target.n_way, target.k_shot, target.q_shot, generator)
+        chosen = [types[label - 1] for label in episode.types]
         support, query = (
             ([tokens[row] for row in rows], [tags[row] for row in rows])
-            for rows in (drawn.support, drawn.query)
+            for rows in (episode.support, episode.query)
         )
         yield EpisodeSentences(number, chosen, _support(*support, chosen), *query)
 
@@ -184,7 +198,20 @@ def drawn_episodes(
 def published_episodes(
     path: Path, target: EpisodeTarget, pending: Sequence[int]
 ) -> Iterator[EpisodeSentences]:
-    """The episodes of a file, in its order."""
+    """Read published episodes from a file.
+
+    Args:
+        path: The file, as published with FEW-NERD.
+        target: The parameters of the episodes.
+        pending: Numbers of the episodes to read, in increasing order.
+
+    Yields:
+        The episodes, in the order of the file.
+
+    Raises:
+        LaclDataError: An episode has another number of types than `target.n_way`, or the file has too few
+            episodes.
+    """
     if not pending:
         return
     wanted = set(pending)
@@ -194,7 +221,7 @@ def published_episodes(
             if len(one.types) != target.n_way:
                 raise LaclDataError(
                     f"{path}: episode {number} has {len(one.types)} types, and {target.name!r} has n_way "
-                    f"{target.n_way}; set 'n_way' and 'k_shot' as the file's name tells"
+                    f"{target.n_way}; set 'n_way' and 'k_shot' to the values in the file name"
                 )
             support = _support(one.support, to_bio(one.support_labels, "IO"), one.types)
             yield EpisodeSentences(number, one.types, support, one.query, to_bio(one.query_labels, "IO"))
@@ -206,7 +233,7 @@ def published_episodes(
 
 
 def _support(tokens: Iterable[list[str]], tags: Iterable[list[str]], types: list[str]) -> Dataset:
-    """Support sentences as a dataset over the episode's types alone, which by its rule are all they hold."""
+    """Return support sentences as a dataset; by the sampling rule they contain only the episode's types."""
     return read_dataset(
         [{"tokens": words, "ner_tags": row} for words, row in zip(tokens, tags, strict=True)], labels=types
     )
@@ -215,7 +242,7 @@ def _support(tokens: Iterable[list[str]], tags: Iterable[list[str]], types: list
 def _counts(
     episodes: Iterator[EpisodeSentences], tagger: Tagger, names: Mapping[str, str]
 ) -> Iterator[EpisodeCounts]:
-    """Adapt and tag episode by episode; each takes its share of the time of preparing for several."""
+    """Adapt and tag each episode; the time of encoding several episodes together is split evenly."""
     while some := list(islice(episodes, _EPISODES_AHEAD)):
         start = time.perf_counter()
         tagger.prepare(words for one in some for words in (*one.support["tokens"], *one.query))
@@ -228,7 +255,7 @@ def _counts(
 
 
 def _pooled(target: EpisodeTarget, episodes: list[EpisodeCounts]) -> EpisodeResult:
-    """Score the entities of all episodes together."""
+    """Return micro scores over the entities of all episodes."""
     scores = scores_of_counts(
         *(sum(getattr(one, key) for one in episodes) for key in ("correct", "found", "gold"))
     )
@@ -243,7 +270,7 @@ def _pooled(target: EpisodeTarget, episodes: list[EpisodeCounts]) -> EpisodeResu
 
 
 def _finished(file: Path, settings: Mapping[str, Any]) -> dict[int, EpisodeCounts]:
-    """Episodes that an earlier call left in the file; a new file gets the settings as its first line."""
+    """Return the finished episodes of an earlier call; a new file gets the settings as its first line."""
     lines = read_json_lines(file)
     if not lines:
         append_json_line(file, {"settings": settings})
@@ -255,5 +282,5 @@ def _finished(file: Path, settings: Mapping[str, Any]) -> dict[int, EpisodeCount
     rows = [row_of(EpisodeCounts, line, f"{file}:{number}") for number, line in enumerate(lines[1:], 2)]
     done = {one.episode: one for one in rows}
     if done:
-        logger.info("%d episodes taken over from %s", len(done), file)
+        logger.info("Resuming with %d finished episodes from %s", len(done), file)
     return done

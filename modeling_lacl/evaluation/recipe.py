@@ -1,4 +1,4 @@
-"""The recipe of a domain-transfer evaluation: which checkpoint, targets and support sets, read from YAML."""
+"""The recipe of an evaluation, read from YAML: checkpoint, targets, and support sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Recipe = TypeVar("_Recipe", "TransferTarget", "EpisodeTarget", "TransferRecipe"
 
 @dataclass(kw_only=True)
 class TransferRecipe:
-    """A whole evaluation of one source checkpoint: domain transfer, episodes, or both.
+    """The evaluation of one source checkpoint: domain transfer, episodes, or both.
 
     Args:
         checkpoint: Folder or Hub name of the source model.
@@ -25,13 +25,14 @@ class TransferRecipe:
         episodes: N-way K~2K-shot episodes.
         method: Class of the model: `lacl`, or that of a baseline (see [`baselines`]).
         stage: Second stage: `lacl` for [`adapt`], or that of a baseline.
-        config: Options of the model's configuration to replace, of its `FREE_OPTIONS`: `{"viterbi": true}`.
-        adapt: Further arguments of the second stage, as `{"steps": 20}`.
-        batch_size: Sentences a forward pass when predicting; does not change results.
-        seed: Seed of adapting and of the bootstrap.
-        output: Folder of the results: `results.jsonl`, `report.md`, `report.json`.
-        data_root: Folder that the paths of the targets are relative to; if not given, the recipe's own.
-        limit: Evaluate at most so many support sets for each target and number of shots.
+        config: Options of the model's configuration to override, as in `{"viterbi": true}`; only those in
+            `FREE_OPTIONS`.
+        adapt: Further arguments of the second stage, as in `{"steps": 20}`.
+        batch_size: Sentences per forward pass in prediction; does not change the results.
+        seed: Random seed of adapting and of the bootstrap.
+        output: Folder for the results: `results.jsonl`, `report.md`, `report.json`.
+        data_root: Folder that the paths of the targets are relative to; by default the recipe's folder.
+        limit: Maximum number of support sets per target and number of shots.
     """
 
     checkpoint: str
@@ -75,22 +76,26 @@ class TransferRecipe:
             for number, target in enumerate(self.episodes, 1)
         ]
         names = [*(target.name for target in self.targets), *(target.name for target in self.episodes)]
-        check(len(set(names)) == len(names), f"two targets have one name: {', '.join(sorted(names))}")
+        check(len(set(names)) == len(names), f"two targets have the same name: {', '.join(sorted(names))}")
 
     @property
     def folder(self) -> Path:
-        """What the paths of the targets are relative to."""
+        """Folder that the paths of the targets are relative to."""
         return Path(self.data_root or ".").expanduser()
 
     @classmethod
     def from_yaml(cls, path: str | Path, **overrides: Any) -> TransferRecipe:
-        """Reads a recipe; `overrides` that are not None stand in for its keys.
+        """Read a recipe from a YAML file.
 
         `checkpoint`, `output` and `data_root` are relative to the working directory, as on a command line.
-        The paths of the targets are relative to `data_root`, or with none to the recipe's folder.
+        The paths of the targets are relative to `data_root`, by default the recipe's folder.
+
+        Args:
+            path: The YAML file.
+            **overrides: Values that replace those of the file, unless None.
 
         Raises:
-            ValueError: if the file is no recipe; the message names the file and the key.
+            ValueError: The file is not a valid recipe; the message names the file and the key.
         """
         values = read_recipe(path) | {
             key: str(value) if isinstance(value, Path) else value
@@ -107,13 +112,13 @@ class TransferRecipe:
 
 @dataclass(kw_only=True)
 class ComparisonRecipe:
-    """Several methods on the same targets.
+    """The evaluation of several methods on the same targets.
 
     Args:
-        methods: Name of each method -> its keys of [`TransferRecipe`]: `checkpoint`, `method`, `stage`,
+        methods: For each method, by name, its keys of [`TransferRecipe`]: `checkpoint`, `method`, `stage`,
             `config`, `adapt`.
-        targets, episodes, batch_size, seed, output, data_root, limit: As in [`TransferRecipe`], for all of
-            them.
+        targets, episodes, batch_size, seed, output, data_root, limit: As in [`TransferRecipe`], for all
+            methods.
     """
 
     methods: dict[str, dict[str, Any]]
@@ -130,10 +135,13 @@ class ComparisonRecipe:
         check(is_text(self.output), "'output' must be a folder")
 
     def recipes(self, only: Sequence[str] | None = None) -> dict[str, TransferRecipe]:
-        """The evaluation of each method, in a folder of its own under `output`.
+        """Return the recipe of each method, with a separate output folder below `output`.
+
+        Args:
+            only: Names of the methods; None for all.
 
         Raises:
-            ValueError: A method of `only` is unknown, or a key of a method is.
+            ValueError: A name in `only` or a key of a method is unknown.
         """
         for name in only or ():
             check(name in self.methods, f"no method {name!r}; there are {', '.join(self.methods)}")
@@ -150,7 +158,7 @@ class ComparisonRecipe:
 
     @classmethod
     def from_yaml(cls, path: str | Path, **overrides: Any) -> ComparisonRecipe:
-        """As `TransferRecipe.from_yaml`."""
+        """Read a recipe from a YAML file, as `TransferRecipe.from_yaml` does."""
         given = {key: value for key, value in overrides.items() if value is not None}
         values = {"data_root": str(Path(path).parent)} | read_recipe(path) | given
         try:
@@ -162,15 +170,15 @@ class ComparisonRecipe:
 
 
 def slug(name: str) -> str:
-    """A name as part of a path."""
+    """Return a name in a form that can be part of a path."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
-    """The keys of a recipe.
+    """Return the keys and values of a recipe file.
 
     Raises:
-        ValueError: if the file is no recipe; the message names it.
+        ValueError: The file cannot be read or is not a recipe; the message names it.
     """
     try:
         values = read_yaml(Path(path))
@@ -181,7 +189,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
 
 
 def _build(cls: type[_Recipe], values: Mapping[str, Any], place: str) -> _Recipe:
-    """An instance from the keys of a mapping, none unknown and none missing."""
+    """Return an instance built from a mapping, and raise for unknown and missing keys."""
     check(isinstance(values, Mapping), f"{place} must be a mapping of keys to values")
     known = {entry.name: entry for entry in fields(cls)}
     for key in values:

@@ -1,4 +1,4 @@
-"""Summary of a domain-transfer evaluation, mean and spread over support sets, as Markdown and JSON."""
+"""Report of an evaluation, with mean and spread over support sets, as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ _RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean of scores over support sets, in the unit of the scores.
+    """Mean and spread of scores over support sets, in the unit of the scores.
 
-    `deviation` is the sample standard deviation (n − 1), `low` and `high` the ends of the 95 % bootstrap
-    interval of the mean; all three are None for a single score.
+    Attributes:
+        mean: Mean of the scores.
+        deviation: Sample standard deviation (n − 1); None for a single score.
+        low, high: Bounds of the 95 % bootstrap interval of the mean; None for a single score.
+        count: Number of scores.
     """
 
     mean: float
@@ -34,7 +37,7 @@ class Spread:
 
 
 def spread(scores: Sequence[float], seed: int = 0) -> Spread:
-    """Mean, sample standard deviation, and 95 % percentile bootstrap interval of 10,000 resamples."""
+    """Return mean, sample standard deviation, and 95 % percentile bootstrap interval of 10,000 resamples."""
     values = np.asarray(scores, dtype=np.float64)
     count = len(values)
     if count == 0:
@@ -47,16 +50,21 @@ def spread(scores: Sequence[float], seed: int = 0) -> Spread:
 
 
 def pooled_interval(counts: Sequence[tuple[int, int, int]], seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the micro-F1 over all episodes, of 10,000 resamples of episodes.
+    """Return the 95 % percentile bootstrap interval of the pooled micro-F1.
+
+    It is estimated from 10,000 resamples of the episodes.
 
     Args:
-        counts: Of each episode the entities found right, found, and gold.
-        seed: Of the resamples.
+        counts: Correct, predicted and gold entities of each episode.
+        seed: Random seed of the resampling.
+
+    Returns:
+        The lower and upper bound.
     """
     values = np.asarray(counts, dtype=np.float64)
     picks = np.random.default_rng(seed).integers(len(values), size=(_RESAMPLES, len(values)))
     correct, found, gold = (values[:, column][picks].sum(axis=1) for column in range(3))
-    # Where nothing is to be found and nothing found all is right, as with `EpisodeCounts.f1`.
+    # F1 is 1 if there are neither gold nor predicted entities, as in `EpisodeCounts.f1`.
     f1 = np.divide(2 * correct, found + gold, out=np.ones_like(correct), where=found + gold > 0)
     low, high = np.quantile(f1, [0.025, 0.975])
     return float(low), float(high)
@@ -64,14 +72,14 @@ def pooled_interval(counts: Sequence[tuple[int, int, int]], seed: int = 0) -> tu
 
 @dataclass(kw_only=True)
 class TransferReport:
-    """All results of a domain-transfer evaluation and what they were made with.
+    """All results of an evaluation, and how they were obtained.
 
     Args:
-        checkpoint: The source model, as the recipe names it.
-        seed: Seed of adapting, and of the bootstrap.
+        checkpoint: The source model, as named in the recipe.
+        seed: Random seed of adapting and of the bootstrap.
         adapt: Arguments of adapting.
-        results: One a support set, in the order of the recipe.
-        seconds: Wall time of all results, those taken over from an earlier run included.
+        results: One result per support set, in the order of the recipe.
+        seconds: Wall time of all results, including those reused from an earlier run.
         command: The command line.
         machine: See [`describe_machine`].
         episodes: Results of targets that are episodes.
@@ -87,9 +95,10 @@ class TransferReport:
     episodes: list[EpisodeResult] = field(default_factory=list)
 
     def summary(self) -> list[dict[str, Any]]:
-        """A row for each target and shots: [`Spread`] of F1, mean precision and recall, mean F1 by type.
+        """Return one row per target and number of shots.
 
-        A target of episodes has micro scores over all of them; its deviation is that of single episodes.
+        A row has the [`Spread`] of F1, mean precision and recall, and mean F1 by type. A target of episodes
+        has micro scores over all episodes; its deviation is that of the individual episodes.
         """
         groups: dict[tuple[str, str], list[TransferResult]] = {}
         for result in self.results:
@@ -121,7 +130,7 @@ class TransferReport:
         ]
 
     def _pooled(self, result: EpisodeResult) -> dict[str, Any]:
-        """Mean and deviation of the single episodes' F1; the pooled score and its interval."""
+        """Return mean and deviation of the individual episodes' F1, and the pooled F1 with its interval."""
         f1 = {**asdict(spread([one.f1 for one in result.episodes], self.seed)), "pooled": result.f1}
         if f1["count"] > 1:
             counts = [(one.correct, one.found, one.gold) for one in result.episodes]
@@ -129,11 +138,11 @@ class TransferReport:
         return f1
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, with scores in [0, 1], as plain values for JSON."""
+        """Return the report and its summary as plain values for JSON, with scores in [0, 1]."""
         return {**asdict(self), "summary": self.summary()}
 
     def to_markdown(self) -> str:
-        """The summary as tables, scores in percent, followed by how it was made."""
+        """Return the summary as Markdown tables, with scores in percent, command, and machine."""
         rows = self.summary()
         scores = [
             [
@@ -186,7 +195,7 @@ class TransferReport:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Writes `report.md` and `report.json` into `folder`, each whole or not at all."""
+        """Write `report.md` and `report.json` into `folder`, each atomically."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(
@@ -196,7 +205,7 @@ class TransferReport:
 
 
 def _mean_by_type(results: Sequence[TransferResult]) -> dict[str, float]:
-    """F1 of each type of the test set or the predictions; 0 for a set where neither holds it."""
+    """Return the mean F1 of each type; 0 for a support set where neither gold nor predictions have it."""
     types = sorted(set().union(*(result.per_type for result in results)))
     f1 = {
         name: [one.per_type[name]["f1"] if name in one.per_type else 0.0 for one in results] for name in types

@@ -1,4 +1,4 @@
-"""The result of one support set, which is a line of `results.jsonl`, and the digest of a source model."""
+"""The result of one support set, a line of `results.jsonl`, and the digest of a source model."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ..model.modeling_lacl import LaclForTokenClassification
 
 @dataclass(kw_only=True)
 class TransferResult:
-    """Scores of one support set on a whole test set.
+    """Scores with one support set on a whole test set.
 
     Args:
         target: Name of the target.
-        shots: `1-shot`, …; `zero-shot` for label similarity alone.
-        support: File of the support set as the recipe names it; None for zero-shot.
+        shots: `1-shot`, …; `zero-shot` without a support set.
+        support: Name of the support set, usually its file as named in the recipe; None for zero-shot.
         precision, recall, f1: Micro scores in [0, 1].
-        number: Entities in the test set.
-        unreachable: How many of them are of a type that the support set does not hold.
+        number: Number of entities in the test set.
+        unreachable: Number of entities in the test set whose type is missing from `labels`.
         per_type: Scores of each type.
-        labels: Entity types that the model chose from.
-        predictions_sha256: Digest of the predicted tags, to see that two runs agree.
+        labels: Entity types that the model could predict.
+        predictions_sha256: Digest of the predicted tags, for checking that two runs agree.
         seconds: Wall time of adapting and predicting.
-        settings: Everything that decides the result; a finished one is taken over only where this is equal.
+        settings: Everything that the result depends on; a finished result is reused only if this is equal.
     """
 
     target: str
@@ -49,26 +49,26 @@ class TransferResult:
 
     @property
     def key(self) -> tuple[str, str, str | None]:
-        """What the result is of: target, shots and support set."""
+        """Identifier of the result: target, shots and support set."""
         return self.target, self.shots, self.support
 
 
 def read_results(path: Path) -> list[TransferResult]:
-    """Return all results of a file; none if there is no file.
+    """Return all results in a file; none if the file does not exist.
 
     Raises:
-        ValueError: A line is no result; the message names file and line.
+        ValueError: A line is not a result; the message names file and line.
     """
     lines = enumerate(read_json_lines(path), 1)
     return [row_of(TransferResult, values, f"{path}:{number}") for number, values in lines]
 
 
-# Keys of a configuration that loading fills in.
+# Configuration keys that are set on loading.
 _NOT_OF_THE_MODEL = {"_name_or_path", "architectures", "dtype", "transformers_version"}
 
 
 def model_digest(model: LaclForTokenClassification) -> str:
-    """Digest of weights and configuration: equal for a model and its copy loaded from disk."""
+    """Return a digest of weights and configuration, equal for a model and its copy loaded from disk."""
     config = _without(model.config.to_dict(), _NOT_OF_THE_MODEL)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
@@ -78,7 +78,7 @@ def model_digest(model: LaclForTokenClassification) -> str:
 
 
 def _without(values: dict[str, Any], keys: set[str]) -> dict[str, Any]:
-    """A nested mapping with these keys left out at every depth."""
+    """Return a nested mapping without these keys, at any depth."""
     return {
         key: _without(value, keys) if isinstance(value, dict) else value
         for key, value in values.items()

@@ -1,4 +1,4 @@
-"""Second stages: `adapt`, and that of CONTaiNER (Das et al., ACL 2022) as its authors' program does it."""
+"""Second stages: `adapt`, and that of CONTaiNER (Das et al., ACL 2022) as in its authors' code."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ..model.modeling_lacl import LaclForTokenClassification
 from ..training.adaptation import adapt
 
 LONGEST_RUN = 100
-"""Steps where the loss never rises."""
+"""Maximum number of steps, reached if the loss never rises."""
 
 Stage: TypeAlias = Callable[..., LaclForTokenClassification]
-"""Takes a source model, a support set and label names, and returns an adapted model."""
+"""A function that takes a source model, a support set and label names, and returns an adapted model."""
 
 
 def adapt_container(
@@ -34,16 +34,19 @@ def adapt_container(
     learning_rate: float = 5e-5,
     seed: int = 0,
 ) -> LaclForTokenClassification:
-    """Fine-tunes on the support set, then decodes by the nearest support token in the encoder's last layer.
+    """Fine-tune on the support set, and decode by the nearest support token in the encoder's last layer.
 
     The whole support set is one batch, and fine-tuning ends when the loss first rises. Decoding compares
-    hidden states scaled to length 1 by squared Euclidean distance; the projection head serves training
-    alone (Das et al., section 3.3).
+    hidden states, normalised to length 1, by squared Euclidean distance; the projection head is used only in
+    training (Das et al., section 3.3).
 
     Args:
-        model: A model trained with CONTaiNER's loss; it is left as it was.
+        model: A model trained with CONTaiNER's loss; it is not modified.
         support, label_names, learning_rate, seed: As in `adapt`.
-        steps: Optimiser steps, in the place of the rule.
+        steps: Number of optimiser steps; by default until the loss first rises.
+
+    Returns:
+        The adapted model, in evaluation mode.
     """
     read = read_support(support)
     stopping = [_StopWhenLossRises()] if steps is None else []
@@ -64,7 +67,7 @@ def adapt_container(
 
 
 def by_hidden_states(model: LaclForTokenClassification) -> LaclForTokenClassification:
-    """A model with the same encoder and labels that compares hidden states of length 1."""
+    """Return a model with the same encoder and labels that compares hidden states normalised to length 1."""
     values = model.config.to_dict()
     values |= {"projection": "unit_hidden", "divergence": "euclidean", "similarity_temperature": 1.0}
     values |= {"support_size": 0}
@@ -92,14 +95,14 @@ class _StopWhenLossRises(TrainerCallback):
 
 
 STAGES: dict[str, Stage] = {"lacl": adapt, "container": adapt_container}
-"""The second stages by the names that recipes give them."""
+"""The second stages, by their names in recipes."""
 
 
 def second_stage(name: str) -> Stage:
-    """Return the second stage of that name.
+    """Return the second stage of this name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such stage.
     """
     if name not in STAGES:
         raise ValueError(f"stage is {name!r}; choose one of {', '.join(STAGES)}")

@@ -1,4 +1,4 @@
-"""The sentences of a target: its test set, and support sets from files or drawn from a file or a split."""
+"""The sentences of a target: its test set, and its support sets, read from files or sampled."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class SupportSet:
     """Labelled sentences to adapt on.
 
     Attributes:
-        name: Its file as the recipe names it, or where it was drawn from and the number of the draw.
-        sentences: As from `read_dataset`.
-        digest: Of its content.
+        name: Its file as named in the recipe, or the file or split that it was sampled from, with shots and
+            number.
+        sentences: The sentences, in the format of `read_dataset`.
+        digest: SHA-256 of the content.
     """
 
     name: str
@@ -34,22 +35,22 @@ class SupportSet:
 
 
 def read_test(folder: Path, target: TransferTarget) -> tuple[Dataset, str]:
-    """The test set and its digest; of the target's types alone, if it names them.
+    """Return the test set and its digest, restricted to the types of the target if it lists any.
 
     Raises:
-        LaclDataError: It is not there, cannot be read, or lacks one of the types.
+        LaclDataError: The file is missing or malformed, or lacks one of the types.
     """
     return _read(folder, target, target.test, "test")
 
 
 def support_sets(folder: Path, target: TransferTarget) -> dict[str, list[SupportSet]]:
-    """The support sets by shots.
+    """Return the support sets by shots.
 
-    A drawn one depends on `sample_seed`, the shots and its number alone.
+    A sampled support set depends only on `sample_seed`, the shots and its number.
 
     Raises:
-        ValueError: As `TransferTarget.support_files`, or the sentences to draw from have too few entities.
-        LaclDataError: As `read_test`.
+        ValueError: As for `TransferTarget.support_files`; or there are too few entities to sample from.
+        LaclDataError: As for `read_test`.
     """
     if target.sample_from is None:
         return {
@@ -63,21 +64,21 @@ def support_sets(folder: Path, target: TransferTarget) -> dict[str, list[Support
     counts = count_entities(to_io(dataset, names), len(names) + 1)
     found = np.flatnonzero(counts.sum(axis=0)).tolist()
     types = [names[label - 1] for label in found]
-    if len(types) < len(names):  # a corpus lists its types whether a split holds them or not
+    if len(types) < len(names):  # a corpus also lists types that do not occur in this split
         dataset = keep_types(dataset, types)
     sets: dict[str, list[SupportSet]] = {}
     for shots in target.shots:
         for number in range(target.sets or 1):
             generator = np.random.default_rng((target.sample_seed, shots, number))
             rows = sample_support_from_counts(counts, found, shots, generator, names=types)
-            drawn = dataset.select(rows)
+            sampled = dataset.select(rows)
             name = f"{target.sample_from}, {shots}-shot, draw {number}"
-            sets.setdefault(f"{shots}-shot", []).append(SupportSet(name, drawn, _content_digest(drawn)))
+            sets.setdefault(f"{shots}-shot", []).append(SupportSet(name, sampled, _content_digest(sampled)))
     return sets
 
 
 def _read(folder: Path, target: TransferTarget, file: str, split: str | None = None) -> tuple[Dataset, str]:
-    """A file, or a split of the target's corpus, with the target's types, and its digest."""
+    """Return a file or corpus split, restricted to the target's types, and its digest."""
     path = folder / file
     if target.corpus and split:
         dataset = load_corpus(target.corpus, path, splits=[split])[split]

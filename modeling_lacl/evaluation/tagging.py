@@ -1,4 +1,4 @@
-"""What all protocols do with a support set: adapt the source model to it and tag sentences."""
+"""The step shared by all protocols: adapt the source model to a support set and tag sentences."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..model.modeling_lacl import LaclForTokenClassification
 from ..training.word_labels import EncodedWords, decode_words, predict_words, word_gaussians
 from .stages import Stage
 
-# Words that are compared with a support set at once.
+# Number of words compared with a support set at once.
 _WORDS_AT_ONCE = 2**13
 
 
 class Tagger:
-    """Adapts a source model to one support set after another and tags sentences with each.
+    """Tags sentences with a source model adapted to one support set after another.
 
     Args:
         stage: The second stage: `adapt`, or that of a baseline.
-        arguments: Its further arguments.
-        model: The source model; it is left as it is.
-        batch_size: Sentences a forward pass.
+        arguments: Further arguments of the second stage.
+        model: The source model; it is not modified.
+        batch_size: Sentences per forward pass.
     """
 
     def __init__(
@@ -45,17 +45,20 @@ class Tagger:
         self.batch_size = batch_size
 
     def prepare(self, sentences: Iterable[Sequence[str]]) -> None:
-        """Tells of sentences that are to come, whether in support sets or to be tagged."""
+        """Prepare for sentences that will be tagged or used in support sets; a hook for subclasses."""
 
     def tag(
         self, support: Dataset, label_names: Mapping[str, str], sentences: Sequence[Sequence[str]]
     ) -> list[list[str]]:
-        """BIO tags of sentences by a model adapted to a support set.
+        """Tag sentences with the model adapted to a support set.
 
         Args:
-            support: Sentences from `read_dataset`.
-            label_names: Natural-language names of its types.
-            sentences: Lists of words.
+            support: Support sentences from `read_dataset`.
+            label_names: Label names of its types.
+            sentences: Sentences as lists of words.
+
+        Returns:
+            BIO tags of the sentences.
         """
         adapted = self.stage(self.model, support, label_names=label_names, **self.arguments)
         ids = predict_words(adapted, sentences, batch_size=self.batch_size)
@@ -63,10 +66,10 @@ class Tagger:
 
 
 class EncodedOnceTagger(Tagger):
-    """The same results for a model that no support set changes: every sentence goes through the encoder once.
+    """Tagger that encodes every sentence once, for models that adapting does not change; same results.
 
-    Without label prompts and without training, a word's Gaussian does not depend on the support set. It is
-    kept, and serves when the sentence is tagged and when it stands in a support set.
+    Without label prompts and without fine-tuning, the Gaussian of a word does not depend on the support set.
+    It is cached, and used both when the sentence is tagged and when it is part of a support set.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -94,13 +97,13 @@ class EncodedOnceTagger(Tagger):
     def _support(
         self, adapted: LaclForTokenClassification, support: LabelledSupport
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `encode_support` gives them."""
+        """Return mean, variance and label ids of the support tokens, as `encode_support` does."""
         sentences = list(support.dataset["tokens"])
         self.prepare(sentences)
         parts = []
         for number, (words, ids) in enumerate(zip(sentences, support.labels, strict=True)):
             known = self.encoded[tuple(words)]
-            if known.windows > 1:  # support sentences are cut, where windows overlap
+            if known.windows > 1:  # parts of long support sentences do not overlap
                 parts.append(encode_support(adapted, support.dataset.select([number]), self.batch_size)[:3])
             else:
                 found = ~known.mean[:, 0].isnan()
@@ -113,7 +116,7 @@ class EncodedOnceTagger(Tagger):
         )
 
     def _scores(self, adapted: LaclForTokenClassification, sentences: Sequence[EncodedWords]) -> list[Tensor]:
-        """(W, K) log-scores of each sentence."""
+        """Return the log-scores of each sentence, `(W, K)`."""
         mean = torch.cat([words.mean for words in sentences])
         variance = torch.cat([words.variance for words in sentences])
         scores = torch.cat(
@@ -136,11 +139,11 @@ def make_tagger(
     model: LaclForTokenClassification,
     batch_size: int,
 ) -> Tagger:
-    """The tagger that encodes sentences once if the model, its second stage and its arguments allow it."""
+    """Return a tagger, one that encodes sentences once if model, second stage and arguments allow it."""
     once = (
         stage_name == "lacl"
         and arguments.get("steps") == 0
         and not model.config.use_prompts
-        and not isinstance(model, TokenClassifier)  # which has a last layer for each label set
+        and not isinstance(model, TokenClassifier)  # it has a separate last layer for each label set
     )
     return (EncodedOnceTagger if once else Tagger)(stage, arguments, model, batch_size)

@@ -1,4 +1,4 @@
-"""What a recipe evaluates on: target domains with their support sets, and episodes."""
+"""The targets of a recipe: target domains with their support sets, and episodes."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from ..reporting import ZERO_SHOT
 class TransferTarget:
     """One target domain: a test set and the support sets to adapt on.
 
-    The support sets are listed in `support`, or found as the first `sets` files of a folder, or drawn by the
-    greedy K~2K-shot rule.
+    The support sets are listed in `support`, or are the first `sets` files of a folder, or are sampled by
+    the greedy K~2K-shot rule.
 
     Args:
-        name: How the domain is called in the report.
-        test: File of the test set; with `corpus` the folder of that corpus, whose test split is taken.
+        name: Name of the domain in the report.
+        test: File of the test set; with `corpus` the folder of that corpus, whose test split is used.
         corpus: Name of a corpus (see `load_corpus`).
-        types: Find these types alone: entities of others count as outside, in the test set and in support
-            sets. For tag-set extension, where the source model was trained on other types of the corpus.
+        types: Evaluate only these types: entities of other types count as outside, in the test set and in
+            the support sets. For tag-set extension, where the source model was trained on the other types of
+            the corpus.
         support: Files of the support sets, by shots: `{"1-shot": [file, …], "5-shot": [file, …]}`.
-        support_dir: Folder of support sets, with `{shots}` in the place of the number of shots.
-        sample_from: File that support sets are drawn from; with `corpus` the split, as `validation`.
-        sample_seed: Seed of the draws.
-        shots: The numbers of shots to fill in or to draw, as `[1, 5]`.
-        sets: How many files of each folder, in natural order (`2.txt` before `10.txt`), all if not given; or
-            how many draws, one if not given.
-        labels: Entity types for the zero-shot row; if not given those of the support sets, and with no
-            support set those that `label_names` names.
-        label_names: Natural-language names of the types: a mapping, or the name or file of one.
-        zero_shot: Whether to evaluate the source model on the type names alone too, with no support.
+        support_dir: Folder of support sets, with `{shots}` as a placeholder for the number of shots.
+        sample_from: File to sample support sets from; with `corpus` a split, as in `validation`.
+        sample_seed: Random seed of the sampling.
+        shots: Numbers of shots for `support_dir` or `sample_from`, as in `[1, 5]`.
+        sets: Number of files to use from each folder, in natural order (`2.txt` before `10.txt`), by default
+            all; or number of support sets to sample, by default one.
+        labels: Entity types for the zero-shot row; by default those of the support sets or, without support
+            sets, those in `label_names`.
+        label_names: Label names of the types: a mapping, the name of a packaged one, or a file.
+        zero_shot: Whether to evaluate the source model zero-shot too, from label names alone.
     """
 
     name: str
@@ -57,7 +58,7 @@ class TransferTarget:
         self._check_support()
 
     def _check_values(self) -> None:
-        """Check each key on its own."""
+        """Check the value of each key."""
         place = f"target {self.name!r}"
         check(is_text(self.name) and is_text(self.test), f"{place}: 'name' and 'test' must be texts")
         check(
@@ -89,18 +90,18 @@ class TransferTarget:
             check(value is None or is_valid(value), f"{place}: {key!r} must be {wanted}")
 
     def _check_support(self) -> None:
-        """Check that the keys together name support sets in one way, or ask for zero-shot alone."""
+        """Check that the keys define support sets in exactly one way, or only zero-shot."""
         place = f"target {self.name!r}"
         if self.sample_from is not None:
             check(
                 not self.support and self.support_dir is None,
-                f"{place}: 'sample_from' draws support sets; give no 'support' or 'support_dir' beside it",
+                f"{place}: 'sample_from' samples support sets; give no 'support' or 'support_dir' with it",
             )
             check(bool(self.shots), f"{place}: 'sample_from' needs 'shots', as in [1, 5]")
         elif self.support_dir is None:
             check(
                 not self.shots and self.sets is None,
-                f"{place}: 'shots' and 'sets' say which files of 'support_dir', or what to 'sample_from'",
+                f"{place}: 'shots' and 'sets' need 'support_dir' or 'sample_from'",
             )
             check(
                 bool(self.support) or self.zero_shot,
@@ -112,15 +113,15 @@ class TransferTarget:
             check(bool(self.shots), f"{place}: 'support_dir' needs 'shots', as in [1, 5]")
             check(
                 "{shots}" in self.support_dir or len(self.shots) == 1,
-                f"{place}: 'support_dir' needs '{{shots}}' in the place of the number, "
+                f"{place}: 'support_dir' needs '{{shots}}' in place of the number of shots, "
                 "as in 'support-{shots}shot'",
             )
 
     def support_files(self, folder: Path) -> dict[str, list[str]]:
-        """Files of the support sets by shots, as paths relative to `folder`.
+        """Return the files of the support sets by shots, as paths relative to `folder`.
 
         Raises:
-            ValueError: if a folder is missing or holds fewer files than `sets`.
+            ValueError: A folder is missing or has fewer files than `sets`.
         """
         if self.support_dir is None:
             return self.support
@@ -141,7 +142,7 @@ class TransferTarget:
             check(
                 len(names) >= (self.sets or 1),
                 f"target {self.name!r}: {directory} holds {len(names)} support sets, "
-                f"fewer than the {self.sets or 1} asked for",
+                f"fewer than the {self.sets or 1} requested",
             )
             found[f"{shots}-shot"] = [f"{relative.rstrip('/')}/{name}" for name in names[: self.sets]]
         return found
@@ -149,20 +150,20 @@ class TransferTarget:
 
 @dataclass(kw_only=True)
 class EpisodeTarget:
-    """N-way K~2K-shot episodes, drawn by the rule of FEW-NERD (Ding et al., ACL 2021) or as published.
+    """N-way K~2K-shot episodes, sampled by the rule of FEW-NERD (Ding et al., ACL 2021) or published.
 
     Args:
-        name: How the target is called in the report.
+        name: Name of the target in the report.
         file: File of labelled sentences, or of episodes.
-        published: Whether the file holds the episodes themselves, as those of FEW-NERD's `episode-data` do:
-            `file: episode-data/inter/test_5_1.jsonl`. The first `number` are taken, and `n_way`, `k_shot` and
-            `q_shot` tell what they are.
-        n_way: Types in an episode.
-        k_shot: Entities of each type in a support set: K to 2K.
-        q_shot: The same of a query set.
-        number: How many episodes.
-        seed: Seed of the draws.
-        label_names: Natural-language names of the types: a mapping, or the name or file of one.
+        published: Whether the file contains episodes, as in FEW-NERD's `episode-data`:
+            `file: episode-data/inter/test_5_1.jsonl`. The first `number` episodes are used; `n_way`,
+            `k_shot` and `q_shot` must describe them.
+        n_way: Number of types in an episode.
+        k_shot: K for support sets, which have K to 2K entities of each type.
+        q_shot: The same for query sets.
+        number: Number of episodes.
+        seed: Random seed of the sampling.
+        label_names: Label names of the types: a mapping, the name of a packaged one, or a file.
     """
 
     name: str
@@ -184,17 +185,17 @@ class EpisodeTarget:
         check(is_seed(self.seed), f"{place}: 'seed' must be 0 or above")
         check(
             self.label_names is None or isinstance(self.label_names, str | dict),
-            f"{place}: 'label_names' must be a mapping, a file, or the name of a shipped map",
+            f"{place}: 'label_names' must be a mapping, a file, or the name of a packaged mapping",
         )
 
     @property
     def shots(self) -> str:
-        """As FEW-NERD writes it."""
+        """N and K in the notation of FEW-NERD."""
         return f"{self.n_way}-way {self.k_shot}~{2 * self.k_shot}-shot"
 
 
 def _natural_order(name: str) -> list[tuple[int, str]]:
-    """Sort key that counts: `2.txt` before `10.txt`."""
+    """Return a sort key for natural order: `2.txt` before `10.txt`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 

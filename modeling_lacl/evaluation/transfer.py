@@ -1,6 +1,6 @@
 """Domain transfer: adapt a source model on each support set and score it on the whole test set.
 
-The protocol of CONTaiNER (Das et al., ACL 2022) and arXiv 2404.17178 over published support sets. The model
+The protocol of CONTaiNER (Das et al., ACL 2022) and arXiv 2404.17178, with published support sets. The model
 sees the words of the test set and the types of the support set, never the gold tags.
 """
 
@@ -40,13 +40,13 @@ from .targets import TransferTarget
 logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.jsonl"
-# The protocol gives these itself; a recipe has them as keys of their own.
+# Arguments set by the protocol; a recipe has separate keys for them.
 _NOT_FOR_ADAPT = {"model", "tokenizer", "support", "label_names", "seed", "callbacks"}
 
 
 @dataclass(frozen=True)
 class _Target:
-    """A target as read: sentences and gold tags apart, so that no gold can reach a prediction."""
+    """A target as read, with sentences and gold tags separate, so that a model cannot see gold tags."""
 
     recipe: TransferTarget
     sentences: list[list[str]]
@@ -57,7 +57,7 @@ class _Target:
 
 @dataclass(frozen=True)
 class _Run:
-    """One line of results to come; `support` is None for zero-shot."""
+    """A planned result, one line of the results file; `support` is None for zero-shot."""
 
     target: _Target
     shots: str
@@ -74,16 +74,19 @@ def evaluate_transfer(
     recipe: TransferRecipe,
     model: LaclForTokenClassification | None = None,
 ) -> TransferReport:
-    """Adapts on every support set of a recipe and scores all words of the test sets.
+    """Adapt on every support set of a recipe and score the whole test sets.
 
-    Each result is appended to `results.jsonl` in the recipe's output folder as it comes. A run that was
-    stopped goes on where it was: results in that file are taken over if all that decides them is equal
-    (weights and configuration of the source model, content of the files, label names, arguments of adapting,
-    seed, version of this package). In the end `report.md` and `report.json` are written beside it.
+    Each result is appended to `results.jsonl` in the recipe's output folder. An interrupted run is resumed:
+    results in that file are reused if everything that they depend on is equal (weights and configuration of
+    the source model, content of the files, label names, arguments of adapting, random seed, version of this
+    package). Finally, `report.md` and `report.json` are written to the same folder.
 
     Args:
-        recipe: What to evaluate.
-        model: The source model; by default loaded from `recipe.checkpoint`. It is left as it is.
+        recipe: The recipe.
+        model: The source model, which is not modified; by default loaded from `recipe.checkpoint`.
+
+    Returns:
+        The report.
 
     Raises:
         ValueError: The checkpoint does not load, a file is missing or malformed, an argument of adapting is
@@ -123,14 +126,14 @@ def evaluate_transfer(
 
 
 def load_source(recipe: TransferRecipe) -> LaclForTokenClassification:
-    """The source model of a recipe, with its options.
+    """Load the source model of a recipe and set the options of its `config`.
 
     Raises:
-        ValueError: The checkpoint does not load, or an option cannot be replaced or has no such value.
+        ValueError: The checkpoint does not load, or an option cannot be overridden or has an invalid value.
     """
     for key, value in recipe.config.items():
         if key not in FREE_OPTIONS:
-            raise ValueError(f"'config' has {key!r}: what can be replaced there is {', '.join(FREE_OPTIONS)}")
+            raise ValueError(f"'config' has {key!r}: only these can be set: {', '.join(FREE_OPTIONS)}")
         try:
             LaclConfig(**{key: value})
         except (TypeError, ValueError) as error:
@@ -141,7 +144,11 @@ def load_source(recipe: TransferRecipe) -> LaclForTokenClassification:
 
 
 def stage_arguments(stage: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments of a second stage that a recipe may set, those not given by their defaults."""
+    """Return all arguments of a second stage that a recipe may set, with defaults for those not given.
+
+    Raises:
+        ValueError: An argument is unknown, or is not the number that it should be.
+    """
     parameters = inspect.signature(stage).parameters.values()
     defaults = {entry.name: entry.default for entry in parameters if entry.name not in _NOT_FOR_ADAPT}
     for key in given:
@@ -151,7 +158,7 @@ def stage_arguments(stage: Callable[..., Any], given: Mapping[str, Any]) -> dict
 
 
 def _as_number(key: str, value: Any, default: Any) -> Any:
-    """A number that YAML reads as a text, such as 1e-4, is one where the default is or may be one."""
+    """Convert a string to a number unless the default is a string: YAML reads 1e-4 as a string."""
     if not isinstance(value, str) or isinstance(default, str):
         return value
     try:
@@ -163,7 +170,7 @@ def _as_number(key: str, value: Any, default: Any) -> Any:
 def _plan(
     recipe: TransferRecipe, model: LaclForTokenClassification, adapt_arguments: Mapping[str, Any]
 ) -> list[_Run]:
-    """All runs in order, each with everything that decides its result."""
+    """Return all runs in order, each with everything that its result depends on."""
     common = {
         "lacl": describe_machine(model.device)["lacl"],
         "model": model_digest(model),
@@ -181,7 +188,7 @@ def _plan(
             for shots, group in sets.items()
             for one in group[: recipe.limit]
         ]
-        if entry.zero_shot:  # with the types of all sets, whatever the limit
+        if entry.zero_shot:  # with the types of all support sets, regardless of the limit
             types = [entity_types(one.sentences) for group in sets.values() for one in group]
             planned.append((ZERO_SHOT, None, _zero_shot_labels(target, types)))
         for shots, support, labels in planned:
@@ -192,7 +199,7 @@ def _plan(
                 "labels": labels,
                 "label_names": _names_of(target, labels),
             }
-            # As JSON gives it back: lists for tuples, texts for keys.
+            # In the form that JSON reads back: lists for tuples, strings for keys.
             runs.append(_Run(target, shots, support, labels, json.loads(json.dumps(settings))))
     return runs
 
@@ -212,7 +219,7 @@ def _read_target(folder: Path, entry: TransferTarget) -> _Target:
 
 
 def _zero_shot_labels(target: _Target, types: Iterable[Sequence[str]]) -> list[str]:
-    """The recipe's own labels, else all types of its support sets, else those that have a name."""
+    """Return the labels of the recipe, else the types of its support sets, else those with label names."""
     named = [label for label in target.label_names if label != OUTSIDE]
     labels = target.recipe.labels or list(dict.fromkeys(label for some in types for label in some)) or named
     if not labels:
@@ -221,13 +228,13 @@ def _zero_shot_labels(target: _Target, types: Iterable[Sequence[str]]) -> list[s
 
 
 def _names_of(target: _Target, labels: Sequence[str]) -> dict[str, str]:
-    """A name for each of these labels, and for outside if one is given."""
+    """Return the label names of these labels, and that of outside if there is one."""
     outside = {label: name for label, name in target.label_names.items() if label == OUTSIDE}
     return outside | label_names_for(labels, target.label_names or None)
 
 
 def _finished(file: Path, runs: Sequence[_Run]) -> dict[tuple[str, str, str | None], TransferResult]:
-    """Results of these runs that an earlier call left in the file."""
+    """Return the results of these runs that an earlier call wrote to the file."""
     settings = {run.key: run.settings for run in runs}
     finished = {}
     for result in read_results(file):
@@ -242,7 +249,7 @@ def _finished(file: Path, runs: Sequence[_Run]) -> dict[tuple[str, str, str | No
             )
         finished[result.key] = result
     if finished:
-        logger.info("%d of %d results taken over from %s", len(finished), len(runs), file)
+        logger.info("Resuming with %d of %d results from %s", len(finished), len(runs), file)
     return finished
 
 
@@ -259,7 +266,7 @@ def _evaluate(run: _Run, tagger: Tagger) -> TransferResult:
     unreachable = sum(one["number"] for label, one in scores["per_type"].items() if label not in run.labels)
     if unreachable:
         logger.warning(
-            "%s, %s: %d of %d entities of the test set are of a type that the model is not given",
+            "%s, %s: %d of %d entities of the test set have a type that the model is not given",
             *(run.target.recipe.name, run.key[2] or ZERO_SHOT, unreachable, scores["number"]),
         )
     return TransferResult(

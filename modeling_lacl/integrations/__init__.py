@@ -1,1 +1,1 @@
-"""LACL inside of other tools: spaCy pipelines, and ONNX Runtime."""
+"""Integration of LACL into other tools: spaCy pipelines and ONNX Runtime."""

@@ -1,4 +1,4 @@
-"""Whatever has `predict`, by folder or name: a checkpoint, or an exported model."""
+"""Loading of models that have `predict`: checkpoints and exported models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .onnx.runner import GRAPH_FILE, LaclOnnxModel
 
 
 def load_predictor(checkpoint: str | Path) -> LaclForTokenClassification | LaclOnnxModel:
-    """Load what has `predict`: a checkpoint as `load_model` does, or a folder that `lacl export` wrote."""
+    """Load a checkpoint, as `load_model` does, or a model that `lacl export` wrote."""
     if (Path(checkpoint) / GRAPH_FILE).is_file():
         return LaclOnnxModel.from_pretrained(checkpoint)
     return load_model(checkpoint)

@@ -1,7 +1,8 @@
 """The spaCy component: `nlp.add_pipe("lacl", config={"model": "outputs/ner"})`.
 
-spaCy imports this module in every program where both packages are installed, by the entry point in setup.cfg:
-transformers loads with the first component that is made, the model with its first text.
+spaCy imports this module, through the entry point in setup.cfg, in every program where both packages are
+installed. So transformers is imported when the first component is created, and the model is loaded when the
+component gets its first text.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,15 +16,15 @@ from spacy.util import minibatch
 
 
 class LaclComponent:
-    """Finds entities and writes them to `doc.ents` and `doc.spans`.
+    """spaCy component that finds entities and writes them to `doc.ents` and `doc.spans`.
 
-    spaCy's tokens are the words that get a label, without those that are white space alone. So an entity
-    begins and ends where a token does, whatever the rules of the language are, and nothing has to be moved
-    or dropped to fit. Entities can differ from those of `model.predict(doc.text)`, which splits by its own
-    rules; they are those of `predict([token.text …], is_split_into_words=True)`.
+    The words that get a label are spaCy's tokens, except white space. Entities are therefore always aligned
+    with tokens, for all languages. They can differ from those of `model.predict(doc.text)`, which has its own
+    rules for splitting text into words; they equal those of
+    `predict([token.text …], is_split_into_words=True)`.
 
-    `doc.ents` takes no overlaps: what earlier components found stays, and an entity that overlaps it stands
-    in `doc.spans` alone, unless `overwrite_ents` says otherwise.
+    `doc.ents` cannot have overlapping entities: entities of earlier components are kept, and an entity that
+    overlaps one of them is only in `doc.spans`, unless `overwrite_ents` is set.
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class LaclComponent:
 
     @property
     def predictor(self) -> Any:
-        """The model, loaded when first used: a saved pipeline holds its own and needs no other."""
-        # Not `model`: spaCy asks every component whether it has one, and so would have it loaded.
+        """The model, loaded when first used: a saved pipeline contains its own model and needs no other."""
+        # Not named `model`: spaCy checks each component for that attribute, which would load the model.
         if self._model is None:
             from .predictors import load_predictor
 
@@ -59,8 +60,8 @@ class LaclComponent:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The types that it finds; none until the model is loaded."""
-        # spaCy asks for them while it loads a pipeline, before it says where the pipeline's own model is.
+        """The entity types that the component finds; empty until the model is loaded."""
+        # spaCy reads them while it loads a pipeline, before `from_disk` gives the folder of the saved model.
         if self.wanted is not None or self._model is None:
             return tuple(self.wanted or ())
         id2label: dict[int, str] = self._model.config.id2label
@@ -71,7 +72,15 @@ class LaclComponent:
         return next(self.pipe([doc]))
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 1000) -> Iterator[Doc]:
-        """Annotate a stream, `batch_size` texts at a time; these are sorted into the model's own batches."""
+        """Annotate a stream of texts.
+
+        Args:
+            stream: The texts.
+            batch_size: Number of texts passed to `predict` at once, which sorts them into its own batches.
+
+        Yields:
+            The annotated texts, in order.
+        """
         for docs in minibatch(stream, size=batch_size):
             words = [[token for token in doc if not token.is_space] for doc in docs]
             found = self.predictor.predict(
@@ -83,7 +92,7 @@ class LaclComponent:
             )
             for doc, tokens, entities in zip(docs, words, found, strict=True):
                 lengths = np.asarray([len(token.text) for token in tokens], dtype=np.int64)
-                ends = np.cumsum(lengths + 1) - 1  # in the words joined by spaces
+                ends = np.cumsum(lengths + 1) - 1  # offsets in the words joined by spaces
                 number_at = {int(end): token.i for end, token in zip(ends, tokens, strict=True)}
                 number_from = {
                     int(end - length): token.i
@@ -102,7 +111,7 @@ class LaclComponent:
 
     def _annotate(self, doc: Doc, spans: Sequence[Span], scores: Sequence[float]) -> Doc:
         if self.spans_key is not None:
-            # Scores as spaCy's own span categorizer keeps them.
+            # Scores in the format of spaCy's span categorizer.
             attributes = {"scores": np.asarray(scores, dtype=np.float32)}
             doc.spans[self.spans_key] = SpanGroup(doc, name=self.spans_key, spans=spans, attrs=attributes)
         former, new = list(doc.ents), list(spans)
@@ -114,11 +123,11 @@ class LaclComponent:
         return doc
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Save the model with the pipeline, so that `spacy.load` needs no other folder."""
+        """Save the model with the pipeline, so that `spacy.load` needs no other files."""
         self.predictor.save_pretrained(path)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "LaclComponent":
-        """Take the model from a saved pipeline."""
+        """Load the model from a saved pipeline."""
         from .predictors import load_predictor
 
         self._model = load_predictor(path)
@@ -151,16 +160,17 @@ def make_lacl(
     batch_size: int,
     overwrite_ents: bool,
 ) -> LaclComponent:
-    """Make the component.
+    """Create the component.
 
     Args:
-        nlp, name: Given by spaCy.
-        model: Folder of a model, also of an exported one, or the name of a released model or one on the Hub.
-        labels: Other types than the model's own, found by their names alone: a list, or a mapping from labels
-            to natural-language names.
-        threshold: Entities with a lower score are left out; from 0 to 1.
-        spans_key: Key of `doc.spans` for all entities, whose scores are in its `attrs["scores"]`; or None.
-        batch_size: Texts that go through the encoder at once.
-        overwrite_ents: An entity that overlaps one of an earlier component takes its place in `doc.ents`.
+        nlp, name: Set by spaCy.
+        model: Folder of a model or of an exported model, or name of a released model or of one on the Hub.
+        labels: Labels to find instead of the model's own, zero-shot from label names alone: a list of label
+            names, or a mapping from labels to label names.
+        threshold: Minimum score of the entities, from 0 to 1.
+        spans_key: Key of `doc.spans` for all entities, whose scores are in its `attrs["scores"]`; None for no
+            span group.
+        batch_size: Number of texts that go through the encoder at once.
+        overwrite_ents: Whether entities replace overlapping ones of earlier components in `doc.ents`.
     """
     return LaclComponent(name, model, labels, threshold, spans_key, batch_size, overwrite_ents)

@@ -1,1 +1,1 @@
-"""Entities and models for the eye: coloured text, web pages, pictures, plots, the nearest example."""
+"""Visualisation of entities and models: coloured text, web pages, images, plots, nearest examples."""

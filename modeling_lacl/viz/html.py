@@ -1,4 +1,4 @@
-"""Entities as a web page that stands on its own, drawn by spaCy's displaCy."""
+"""Entities as a self-contained web page, rendered by spaCy's displaCy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..files import write_atomically
 from ..optional import require
 from .terminal import BACKGROUNDS, Entity, visible
 
-# displaCy fills in what stands in braces; every value is escaped before.
+# displaCy fills in the fields in braces; all values are escaped first.
 _ENTITY = """
 <mark class="entity" style="background: {bg}; padding: 0.3em 0.5em; margin: 0 0.2em;
 border-radius: 0.35em; line-height: 2.6; box-decoration-break: clone; -webkit-box-decoration-break: clone">
@@ -23,13 +23,13 @@ border-radius: 0.35em; line-height: 2.6; box-decoration-break: clone; -webkit-bo
 def render_html(
     results: Iterable[tuple[str, Iterable[Entity]]], *, labels: Sequence[str] = (), title: str = "lacl"
 ) -> str:
-    """Return an HTML page of texts with their entities in colour, which fetches nothing from elsewhere.
+    """Return an HTML page of texts with coloured entities, which loads nothing from the network.
 
-    Each entity has its type and score beside it and, if it has a `nearest_example`, that as well.
+    Each entity is shown with its type, its score and, if it has one, its `nearest_example`.
 
     Args:
         results: Pairs of text and entities, which must not overlap.
-        labels: Labels in the order in which they take their colours; others follow as they come up.
+        labels: Labels in the order in which colours are assigned to them; others follow as they occur.
         title: Title of the page.
 
     Raises:
@@ -61,6 +61,6 @@ def render_html(
 def save_html(
     path: str | Path, results: Iterable[tuple[str, Iterable[Entity]]], *, labels: Sequence[str] = ()
 ) -> None:
-    """Write the page of [`render_html`] to a file, whose name is the title."""
+    """Write the page of [`render_html`] to a file; its title is the file name."""
     path = Path(path)
     write_atomically(path, render_html(results, labels=labels, title=path.stem))

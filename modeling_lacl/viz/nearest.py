@@ -1,4 +1,4 @@
-"""The example of the support set that stands behind a prediction."""
+"""The nearest example in the support set for each predicted entity."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ def support_similarities(
 
     Args:
         model: An adapted model.
-        sentences: Lists of words.
-        batch_size: Windows of text that go through the encoder at once.
+        sentences: Sentences as lists of words.
+        batch_size: Number of windows of text that go through the encoder at once.
 
     Returns:
-        (W, S) float32 CPU tensors, to the support tokens in the order of `model.support_labels`.
+        A float32 CPU tensor `(W, S)` per sentence; support tokens are in the order of
+        `model.support_labels`.
 
     Raises:
         ValueError: The model has no support.
@@ -41,23 +42,26 @@ def nearest_examples(
     entities: Sequence[Sequence[Entity]],
     batch_size: int = 32,
 ) -> list[list[str | None]]:
-    """Return for each entity the example of its type with the support token nearest to one of its words.
+    """Return the nearest example of each entity: the one with the support token nearest to any of its words.
+
+    Only examples of the type of the entity are considered.
 
     Args:
         model: An adapted model.
         texts: The texts.
-        entities: What the model's `predict` found in each, with the model's own labels.
-        batch_size: Windows of text that go through the encoder at once.
+        entities: The entities of each text, from the model's `predict` with its own labels.
+        batch_size: Number of windows of text that go through the encoder at once.
 
     Returns:
-        For each text and entity the example as it stands in the support set; None without one of the type.
+        For each entity of each text, the example as written in the support set; None if there is no example
+        of its type.
 
     Raises:
-        ValueError: The model has no support, or was adapted before examples were kept with it.
+        ValueError: The model has no support, or was adapted by a version that did not store examples.
     """
     words = model.config.support_words
     if not model.has_support or not words:
-        raise ValueError("the model holds no examples: adapt it anew with this version")
+        raise ValueError("the model holds no examples: adapt it again with this version")
     labels = list(model.config.id2label.values())
     parts = [text_from_string(text, f"texts[{index}]") for index, text in enumerate(texts)]
     label_of = model.support_labels.cpu()
@@ -73,16 +77,16 @@ def nearest_examples(
 
 
 def _similarities(model: LaclForTokenClassification, texts: Sequence[Text], batch_size: int) -> list[Tensor]:
-    """(W, S) of each text: the similarity of its words to each support token."""
+    """Return the similarity of the words of each text to each support token, `(W, S)`."""
     predictor = Predictor.build(model, batch_size)
     support = (model.support_mean, model.support_variance)
 
     def to_support(batch: Sequence[Window]) -> Tensor:
-        """(B, L, S) similarities of a batch."""
+        """Return the similarities of a batch, `(B, L, S)`."""
         output = model(*predictor.inputs(batch), return_dict=True)
         tokens = (output.mean.flatten(0, 1), output.variance.flatten(0, 1))
         return model.similarity(tokens, support).unflatten(0, output.mean.shape[:2])
 
-    # A word without a token is like no example.
+    # A word without a token is not similar to any example.
     missing = torch.full((len(model.support_labels),), IMPOSSIBLE)
     return predictor.read(texts, predictor.windows(texts), to_support, missing)

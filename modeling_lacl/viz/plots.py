@@ -1,7 +1,7 @@
-"""Plots: learning curves, the space of support and query tokens, confusion between types.
+"""Plots: learning curves, the embedding space of support and query tokens, the confusion matrix.
 
-Each has a function that gives its numbers and one that draws them; the file's ending says the format (`.svg`,
-`.png`, `.pdf`). Needs the extra `plot`.
+For each there is a function that returns the numbers and one that plots them. The file extension determines
+the format (`.svg`, `.png`, `.pdf`). Needs the extra `plot`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from ..optional import require
 from .terminal import BACKGROUNDS
 
 Curves = dict[str, tuple[list[int], list[float]]]
-"""Steps and values of every quantity."""
+"""Steps and values of each logged quantity, by its name."""
 
-# What the trainer logs of itself, not of the model.
+# Logged values about the run, not about the model.
 _NO_CURVE = ("epoch", "step", "total_flos", "train_runtime")
 _GREY = "#9e9e9e"
 
 
 def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
-    """Return steps and values of what was logged, by name, such as `loss`, `eval_f1`, `learning_rate`.
+    """Return the steps and values of all logged quantities, such as `loss`, `eval_f1`, `learning_rate`.
 
     Args:
-        trainer_state: A `trainer_state.json`, the folder of a checkpoint that has one, or its contents.
+        trainer_state: A `trainer_state.json`, the folder that contains it, or its contents.
 
     Raises:
-        OSError: The file is not there.
-        ValueError: It is not JSON, or nothing was logged.
+        OSError: The file does not exist.
+        ValueError: The file is not JSON, or nothing was logged.
     """
     place = "trainer_state"
     if isinstance(trainer_state, Mapping):
@@ -51,7 +51,7 @@ def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
         try:
             state = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{file}: not JSON ({error}): name the output folder of a training") from error
+            raise ValueError(f"{file}: not JSON ({error}): give the output folder of a training") from error
     curves: Curves = defaultdict(lambda: ([], []))
     for entry in state.get("log_history", ()):
         for name, value in entry.items():
@@ -64,7 +64,7 @@ def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
 
 
 def plot_learning_curves(trainer_state: str | Path | Mapping[str, Any], file: str | Path) -> None:
-    """Draw losses, gradient norm, and F1, precision and recall on evaluation data, in a panel each."""
+    """Plot losses, gradient norm, and evaluation scores (F1, precision, recall), each in a separate panel."""
     _check_ending(file)
     curves = learning_curves(trainer_state)
     losses = [name for name in curves if name.endswith("loss") and name != "train_loss"]
@@ -84,16 +84,16 @@ def plot_learning_curves(trainer_state: str | Path | Mapping[str, Any], file: st
 
 
 def embedding_space(model: LaclForTokenClassification, query: Dataset) -> dict[str, tuple[Tensor, Tensor]]:
-    """Place support tokens and the words of labelled sentences on the two main directions of their means.
+    """Project the means of support tokens and of the words of labelled sentences to two principal components.
 
-    Where similarity is the cosine, means are scaled to length 1 before.
+    With cosine similarity, means are first normalised to length 1.
 
     Args:
         model: An adapted model.
-        query: Sentences from `read_dataset`; types that the model lacks count as outside.
+        query: Labelled sentences from `read_dataset`; types that the model does not have count as outside.
 
     Returns:
-        Under `support` and `query` the coordinates `(N, 2)` and the label ids `(N,)`.
+        For `support` and for `query`, the coordinates `(N, 2)` and the label ids `(N,)`.
 
     Raises:
         ValueError: The model has no support.
@@ -113,14 +113,14 @@ def embedding_space(model: LaclForTokenClassification, query: Dataset) -> dict[s
 
 
 def principal_components(points: Tensor, number: int = 2) -> Tensor:
-    """Return points `(N, d)` on the directions in which they vary most, about their mean: `(N, number)`."""
+    """Project points `(N, d)` to their first principal components, `(N, number)`."""
     centred = points - points.mean(0)
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
     return centred @ directions[:number].T
 
 
 def plot_embedding_space(model: LaclForTokenClassification, query: Dataset, file: str | Path) -> None:
-    """Draw support tokens as stars and words of labelled sentences as dots, in the colour of their type."""
+    """Plot support tokens as stars and words of labelled sentences as dots, coloured by type."""
     _check_ending(file)
     space = embedding_space(model, query)
     figure, (axis,) = _figure(1)
@@ -130,7 +130,7 @@ def plot_embedding_space(model: LaclForTokenClassification, query: Dataset, file
             points, labels = space[kind]
             x, y = points[labels == label].numpy().T
             shown = {"label": _literal(name)} if kind == "support" else {}
-            # Outside is most of the words: it stays behind the rest.
+            # Most words are outside: plot them behind the others.
             edge = {"edgecolors": "black", "linewidths": 0.5} if kind == "support" else {}
             axis.scatter(x, y, s=size, c=colour, marker=marker, zorder=1 + bool(label), **shown, **edge)
     axis.set(xlabel="first component", ylabel="second component")
@@ -141,16 +141,18 @@ def plot_embedding_space(model: LaclForTokenClassification, query: Dataset, file
 def confusion(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """Count words by the type of the reference (row) and of the prediction (column), from BIO tags.
+    """Compute the confusion matrix of words from BIO tags.
+
+    Rows are reference types, columns are predicted types.
 
     Returns:
-        The labels, `O` first and the types by name, and the `(K, K)` counts.
+        The labels, `O` first and the types in alphabetical order, and the counts `(K, K)`.
 
     Raises:
-        ValueError: The two differ in shape.
+        ValueError: References and predictions differ in shape.
     """
     if [len(tags) for tags in references] != [len(tags) for tags in predictions]:
-        raise ValueError("references and predictions differ in shape: give one tag a word on both sides")
+        raise ValueError("references and predictions differ in shape: give one tag per word in both")
     pairs = [
         (_type(gold), _type(found))
         for one, other in zip(references, predictions, strict=True)
@@ -167,7 +169,7 @@ def confusion(
 def plot_confusion(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], file: str | Path
 ) -> None:
-    """Draw the share of each type's words that went to each type, with the counts written in."""
+    """Plot the confusion matrix, coloured by the share of each reference type, with counts in the cells."""
     _check_ending(file)
     labels, counts = confusion(references, predictions)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -188,18 +190,20 @@ def _type(tag: str) -> str:
 
 
 def _literal(label: str) -> str:
-    """Return a label as it is: matplotlib would set what stands between dollar signs as a formula."""
+    """Return a label with dollar signs escaped, since matplotlib renders text between them as a formula."""
     return label.replace("$", r"\$")
 
 
 def _check_ending(file: str | Path) -> None:
-    """Raise where matplotlib would write a file of another name."""
+    """Raise an error for a file without extension, to which matplotlib would add one."""
     if not Path(file).suffix:
-        raise ValueError(f"{file} has no ending that says the format: name it {file}.svg, .png or .pdf")
+        raise ValueError(
+            f"{file} has no extension that determines the format: name it {file}.svg, .png or .pdf"
+        )
 
 
 def _figure(panels: int, side: float = 4.5) -> tuple[Any, Any]:
-    """Return a figure that belongs to no window, and its panels side by side."""
+    """Return a figure without a window, and its panels side by side."""
     figure = require("matplotlib.figure", "plot").Figure(
         figsize=(max(side, 6.0) * panels, side), layout="constrained"
     )

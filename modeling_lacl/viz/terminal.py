@@ -1,4 +1,4 @@
-"""Entities for the eye: coloured text in a terminal, the same as an SVG picture."""
+"""Entities as coloured text in a terminal, or as an SVG image of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..files import write_atomically
 Entity = Mapping[str, Any]
 """A prediction: `entity_group`, `score`, `word`, `start`, `end`."""
 
-# Backgrounds on which black text reads well, told apart by neighbours in the list.
+# Background colours on which black text is legible; neighbours in the list are easy to tell apart.
 BACKGROUNDS = (
     "#8dd3c7",
     "#fdb462",
@@ -35,8 +35,8 @@ BACKGROUNDS = (
     "#cfd8dc",
 )
 
-# Control characters would drive the terminal, and halves of characters and non-characters have no place in
-# XML; each becomes one visible character, so that offsets hold.
+# Control characters would act on the terminal, and surrogates and noncharacters are invalid in XML. Each is
+# replaced by one visible character, so that offsets stay valid.
 _VISIBLE = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
 _VISIBLE |= dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
 _VISIBLE |= dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), 0xFFFD)
@@ -44,13 +44,13 @@ del _VISIBLE[ord("\n")], _VISIBLE[ord("\t")]
 
 
 class EntityView:
-    """Shows texts with their entities in colour, one after the other, then a legend.
+    """Display of texts with coloured entities, and of a legend.
 
-    Where the console has no colours, brackets mark the entities.
+    On a console without colours, entities are marked by brackets.
 
     Args:
-        console: Where to show them.
-        labels: Labels in the order in which they take their colours; others follow as they come up.
+        console: Console to print to.
+        labels: Labels in the order in which colours are assigned to them; others follow as they occur.
     """
 
     def __init__(self, console: Console, labels: Sequence[str] = ()) -> None:
@@ -66,7 +66,7 @@ class EntityView:
         self.console.print(self.render(text, entities), soft_wrap=not self.console.is_terminal)
 
     def legend(self) -> None:
-        """Print each type shown so far in its colour, with the number of its entities."""
+        """Print the types shown so far, each in its colour and with its number of entities."""
         if not self.counts:
             self.console.print("no entities", style="dim")
             return
@@ -78,7 +78,7 @@ class EntityView:
         self.console.print(legend)
 
     def render(self, text: str, entities: Iterable[Entity]) -> Text:
-        """Return `text` with each entity on its colour, followed by its type and score."""
+        """Return `text` with each entity coloured and followed by its type and score."""
         text = visible(text)
         result = Text()
         position = 0
@@ -109,7 +109,7 @@ class EntityView:
 
 
 def visible(text: str) -> str:
-    """Make all visible that drives a terminal or breaks a picture; the length is unchanged."""
+    """Replace characters that act on a terminal or are invalid in XML; the length is unchanged."""
     return text.translate(_VISIBLE)
 
 
@@ -121,14 +121,14 @@ def save_svg(
     title: str = "lacl",
     width: int = 90,
 ) -> None:
-    """Write texts with their entities and a legend as an SVG picture of a terminal.
+    """Write texts with their entities and a legend as an SVG image of a terminal.
 
     Args:
         path: File to write.
         results: Pairs of text and entities.
         labels: See `EntityView`.
-        title: Title of the pictured window.
-        width: Width of the picture in characters.
+        title: Title of the terminal window.
+        width: Width of the terminal in characters.
     """
     console = Console(
         record=True,
@@ -144,6 +144,6 @@ def save_svg(
         console.print()
     view.legend()
     svg = console.export_svg(title=visible(title), unique_id="lacl")
-    # No fonts from elsewhere: the picture is drawn with the viewer's own monospace.
+    # Load no web fonts: the viewer's monospace font is used.
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
     write_atomically(Path(path), svg)

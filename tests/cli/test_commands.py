@@ -112,7 +112,7 @@ def test_predict_reads_a_file_and_writes_a_file(lacl, checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["a file", "standard input", "--text"])
-def test_bytes_that_are_not_utf8_are_told(lacl, checkpoint, tmp_path, place):
+def test_bytes_that_are_not_utf8_are_reported(lacl, checkpoint, tmp_path, place):
     (tmp_path / "texts.txt").write_bytes(b"ana\nquito \xff\xfe\n\xe9t\xe9\n")
     if place == "--text":
         code, _, err = lacl("predict", checkpoint, "--text", "ana", "--text", "quito \udcff\udcfe")
@@ -126,7 +126,7 @@ def test_bytes_that_are_not_utf8_are_told(lacl, checkpoint, tmp_path, place):
     assert code == 0
 
 
-def test_nothing_is_told_of_whole_utf8(lacl, checkpoint):
+def test_nothing_is_reported_for_valid_utf8(lacl, checkpoint):
     assert "UTF-8" not in lacl("predict", checkpoint, stdin="été \ufffd\n".encode())[2]
 
 
@@ -180,7 +180,7 @@ def test_labels_with_names():
     ("labels", "message"),
     [("=person", "'=person' has no type"), ("person, = ship", "has no type"), ("O", "'O' stands for"),
      ("person,O", "'O' stands for"), ("O=nothing,person", "'O' stands for"), ("", "at least one entity type"),
-     ("x=ship,x=boat", "'x' stands twice")],
+     ("x=ship,x=boat", "'x' is given twice")],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["predict", "view", "export"])
 def test_labels_that_are_no_types(lacl, checkpoint, tmp_path, command, labels, message):
@@ -202,7 +202,7 @@ def test_labels_can_be_repeated(lacl, checkpoint):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "warning"),
     [
         ("ana\tB-person\nflew\tO\n\nquito\tB-city\n", "look like words with tags in columns"),
         ("ana B-person\nflew O\n" * 40, "look like words with tags in columns"),
@@ -213,12 +213,12 @@ def test_labels_can_be_repeated(lacl, checkpoint):
         ("ana\n" * 40, None),
     ],
 )
-def test_labelled_data_in_the_place_of_texts_are_told(lacl, checkpoint, tmp_path, content, told):
+def test_labelled_data_in_place_of_texts_are_reported(lacl, checkpoint, tmp_path, content, warning):
     (tmp_path / "x.txt").write_text(content)
     code, out, err = lacl("predict", checkpoint, tmp_path / "x.txt")
     assert code == 0 and len(lines(out)) == content.count("\n")
-    assert err.count(f"{tmp_path / 'x.txt'}: these lines") == bool(told)
-    assert told is None or told in err
+    assert err.count(f"{tmp_path / 'x.txt'}: these lines") == bool(warning)
+    assert warning is None or warning in err
 
 
 def test_files_that_are_no_text_are_named(lacl, checkpoint, tmp_path):
@@ -238,7 +238,7 @@ def test_files_that_are_no_text_are_named(lacl, checkpoint, tmp_path):
         ("{tmp}/chekpoint", "{tmp}/checkpoint"),
     ],
 )
-def test_a_mistyped_model_is_told_at_once(lacl, checkpoint, tmp_path, monkeypatch, name, meant):
+def test_a_mistyped_model_is_reported_at_once(lacl, checkpoint, tmp_path, monkeypatch, name, meant):
     def asked(*arguments, **keywords):
         raise AssertionError("the Hub was asked")
 
@@ -322,7 +322,7 @@ def test_someone_who_types_is_answered_at_once(tiny_model):
     assert read == ["ana"]
 
 
-def test_a_stopped_run_leaves_whole_lines(tmp_path):
+def test_an_interrupted_run_leaves_complete_lines(tmp_path):
     def results():
         for number in range(50):
             yield f"text {number}", []
@@ -359,7 +359,7 @@ def test_adapt_saves_a_model_of_the_new_types(lacl, checkpoint, tmp_path):
     assert lines(out)[0]["text"] == "ana flew"
 
 
-def test_adapt_reads_the_format_that_it_is_told(lacl, checkpoint, tmp_path):
+def test_adapt_reads_the_given_format(lacl, checkpoint, tmp_path):
     support = tmp_path / "support.data"
     support.write_text(json.dumps({"tokens": ["ana", "flew"], "ner_tags": ["B-person", "O"]}) + "\n")
     code, _, _ = lacl("adapt", checkpoint, support, "-o", tmp_path / "n", "--steps", "0", "--format", "jsonl")
@@ -399,9 +399,9 @@ def test_a_list_of_the_arguments_of_a_recipe(lacl):
         (["predict", "{checkpoint}", "--text", "x", "--labels", ","], "at least one"),
         (["predict", "{checkpoint}", "--text", "x", "--threshold", "2"], "--threshold"),
         (["predict", "{checkpoint}", "x.txt", "--text", "x"], "not both"),
-        (["predict", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the file that is read"),
-        (["predict", "{checkpoint}", "{support}", "--svg", "{support}"], "--svg is the file that is read"),
-        (["view", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the file that is read"),
+        (["predict", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the input file"),
+        (["predict", "{checkpoint}", "{support}", "--svg", "{support}"], "--svg is the input file"),
+        (["view", "{checkpoint}", "{support}", "-o", "{support}"], "--output is the input file"),
         (["train", "--config", "{recipe}", "--config", "{recipe}"], "are 2 recipes"),
         (["predict", "{checkpoint}", "--text", "x", "-o", "y", "--view"], "one of --output"),
         (["adapt", "{checkpoint}", "{tmp}/none.txt", "-o", "{tmp}/ner"], "none.txt"),

@@ -1,4 +1,4 @@
-"""Lines of several processes: dealt, gone on with, merged; against slicing and plain files."""
+"""Lines of several processes: distributed, resumed, merged; against slicing and plain files."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_shards_merge_to_what_one_process_writes(tmp_path_factory, number, world
 
 @few
 @given(done=st.integers(0, 6), half=st.integers(0, 40))
-def test_a_broken_run_goes_on_behind_its_last_whole_line(tmp_path, done, half):
+def test_an_interrupted_run_resumes_after_its_last_complete_line(tmp_path, done, half):
     texts = [f"text {index} é" for index in range(6)]
     path = tmp_path / "out.jsonl"
     whole = b"".join(map(line, texts[:done]))
@@ -55,7 +55,7 @@ def test_a_very_long_half_line_is_cut(tmp_path):
     assert path.read_bytes() == line("a")
 
 
-def test_a_run_over_other_texts_is_told(tmp_path):
+def test_a_run_over_other_texts_is_refused(tmp_path):
     path = tmp_path / "out.jsonl"
     path.write_bytes(line("a") + line("b"))
     for texts in (["a", "c", "d"], ["a"]):
@@ -66,7 +66,7 @@ def test_a_run_over_other_texts_is_told(tmp_path):
         list(texts_left(path, ["a"]))
 
 
-def test_a_shard_that_lacks_lines_is_told(tmp_path):
+def test_a_shard_that_lacks_lines_is_refused(tmp_path):
     first, second = (Shard(tmp_path / "out.jsonl", "job", rank, 2) for rank in range(2))
     first.part.write_bytes(line("a"))
     second.part.write_bytes(line("b") + line("d"))
@@ -76,7 +76,7 @@ def test_a_shard_that_lacks_lines_is_told(tmp_path):
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_jobs_are_told_apart(tmp_path):
+def test_jobs_are_distinguished(tmp_path):
     file, model = tmp_path / "texts.txt", tmp_path / "model"
     file.write_text("a\n")
     model.mkdir()

@@ -108,7 +108,7 @@ def test_every_sample_has_its_licence_and_authors():
     assert "Leon Derczynski" in notice
 
 
-def test_samples_are_drawn_alike_by_one_seed_and_hold_rare_types(tmp_path, monkeypatch):
+def test_samples_depend_on_the_seed_and_hold_rare_types(tmp_path, monkeypatch):
     common = [f"Word{number}\tplace-city\nruns\tO" for number in range(60)]
     rare = [f"Rare{number}\tplace-lake\nlies\tO" for number in range(2)]
     (tmp_path / "train.txt").write_text("\n\n".join([*common, *rare, *["no\tO"] * 20]) + "\n")
@@ -116,16 +116,16 @@ def test_samples_are_drawn_alike_by_one_seed_and_hold_rare_types(tmp_path, monke
     (tmp_path / "support-5shot" / "0.txt").write_text("Ana\tB-person\n")
     (tmp_path / "test.conll").write_text("\n\n".join(f"w{number}\tO" for number in range(30)) + "\n")
 
-    def draw(name, seed):
+    def sample(name, seed):
         arguments = ["--few-nerd", tmp_path / "train.txt", "--wnut17", tmp_path, "--output", tmp_path / name]
         sizes = ["--source-size", 10, "--test-size", 5, "--seed", seed]
         monkeypatch.setattr(sys, "argv", ["make_samples.py", *map(str, [*arguments, *sizes])])
         runpy.run_path(str(SCRIPT), run_name="__main__")
         return {file.name: file.read_text() for file in (tmp_path / name).iterdir()}
 
-    first = draw("a", 1)
-    assert first == draw("b", 1)
-    assert first != draw("c", 2)
+    first = sample("a", 1)
+    assert first == sample("b", 1)
+    assert first != sample("c", 2)
     source = first["few_nerd_source.txt"].strip().split("\n\n")
     assert len(source) == len(set(source)) + source.count("no\tO") - 1 == 10
     assert sum("place-lake" in sentence for sentence in source) == 2

@@ -41,7 +41,7 @@ def plan(tmp_path, data, model, tokenizer):
             {"name": "news", "test": "test.conll", "support_dir": "support-{shots}shot", "shots": [1]}
         ],
         "episodes": [
-            {"name": "drawn", "file": "test.conll", "n_way": 2, "k_shot": 1, "q_shot": 1, "number": 2}
+            {"name": "sampled", "file": "test.conll", "n_way": 2, "k_shot": 1, "q_shot": 1, "number": 2}
         ],
         "data_root": str(data),
         "output": str(tmp_path / "out"),
@@ -100,5 +100,5 @@ def test_mistakes_are_named(plan, tmp_path):
     with pytest.raises(ValueError, match="unknown key 'stop' in method 'LACL'"):
         ComparisonRecipe(**plan).recipes()
     plan["methods"]["LACL"] = {"checkpoint": str(tmp_path / "lacl"), "config": {"vitebri": True}}
-    with pytest.raises(ValueError, match="'config' has 'vitebri': what can be replaced there is .*viterbi"):
+    with pytest.raises(ValueError, match="'config' has 'vitebri': only these can be set: .*viterbi"):
         compare(ComparisonRecipe(**plan), only=["LACL"])

@@ -1,4 +1,4 @@
-"""Episodes: drawn by the rule, blind to gold tags, pooled, gone on with after a kill."""
+"""Episodes: sampled by the rule, without access to gold tags, pooled, resumed after an interruption."""
 
 import json
 from pathlib import Path

@@ -48,7 +48,7 @@ def test_support_folder_in_natural_order(tmp_path):
     target.sets = None
     assert target.support_files(tmp_path)["5-shot"][-1] == "support-5shot/10.txt"
     target.sets = 4
-    with pytest.raises(ValueError, match="holds 3 support sets, fewer than the 4 asked for"):
+    with pytest.raises(ValueError, match="holds 3 support sets, fewer than the 4 requested"):
         target.support_files(tmp_path)
     with pytest.raises(ValueError, match="no support folder .*--data_root"):
         target.support_files(tmp_path / "missing")
@@ -66,14 +66,17 @@ def test_support_folder_in_natural_order(tmp_path):
         ({"targets": [{"name": "news", "support": {}}]}, "target 1 lacks the key 'test'"),
         ({"targets": []}, "'targets' or 'episodes' must list at least one target"),
         ({"targets": ["news"]}, "target 1 must be a mapping"),
-        ({"targets": [TARGET, TARGET]}, "two targets have one name: news"),
+        ({"targets": [TARGET, TARGET]}, "two targets have the same name: news"),
         ({"targets": [{"name": "a", "test": "t"}]}, "target 'a': nothing to evaluate"),
         ({"targets": [{**TARGET, "support": {"1-shot": "0.txt"}}]}, "must map shots to a list of files"),
         ({"targets": [{**TARGET, "support": {"1-shot": ["a", "a"]}}]}, "lists a file twice under '1-shot'"),
         ({"targets": [{**TARGET, "support": {"zero-shot": ["a"]}}]}, "give 'zero_shot: true'"),
         ({"targets": [{**TARGET, "support_dir": "d"}]}, "'support' or 'support_dir', not both"),
-        ({"targets": [{**TARGET, "sets": 3}]}, "'shots' and 'sets' say which files of 'support_dir'"),
-        ({"targets": [{**TARGET, "sample_from": "dev.conll"}]}, "'sample_from' draws support sets; give no"),
+        ({"targets": [{**TARGET, "sets": 3}]}, "'shots' and 'sets' need 'support_dir' or 'sample_from'"),
+        (
+            {"targets": [{**TARGET, "sample_from": "dev.conll"}]},
+            "'sample_from' samples support sets; give no",
+        ),
         (
             {"targets": [{"name": "a", "test": "t", "sample_from": "dev.conll"}]},
             "'sample_from' needs 'shots'",

@@ -135,8 +135,8 @@ def test_types_of_a_target(recipe, model, data):
 
 
 @pytest.fixture
-def drawn(recipe, data):
-    """The recipe with support sets that are drawn from a file."""
+def sampled(recipe, data):
+    """The recipe with support sets that are sampled from a file."""
     blocks = [f"{word} B-{kind}\nflew O\n" for kind, word in WORDS for _ in range(3)]
     (data / "dev.conll").write_text("\n".join(blocks))
     recipe.targets = [
@@ -148,31 +148,31 @@ def drawn(recipe, data):
 WORDS = [("person", "Ana"), ("person", "Leonardo"), ("location", "Oslo"), ("creative-work", "Mona")]
 
 
-def test_drawn_support_sets(drawn, model, adapted_on):
-    report = evaluate_transfer(drawn, model)
+def test_sampled_support_sets(sampled, model, adapted_on):
+    report = evaluate_transfer(sampled, model)
     assert [(one.shots, one.support) for one in report.results] == [
         (f"{shots}-shot", f"dev.conll, {shots}-shot, draw {number}")
         for shots in (1, 2)
         for number in range(3)
     ]
     for shots in (1, 2):
-        for one in support_sets(drawn.folder, drawn.targets[0])[f"{shots}-shot"]:
+        for one in support_sets(sampled.folder, sampled.targets[0])[f"{shots}-shot"]:
             found = [tag for tags in gold_tags(one.sentences) for tag in tags]
             assert all(shots <= found.count(f"B-{kind}") <= 2 * shots for kind, _ in WORDS)
     adapted_on.clear()
-    assert comparable(evaluate_transfer(drawn, model)) == comparable(report) and not adapted_on
-    drawn.targets[0].sample_seed = 1
+    assert comparable(evaluate_transfer(sampled, model)) == comparable(report) and not adapted_on
+    sampled.targets[0].sample_seed = 1
     with pytest.raises(ValueError, match="other settings"):
-        evaluate_transfer(drawn, model)
+        evaluate_transfer(sampled, model)
 
 
-def test_a_corpus_as_a_target(drawn, model, data):
+def test_a_corpus_as_a_target(sampled, model, data):
     """The official splits by the corpus's name, and its label set cut down to the types named."""
     text = "Ana NNP O B-PER\nflew VBD O O\n\nOslo NNP O B-LOC\nis VBZ O O\n\nAcme NNP O B-ORG\n"
     (data / "conll").mkdir()
     for split in ("train", "valid", "test"):
         (data / "conll" / f"{split}.txt").write_text(text * 2)
-    drawn.targets = [
+    sampled.targets = [
         TransferTarget(
             name="CoNLL-2003",
             corpus="conll2003",
@@ -184,7 +184,7 @@ def test_a_corpus_as_a_target(drawn, model, data):
             label_names="conll2003",
         )
     ]
-    first, second = evaluate_transfer(drawn, model).results
+    first, second = evaluate_transfer(sampled, model).results
     assert first.number == 4 and first.labels == second.labels == ["LOC", "PER"]
     assert first.support == "validation, 1-shot, draw 0"
     assert first.settings["label_names"] == {"LOC": "location", "PER": "person"}
@@ -331,7 +331,7 @@ def test_what_is_refused(recipe, model, tmp_path):
         evaluate_transfer(recipe, model)
     recipe.adapt = {}
     for config, message in (
-        ({"to_dict": 3}, "'config' has 'to_dict': what can be replaced there is divergence, "),
+        ({"to_dict": 3}, "'config' has 'to_dict': only these can be set: divergence, "),
         ({"projection": "hidden"}, "'config' has 'projection': what can be replaced"),
         ({"support_method": "prototype"}, "support_method is 'prototype': .*neighbors"),
         ({"label_weight": 7}, "label_weight is 7: label_weight must be between 0 and 1"),

@@ -400,7 +400,7 @@ def test_what_an_evaluation_measured_comes_onto_the_card(tiny_model, tmp_path):
     with pytest.raises(ValueError, match="is not about the model in .*lacl evaluate RECIPE --checkpoint"):
         add_results(tmp_path / "other", report)
     (tmp_path / "none.json").write_text("{}")
-    with pytest.raises(ValueError, match="is no report"):
+    with pytest.raises(ValueError, match="is not a report"):
         add_results(tmp_path / "other", tmp_path / "none.json")
 
 

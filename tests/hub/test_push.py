@@ -327,7 +327,7 @@ def test_half_a_checkpoint_is_not_pushed(hub, folder, monkeypatch, capfd, damage
 
 def test_a_report_is_looked_at_before_anything_is_sent(hub, folder, tmp_path, monkeypatch, capfd):
     (tmp_path / "report.json").write_text("{}")
-    for name, message in (("none.json", "no such file"), ("report.json", "is no report")):
+    for name, message in (("none.json", "no such file"), ("report.json", "is not a report")):
         code, printed = lacl(monkeypatch, capfd, "push", folder, "my-ner", "--report", tmp_path / name)
         assert code == 2 and message in printed
     assert not hub.requests

@@ -229,7 +229,7 @@ def test_mistakes(make_tiny_model, tiny_model, pair, tmp_path):
         export_onnx(tiny_model, tmp_path / "x", quantize="int4")
     with pytest.raises(ValueError, match="holds a checkpoint"):
         export_onnx(tiny_model, pair[1] / "ner")
-    with pytest.raises(ValueError, match=r"no model\.onnx: name a folder that `lacl export` wrote"):
+    with pytest.raises(ValueError, match=r"no model\.onnx: give a folder that `lacl export` wrote"):
         LaclOnnxModel.from_pretrained(pair[1] / "ner")
     with pytest.raises(ValueError, match="num_threads is 0"):
         LaclOnnxModel.from_pretrained(pair[1] / "fp32", num_threads=0)

@@ -47,7 +47,7 @@ def test_a_sampled_label_set_is_sound(number, size, share, probability, seed, da
     names = ["none", *(f"type {i}" for i in range(number))]
     groups = data.draw(st.dictionaries(st.sampled_from(names[1:]), st.sampled_from(["a", "b", "c"])))
     present = data.draw(st.sets(st.integers(1, number)))
-    drawn = sample_label_set(
+    sampled = sample_label_set(
         names,
         present,
         np.random.default_rng(seed),
@@ -56,21 +56,21 @@ def test_a_sampled_label_set_is_sound(number, size, share, probability, seed, da
         coarse_names=groups,
         coarse_probability=probability,
     )
-    assert drawn.names[0] == "none" and len(set(drawn.names)) == len(drawn.names)
-    assert sorted(drawn.order) == list(range(len(drawn.names)))
-    assert drawn.lookup[0] == 0
-    for label, new in enumerate(drawn.lookup.tolist()):
+    assert sampled.names[0] == "none" and len(set(sampled.names)) == len(sampled.names)
+    assert sorted(sampled.order) == list(range(len(sampled.names)))
+    assert sampled.lookup[0] == 0
+    for label, new in enumerate(sampled.lookup.tolist()):
         if new:
-            assert drawn.names[new] in (names[label], groups.get(names[label]))
+            assert sampled.names[new] in (names[label], groups.get(names[label]))
     # Types in one label share a group, and a label without a type does not exist.
-    assert set(drawn.lookup.tolist()) == set(range(len(drawn.names)))
+    assert set(sampled.lookup.tolist()) == set(range(len(sampled.names)))
     if probability == 0:
         wanted = number if size is None else min(size, number)
-        assert len(drawn.names) == wanted + 1
-        found = sum(1 for label in present if drawn.lookup[label])
+        assert len(sampled.names) == wanted + 1
+        found = sum(1 for label in present if sampled.lookup[label])
         assert found >= min(len(present), round(share * wanted))
     if probability == 1:
-        assert not set(groups) & set(drawn.names)
+        assert not set(groups) & set(sampled.names)
 
 
 def test_present_types_fill_their_share_and_the_rest_is_sampled_from_all():
@@ -78,23 +78,23 @@ def test_present_types_fill_their_share_and_the_rest_is_sampled_from_all():
     present = {1, 2, 3, 4, 5, 6, 7, 8}
     counts = []
     for seed in range(200):
-        drawn = sample_label_set(names, present, np.random.default_rng(seed), size=10, present_share=0.5)
-        counts.append(sum(1 for label in present if drawn.lookup[label]))
+        sampled = sample_label_set(names, present, np.random.default_rng(seed), size=10, present_share=0.5)
+        counts.append(sum(1 for label in present if sampled.lookup[label]))
     # 5 for certain, and of the other 5 slots, sampled among 35 types, 3 in 35.
     assert min(counts) == 5
     assert np.mean(counts) == pytest.approx(5 + 5 * 3 / 35, abs=0.15)
 
 
 def test_every_type_and_every_position_in_the_prompt_is_sampled():
-    draws = [sample_label_set(NAMES, [], np.random.default_rng(seed), size=2) for seed in range(200)]
-    assert {name for drawn in draws for name in drawn.names} == set(NAMES)
-    assert {drawn.order.index(0) for drawn in draws} == {0, 1, 2}
+    label_sets = [sample_label_set(NAMES, [], np.random.default_rng(seed), size=2) for seed in range(200)]
+    assert {name for sampled in label_sets for name in sampled.names} == set(NAMES)
+    assert {sampled.order.index(0) for sampled in label_sets} == {0, 1, 2}
 
 
 def test_a_coin_for_each_group():
     both = set()
     for seed in range(64):
-        drawn = sample_label_set(
+        sampled = sample_label_set(
             ["none", "a", "b", "c", "d"],
             [],
             np.random.default_rng(seed),
@@ -102,7 +102,7 @@ def test_a_coin_for_each_group():
             coarse_names={"a": "x", "b": "x", "c": "y", "d": "y"},
             coarse_probability=0.5,
         )
-        both.add((int(drawn.lookup[1] == drawn.lookup[2]), int(drawn.lookup[3] == drawn.lookup[4])))
+        both.add((int(sampled.lookup[1] == sampled.lookup[2]), int(sampled.lookup[3] == sampled.lookup[4])))
     assert both == {(0, 0), (0, 1), (1, 0), (1, 1)}
 
 
@@ -118,7 +118,7 @@ def test_a_batch(tiny_tokenizer):
     collator = LaclDataCollator(tiny_tokenizer, NAMES, labels_per_prompt=4)
     batch = collator(features)
     assert set(batch) == {"input_ids", "attention_mask", "labels", "prompt_ids", "prompt_labels"}
-    drawn = collator.sample_label_set(
+    sampled = collator.sample_label_set(
         features, torch.tensor([label for row in features for label in row["labels"]])
     )
     length = max(len(row["input_ids"]) for row in features)
@@ -128,7 +128,7 @@ def test_a_batch(tiny_tokenizer):
             length - size
         )
         assert batch["attention_mask"][i].tolist() == [1] * size + [0] * (length - size)
-        expected = [label if label < 0 else int(drawn.lookup[label]) for label in row["labels"]]
+        expected = [label if label < 0 else int(sampled.lookup[label]) for label in row["labels"]]
         assert batch["labels"][i].tolist() == expected + [-100] * (length - size)
     assert all(tensor.dtype == torch.long for tensor in batch.values())
 
@@ -139,8 +139,8 @@ def test_a_batch(tiny_tokenizer):
         read(tiny_tokenizer, [token for token, its in zip(ids, labels, strict=True) if its == label])
         for label in range(5)
     ]
-    assert names == list(drawn.names)
-    text = "".join(f"{names[label]} [SEP] " for label in drawn.order)
+    assert names == list(sampled.names)
+    text = "".join(f"{names[label]} [SEP] " for label in sampled.order)
     assert read(tiny_tokenizer, ids) == text.strip()
 
 
@@ -168,8 +168,8 @@ def test_the_label_set_depends_on_the_seed_and_the_batch_alone(tiny_tokenizer):
     torch.manual_seed(3)
     assert same(first, collator(features))
     assert same(first, pickle.loads(pickle.dumps(collator))(features))
-    drawn = {tuple(collator(make_features(seed=i))["prompt_ids"][0].tolist()) for i in range(8)}
-    assert len(drawn) > 4
+    sampled = {tuple(collator(make_features(seed=i))["prompt_ids"][0].tolist()) for i in range(8)}
+    assert len(sampled) > 4
     by_seed = {
         tuple(
             LaclDataCollator(tiny_tokenizer, NAMES, labels_per_prompt=3, seed=i)(features)["prompt_ids"][

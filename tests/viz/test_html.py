@@ -141,17 +141,17 @@ def test_view(lacl, checkpoint, tmp_path, capsys):
     assert "FILE or --text" in capsys.readouterr().err
 
 
-def test_render_draws_what_predict_wrote(lacl, checkpoint, tmp_path):
+def test_render_shows_what_predict_wrote(lacl, checkpoint, tmp_path):
     (tmp_path / "texts.txt").write_text("ana flew to quito\n\n<b>york</b> \u2028 &amp;\n", encoding="utf-8")
     assert lacl("predict", checkpoint, tmp_path / "texts.txt", "-o", tmp_path / "found.jsonl") == 0
     assert lacl("view", checkpoint, tmp_path / "texts.txt", "-o", tmp_path / "page.html") == 0
     for place in tmp_path.glob("ner/*"):  # no model is needed
         place.unlink()
     assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "found.html") == 0
-    drawn, viewed = read_page(tmp_path / "found.html"), read_page(tmp_path / "page.html")
-    assert drawn.marks and words(drawn.text).startswith("found")
-    assert [words(mark) for mark in drawn.marks] == [words(mark.split(" · ")[0]) for mark in viewed.marks]
-    assert "b" not in {tag for tag, _ in drawn.tags}
+    rendered, viewed = read_page(tmp_path / "found.html"), read_page(tmp_path / "page.html")
+    assert rendered.marks and words(rendered.text).startswith("found")
+    assert [words(mark) for mark in rendered.marks] == [words(mark.split(" · ")[0]) for mark in viewed.marks]
+    assert "b" not in {tag for tag, _ in rendered.tags}
 
 
 def row(**changes):
@@ -179,26 +179,26 @@ def test_render_escapes_and_takes_entities_in_any_order(lacl, tmp_path):
         ('{"text": 3, "entities": []}', "text is 3"),
         ('{"tokens": ["Ana"], "ner_tags": ["person"]}', "KeyError"),
         ('{"text": "Ana", "entities": [{"start": 0, "end": 3, "label": "person"}]}', "KeyError"),
-        (row(end=99), "0 to 99 is no place"),
-        (row(start=-1), "-1 to 8 is no place"),
+        (row(end=99), "the offsets 0 to 99 lie outside the text"),
+        (row(start=-1), "the offsets -1 to 8 lie outside the text"),
         (row(start=0.5), "TypeError"),
         (row(score="high"), "the type or the score"),
         (row(entity_group=None), "the type or the score"),
         (row(nearest_example=3), "the type or the score"),
-        (json.dumps({"text": TEXT, "entities": [ENTITIES[0], ENTITIES[0]]}), "that of two entities"),
+        (json.dumps({"text": TEXT, "entities": [ENTITIES[0], ENTITIES[0]]}), "or overlap another entity"),
     ],
 )
-def test_what_predict_did_not_write_is_told_by_its_line(lacl, tmp_path, capsys, line, problem):
+def test_what_predict_did_not_write_is_named_by_its_line(lacl, tmp_path, capsys, line, problem):
     (tmp_path / "found.jsonl").write_text(f"{row()}\n{line}\n")
     (tmp_path / "page.html").write_text("as it was")
     assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "page.html") == 2
-    told = capsys.readouterr().err
-    assert "found.jsonl:2: no result of `lacl predict`" in told and problem in told
+    message = capsys.readouterr().err
+    assert "found.jsonl:2: not a result of `lacl predict`" in message and problem in message
     assert (tmp_path / "page.html").read_text() == "as it was"
 
 
 def test_render_does_not_write_over_what_it_reads(lacl, tmp_path, capsys):
     (tmp_path / "found.jsonl").write_text(f"{row()}\n")
     assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "found.jsonl") == 2
-    assert "is the file that is read" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "is the input file" in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert (tmp_path / "found.jsonl").read_text() == f"{row()}\n"

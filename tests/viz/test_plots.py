@@ -176,5 +176,5 @@ def test_the_command_tells_what_is_wrong(tmp_path, monkeypatch, capfd):
     assert f"{tmp_path / 'trainer_state.json'} has no logged values" in capfd.readouterr().err
     assert run(monkeypatch, "curves", tmp_path, "--output", tmp_path / "x.nonsense") == 2
     assert run(monkeypatch, "curves", tmp_path, "--output", tmp_path / "x") == 2
-    assert "x has no ending that says the format: name it" in capfd.readouterr().err
+    assert "x has no extension that determines the format: name it" in capfd.readouterr().err
     assert not list(tmp_path.glob("x*"))

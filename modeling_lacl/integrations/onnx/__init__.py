@@ -1,4 +1,4 @@
-"""Models as ONNX graphs: `export_onnx` writes them, `LaclOnnxModel` runs them by ONNX Runtime."""
+"""Models as ONNX graphs: `export_onnx` writes them, `LaclOnnxModel` runs them with ONNX Runtime."""
 
 from .export import export_onnx
 from .runner import LaclOnnxModel

@@ -1,4 +1,4 @@
-"""From a model to a folder with its ONNX graph, configuration and tokenizer."""
+"""Export of a model to a folder with ONNX graph, configuration and tokenizer."""
 
 from __future__ import annotations
 
@@ -21,36 +21,37 @@ from ...optional import require
 from .runner import GRAPH_FILE, LaclOnnxModel
 
 TOLERANCE = 1e-2
-"""Largest difference between a probability of the graph and of the model: rounding makes far less."""
+"""Maximum difference between the probabilities of graph and model; rounding errors are far smaller."""
 LARGEST_FILE = 2**31 - 2**24
-"""Bytes of weights that a graph holds itself, with room for the rest: Protocol Buffers end at 2 GiB."""
+"""Maximum size in bytes of weights inside the graph file, since Protocol Buffers are limited to 2 GiB."""
 
 
 def export_onnx(
     model: LaclForTokenClassification, folder: str | os.PathLike[str], quantize: str | None = None
 ) -> None:
-    """Write a model as an ONNX graph, with what `LaclOnnxModel` needs beside it.
+    """Write a model as an ONNX graph, with the other files that `LaclOnnxModel` needs.
 
-    The graph takes `input_ids` and `attention_mask`, `(batch, length)` int64, and gives `logits`
-    `(batch, length, K)` float32: log-scores of the labels, by the label names and the support that the model
-    holds now. Batch and length are free, the length up to `max_text_length` of the `config.json` beside it.
+    The graph has the inputs `input_ids` and `attention_mask`, `(batch, length)` int64, and the output
+    `logits`, `(batch, length, K)` float32: log-scores of the labels, with the current label names and support
+    of the model. Batch and length are dynamic; the maximum length is `max_text_length` in the exported
+    `config.json`.
 
     Args:
-        model: A model with a label set; it is left as it was.
-        folder: Where the files go; made if it is not there.
-        quantize: `"int8"` for 8-bit weights of the encoder, with activations quantised as they come: smaller
-            and faster, and a little less exact. None keeps 32-bit floats.
+        model: A model with a label set; it is not modified.
+        folder: Folder to write; created if it does not exist.
+        quantize: `"int8"` for 8-bit weights of the encoder, with dynamic quantisation of activations: smaller
+            and faster, slightly less accurate. None keeps 32-bit floats.
 
     Raises:
         ModuleNotFoundError: The extra `onnx` is not installed.
-        ValueError: An unknown `quantize`, a model without labels or room for text, a folder that holds a
-            checkpoint, or an encoder whose graph does not do what the model does.
+        ValueError: `quantize` is unknown, the model has no labels or no room for text, the folder contains a
+            checkpoint, or the outputs of the exported graph differ from those of the model.
     """
     if quantize not in (None, "int8"):
         raise ValueError(f"quantize is {quantize!r}: give 'int8' or None")
     target = Path(folder)
     if any(target.glob("*.safetensors")):
-        raise ValueError(f"{target} holds a checkpoint, whose config.json would be lost: name another folder")
+        raise ValueError(f"{target} holds a checkpoint, whose config.json would be lost: give another folder")
     for package in ("onnx", "onnxruntime", "onnxscript"):
         require(package, "onnx")
     model = _prepared(model)
@@ -63,13 +64,13 @@ def export_onnx(
         _compare(model, unfinished)
         if quantize:
             _quantize(unfinished / GRAPH_FILE)
-        # Without the configuration nothing loads the folder: it goes last.
+        # The configuration is moved last: without it, an incomplete folder cannot be loaded.
         for file in sorted(unfinished.iterdir(), key=lambda file: file.name == CONFIG_FILE):
             file.replace(target / file.name)
 
 
 class _Logits(nn.Module):
-    """A model as the graph has it: two tensors in, one out."""
+    """The model with the interface of the graph: two input tensors, one output tensor."""
 
     def __init__(self, model: LaclForTokenClassification) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class _Logits(nn.Module):
 
 
 def _prepared(model: LaclForTokenClassification) -> LaclForTokenClassification:
-    """Copy for export: fp32, on the CPU, with the longest text that its label names leave room for."""
+    """Return an fp32 copy on the CPU, with the maximum text length that its label names leave room for."""
     config = model.config
     if not (config.label_token_ids if config.use_prompts else model.has_support):
         raise ValueError("the model has no labels: call set_labels, or adapt it to examples first")
@@ -94,7 +95,7 @@ def _prepared(model: LaclForTokenClassification) -> LaclForTokenClassification:
 
 
 def _example(model: LaclForTokenClassification, rows: int, length: int) -> tuple[Tensor, Tensor]:
-    """Return random text with padding, `(rows, length)` both; the same at every call."""
+    """Return random token ids with padding, and their mask, `(rows, length)` both; the same in every call."""
     generator = torch.Generator().manual_seed(0)
     input_ids = torch.randint(len(model.tokenizer), (rows, length), generator=generator)
     attention_mask = torch.ones_like(input_ids)
@@ -121,8 +122,8 @@ def _write_graph(model: LaclForTokenClassification, file: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Spare the user what exporter and quantiser say of their own workings."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", None)]  # the quantiser's is the root
+    """Hide the warnings and log messages of exporter and quantiser."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", None)]  # the quantiser uses the root logger
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
@@ -136,13 +137,17 @@ def _quiet() -> Iterator[None]:
 
 
 def _compare(model: LaclForTokenClassification, folder: Path) -> None:
-    """Run graph and model on rows of another shape than the graph was made with."""
+    """Check that graph and model agree, on inputs of another shape than the graph was traced with.
+
+    Raises:
+        ValueError: They differ by more than `TOLERANCE`.
+    """
     input_ids, attention_mask = _example(model, 3, min(11, model.config.max_text_length))
     found: Any = LaclOnnxModel.from_pretrained(folder)(input_ids, attention_mask).logits
     with torch.inference_mode():
         expected: Any = model(input_ids, attention_mask, return_dict=True).logits
     different = (found.softmax(-1) - expected.softmax(-1))[attention_mask.bool()].abs()
-    if not bool((different <= TOLERANCE).all()):  # nor if one is not a number
+    if not bool((different <= TOLERANCE).all()):  # also false for NaN
         raise ValueError(
             f"the graph of this {model.config.encoder_config.model_type} encoder gives other scores than the "
             "model: this version of torch does not export it faithfully"
@@ -150,17 +155,21 @@ def _compare(model: LaclForTokenClassification, folder: Path) -> None:
 
 
 def _quantize(file: Path) -> None:
-    """Replace a graph by one with 8-bit weights in the encoder's linear layers."""
+    """Replace a graph file by one with 8-bit weights in the encoder's linear layers.
+
+    Raises:
+        ValueError: The nodes of the encoder cannot be identified in the graph.
+    """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(file, load_external_data=False).graph
     products = [node for node in graph.node if node.op_type in ("MatMul", "Gemm")]
-    # Projection and similarity decide between labels: they stay in fp32, as they do in training.
+    # Projection and similarity need the precision to separate labels: they stay in fp32, as in training.
     exact = [node.name for node in products if not _in_encoder(node)]
     if len(exact) == len(products):
         raise ValueError(
-            "this version of torch does not say which nodes are the encoder's: export without int8"
+            "this version of torch does not mark the nodes of the encoder in the graph: export without int8"
         )
     quantized = file.with_name("quantized.onnx")
     with _quiet():
@@ -170,7 +179,7 @@ def _quantize(file: Path) -> None:
             op_types_to_quantize=["MatMul", "Gemm"],
             nodes_to_exclude=exact,
             per_channel=True,
-            reduce_range=True,  # 7 bits: processors without VNNI add products of 8 bits up with saturation
+            reduce_range=True,  # 7 bits: sums of 8-bit products saturate on processors without VNNI
             weight_type=QuantType.QInt8,
         )
     for old in file.parent.glob(f"{file.name}*"):
@@ -179,5 +188,5 @@ def _quantize(file: Path) -> None:
 
 
 def _in_encoder(node: Any) -> bool:
-    """Return whether the exporter made this node of a part of the encoder."""
+    """Return whether this node was exported from a module of the encoder."""
     return any("model.lacl.encoder" in entry.value for entry in node.metadata_props)

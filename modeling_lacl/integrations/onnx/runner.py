@@ -1,4 +1,4 @@
-"""An exported model, run by ONNX Runtime."""
+"""Exported models, run with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ GRAPH_FILE = "model.onnx"
 
 
 class LaclOnnxModel:
-    """Predicts as the model that it was exported from does.
+    """An exported model, with the same predictions as the model that it was exported from.
 
-    The graph holds the label names and the support as constants: it finds the types that it was exported
-    with, and no others. [`prediction_lacl.predict`] does the rest, as for every model.
+    Label names and support are constants in the graph, which therefore finds only the entity types that it
+    was exported with. [`prediction_lacl.predict`] does the rest, as for every model.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification, LaclOnnxModel
@@ -50,15 +50,15 @@ class LaclOnnxModel:
     def from_pretrained(
         cls, folder: str | os.PathLike[str], *, num_threads: int | None = None
     ) -> LaclOnnxModel:
-        """Load what `export_onnx` wrote.
+        """Load a model that `export_onnx` wrote.
 
         Args:
             folder: The folder.
-            num_threads: Threads that work on one batch; by default one for each core.
+            num_threads: Number of threads that work on one batch; by default one per core.
 
         Raises:
             ModuleNotFoundError: ONNX Runtime is not installed.
-            ValueError: The folder is not whole, or `num_threads` is below 1.
+            ValueError: A file is missing from the folder, or `num_threads` is below 1.
         """
         if num_threads is not None:
             num_threads = whole_number("num_threads", num_threads, 1)
@@ -66,7 +66,7 @@ class LaclOnnxModel:
         for name in (GRAPH_FILE, CONFIG_FILE):
             if not (Path(folder) / name).is_file():
                 raise ValueError(
-                    f"{os.fspath(folder)!r} has no {name}: name a folder that `lacl export` wrote"
+                    f"{os.fspath(folder)!r} has no {name}: give a folder that `lacl export` wrote"
                 )
         options = runtime.SessionOptions()
         if num_threads is not None:
@@ -75,7 +75,7 @@ class LaclOnnxModel:
             str(Path(folder) / GRAPH_FILE),
             options,
             providers=["CPUExecutionProvider"],
-            # Its fused kernel is several times slower than a sum and a layer norm by themselves.
+            # The fused kernel is several times slower than separate sum and layer norm.
             disabled_optimizers=["SkipLayerNormFusion"],
         )
         config = LaclConfig.from_pretrained(folder)
@@ -83,45 +83,44 @@ class LaclOnnxModel:
 
     @property
     def entity_types(self) -> list[str]:
-        """The types that the graph finds, in the order of their label ids."""
+        """The entity types that the graph finds, in the order of their label ids."""
         return [self.config.id2label[label] for label in range(1, len(self.config.id2label))]
 
     @property
     def max_sequence_length(self) -> int:
-        """Longest text in tokens, with the special ones: the label names have had their share already."""
+        """Maximum text length in tokens, with special tokens; label names are already accounted for."""
         return int(self.config.max_text_length)
 
     @property
     def has_support(self) -> bool:
-        """Whether the graph holds support representations."""
+        """Whether the graph contains support representations."""
         return bool(self.config.support_size)
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, return_dict: bool = True) -> LaclOutput:
         """Score every token against every label.
 
         Args:
-            input_ids, attention_mask: `(B, L)` long, ordinary tokenised text, L at most
-                `config.max_text_length`.
-            return_dict: Always true.
+            input_ids, attention_mask: Tokenised text, `(B, L)` long, L at most `config.max_text_length`.
+            return_dict: Ignored; the result is always a [`LaclOutput`].
 
         Returns:
-            [`LaclOutput`] with `logits` `(B, L, K)` fp32 alone.
+            A [`LaclOutput`] with only `logits`, `(B, L, K)` fp32.
         """
         feed = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
         return LaclOutput(logits=torch.from_numpy(self.session.run(["logits"], feed)[0]))
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
-        """Find the entities in text; as in [`prediction_lacl.predict`], without `labels` and `support`."""
+        """Find the entities in texts; see [`prediction_lacl.predict`]. Refuses `labels` and `support`."""
         if kwargs.get("support") is not None:
             self.with_labels()
         return predict(self, inputs, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Copy the folder that it was loaded from."""
+        """Copy the folder that the model was loaded from."""
         shutil.copytree(self.folder, save_directory, dirs_exist_ok=True)
 
     def with_labels(self, *arguments: Any) -> NoReturn:
-        """Refuse: there are no labels but the graph's own.
+        """Raise an error, since the labels of an exported model cannot be changed.
 
         Raises:
             ValueError: Always.
@@ -129,5 +128,5 @@ class LaclOnnxModel:
         types = ", ".join(self.entity_types)
         raise ValueError(
             f"an exported model finds the types that it was exported with ({types}) and takes no others: "
-            "give labels to the checkpoint that it was made from, or export that with other labels"
+            "use the original checkpoint with these labels, or export it again with them"
         )
