@@ -60,6 +60,11 @@ def split_tag(tag: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else ("", tag)
 
 
+def is_quoted(value: str) -> bool:
+    """Return whether a value stands in double quotes, as some programs write tables."""
+    return len(value) > 1 and value[0] == value[-1] == '"'
+
+
 def looks_like_tag(tag: str) -> bool:
     """Return whether a string is clearly a tag by its form: ``O``, or the prefix of a scheme and a type."""
     return tag == OUTSIDE or _PREFIXED.fullmatch(tag) is not None
