@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .column_kinds import is_word_index, likely_tag_column, likely_token_column
 from .examples import LaclDataError, Sentence
+from .foreign_formats import describe_format
 from .lines import read_lines
 from .tag_schemes import is_quoted, looks_like_tag, may_be_tag
 
@@ -82,10 +83,14 @@ def read_columns(
         The sentences.
 
     Raises:
-        LaclDataError: A line has other columns than the rest; the message gives file and line.
+        LaclDataError: A line has other columns than the rest, with file and line in the message; or the
+            file has another format.
     """
     lines = read_lines(path, encoding)
     sample = list(islice(lines, _SAMPLE_LINES))
+    problem = describe_format([line for _, line in sample if line.strip()][:20])
+    if problem:
+        raise LaclDataError(f"{path}: {problem}")
     layout = detect_layout([line for _, line in sample], str(path), token_column, tag_column)
 
     seen_tags: set[str] = set()
