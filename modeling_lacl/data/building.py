@@ -16,7 +16,15 @@ from datasets.table import InMemoryTable
 from numpy.typing import NDArray
 
 from .examples import LaclDataError, Origin, Sentence
-from .tag_schemes import NormalizedTags, normalize, sentence_starts, spelt_like_scheme
+from .tag_schemes import (
+    SCHEME_OPTION,
+    NormalizedTags,
+    means_outside,
+    normalize,
+    sentence_starts,
+    spelt_like_scheme,
+    split_tag,
+)
 from .tags import bio_features
 
 logger = logging.getLogger(__name__)
@@ -89,24 +97,7 @@ class TagTable:
             "BIO" if self._from_spans else scheme,
             self.place,
         )
-        if normalized.respelt:
-            first = normalized.respelt[0]
-            logger.warning(
-                "%s: the tags have a scheme's prefix in another spelling and were read accordingly: %r as %r",
-                self.place(first),
-                first,
-                spelt_like_scheme([first], normalized.scheme)[0],
-            )
-        for tag in normalized.doubtful:
-            logger.warning(
-                "%s: the tag %r was taken for the name of a type; write %s, or give the scheme IO if it is "
-                "correct",
-                self.place(tag),
-                tag,
-                "a capital O if it means outside"
-                if tag in "o0"
-                else f"{tag[0].upper()}-TYPE if it has a prefix",
-            )
+        self._warn_of_spellings(normalized, scheme)
         if len(normalized.repaired):
             sentence = int(np.searchsorted(np.cumsum(sizes), normalized.repaired[0], side="right"))
             logger.warning(
@@ -126,6 +117,35 @@ class TagTable:
                 self.origin.at(self._first_cut),
             )
         return normalized
+
+    def _warn_of_spellings(self, normalized: NormalizedTags, scheme: str | None) -> None:
+        """Log which tags were read in another spelling, and which were read literally in spite of theirs."""
+        if normalized.respelt:
+            first = normalized.respelt[0]
+            spelt = dict(zip(self.ids, spelt_like_scheme(list(self.ids), scheme), strict=True))
+            logger.warning(
+                "%s: tags in another spelling were read as those of a scheme: %s",
+                self.place(first),
+                ", ".join(f"{tag!r} as {spelt[tag]!r}" for tag in normalized.respelt[:5]),
+            )
+        doubtful = normalized.doubtful
+        if self._from_spans:
+            doubtful = [f"B-{name}" for name in normalized.types if split_tag(name)[0] in ("B", "I")]
+        for tag in doubtful:
+            name = tag.removeprefix("B-") if self._from_spans else tag
+            logger.warning(
+                "%s: the tag %r was taken for the name of a type; write %s%s",
+                self.place(tag),
+                name,
+                "a capital O if it means outside"
+                if means_outside(name)
+                else f"{split_tag(name)[1]!r} if it has a prefix"
+                if self._from_spans
+                else "B-TYPE or I-TYPE if its end is a prefix"
+                if name[-2:-1] in ("-", "_")
+                else f"{name[0].upper()}-TYPE if it has a prefix",
+                "" if self._from_spans else f", or give the scheme IO if it is correct: {SCHEME_OPTION}",
+            )
 
 
 _CHUNK_SENTENCES = 2000
@@ -190,10 +210,14 @@ def _ordered(
     if labels is None:
         return normalized.types, normalized.bio_ids()
     present = set(np.unique(normalized.type_ids[normalized.starts]).tolist())
+    names = {normalized.types[index] for index in present}
+    if not names <= set(labels) and all(split_tag(label)[0] in ("B", "I") for label in labels):
+        labels = list(dict.fromkeys(split_tag(label)[1] for label in labels))  # tags, not types
     order = {label: index for index, label in enumerate(labels)}
     for index, name in enumerate(normalized.types):
         if name not in order and index in present:
-            tag = next(tag for tag in table.first_numbers if name in (tag, tag[2:]))
+            found = [tag for tag in table.first_numbers if name in tag]
+            tag = next((tag for tag in found if name in (tag, tag[2:])), found[0])
             raise LaclDataError(
                 f"{table.place(tag)}: the tag {tag!r} is not in the label set ({', '.join(labels)}); "
                 "correct the tag or add its type to labels"

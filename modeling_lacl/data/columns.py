@@ -10,18 +10,22 @@ import csv
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+from .column_kinds import is_word_index, likely_tag_column, likely_token_column
 from .examples import LaclDataError, Sentence
+from .foreign_formats import describe_format
 from .lines import read_lines
-from .tag_schemes import looks_like_tag, may_be_tag
+from .tag_schemes import is_quoted, looks_like_tag, may_be_tag
 
 _SAMPLE_LINES = 2000
 _DOCUMENT_START = "-DOCSTART-"
 _NEW_DOCUMENT = re.compile(r"#\s*newdoc(?:\s+id)?\s*=\s*(.+)")
+# Ids of CoNLL-U that do not stand for a word: a range of words, and an empty node.
+_NO_WORD = re.compile(r"\d+[-.]\d+")
 # Whitespace between columns. Not \s: a no-break space is part of its token.
 _BLANKS = re.compile(r"[ \t]+")
 
@@ -34,12 +38,16 @@ class Layout:
         columns: Number of columns.
         by_tab: Columns are separated by tabs, otherwise by spaces.
         token, tag: Numbers of the token and the tag column.
+        index: Number of the column that numbers the words as CoNLL-U does, or None.
+        quoted: Words and tags stand in quotes, as some programs write tables.
     """
 
     columns: int
     by_tab: bool
     token: int
     tag: int
+    index: int | None = None
+    quoted: bool = False
 
     def cut(self, line: str) -> tuple[list[str], bool]:
         """Split a line into columns, and return whether the file's separator was used, not the other one."""
@@ -50,6 +58,12 @@ class Layout:
         fallback = other(line)
         return (fallback, False) if len(fallback) == self.columns else (fields, True)
 
+    def is_no_word(self, line: str) -> bool:
+        """Return whether a line is a range (``2-3``) or an empty node (``4.1``) of CoNLL-U, not a word."""
+        return self.index is not None and any(
+            _NO_WORD.fullmatch(field) for field in self.cut(line)[0][self.index : self.index + 1]
+        )
+
 
 def read_columns(
     path: Path, encoding: str = "utf-8", token_column: int | None = None, tag_column: int | None = None
@@ -58,7 +72,7 @@ def read_columns(
 
     A line that starts with ``-DOCSTART-`` or ``# newdoc id = …`` begins a document; documents are numbered
     from 0 or have the name given. Other lines ``# …`` are comments unless they have the columns of a token
-    line: "#" is a word in many corpora.
+    line: "#" is a word in many corpora. Ranges and empty nodes of CoNLL-U are left out: they are no words.
 
     Args:
         path: The file.
@@ -69,10 +83,14 @@ def read_columns(
         The sentences.
 
     Raises:
-        LaclDataError: A line has other columns than the rest; the message gives file and line.
+        LaclDataError: A line has other columns than the rest, with file and line in the message; or the
+            file has another format.
     """
     lines = read_lines(path, encoding)
     sample = list(islice(lines, _SAMPLE_LINES))
+    problem = describe_format([line for _, line in sample if line.strip()][:20])
+    if problem:
+        raise LaclDataError(f"{path}: {problem}")
     layout = detect_layout([line for _, line in sample], str(path), token_column, tag_column)
 
     seen_tags: set[str] = set()
@@ -92,7 +110,7 @@ def read_columns(
         if starts_document or new_document:
             document_id = new_document[1].strip() if new_document else str(next_document)
             next_document += 1
-        elif not comment and line.strip():
+        elif not comment and line.strip() and not layout.is_no_word(line):
             token, tag = _token_and_tag(line, layout, seen_tags, f"{path}:{number}")
             tokens.append(token)
             tags.append(tag)
@@ -108,7 +126,8 @@ def detect_layout(
     """Detect the number of columns, the separator, and the token and tag columns.
 
     The tag column is the last one, unless hardly any of its values look like tags (``O``, ``B-…``) and most
-    of those of another column do. The token column is the first of the others that is not a running number.
+    of those of another column do. The token column is the first of the others that has words: not numbers,
+    ids, the name of a document, or parts of speech.
 
     Args:
         lines: The first lines of the file.
@@ -116,7 +135,8 @@ def detect_layout(
         token_column, tag_column: Number of the column from 0, negative from the right; detected if None.
 
     Raises:
-        LaclDataError: There are fewer than two columns, or a given column does not exist.
+        LaclDataError: There are fewer than two columns, a given column does not exist, or one that is not
+            given cannot be told from the others.
     """
     content = [line for line in lines if line.strip() and _DOCUMENT_START not in line]
     # Comments must not influence the number of columns, unless there is nothing else.
@@ -124,8 +144,8 @@ def detect_layout(
     with_tab = [line for line in content if "\t" in line]
     by_tab = bool(with_tab) and 2 * len(with_tab) >= len(content)
     cut = _cut_tabs if by_tab else _cut_blanks
-    rows = [cut(line) for line in (with_tab if by_tab else content)]
-    columns = Counter(map(len, rows)).most_common(1)[0][0] if rows else 2
+    counts = Counter(len(cut(line)) for line in (with_tab if by_tab else content))
+    columns = counts.most_common(1)[0][0] if counts else 2
     if columns < 2:
         problem = looks_like_csv(content[:20]) or _looks_oddly_spaced(content)
         if problem:
@@ -133,11 +153,12 @@ def detect_layout(
         raise LaclDataError(
             f"{name}: lines have a single column; a token and its tag are needed in each, separated by a tab"
         )
-    rows = [row for row in rows if len(row) == columns]
+    sentences = _rows(lines, cut, columns)
+    rows = list(chain.from_iterable(sentences))
     if tag_column is not None:
         tag = _checked_column(tag_column, columns, "tag_column", name)
     else:
-        tag = _likely_tag_column(rows, columns)
+        tag = likely_tag_column(rows, columns, name)
     if token_column is not None:
         token = _checked_column(token_column, columns, "token_column", name)
         if token == tag:
@@ -145,23 +166,26 @@ def detect_layout(
                 f"{name}: token_column and tag_column are both column {token}; give both, numbered from 0"
             )
     else:
-        others = [column for column in range(columns) if column != tag]
-        words = [column for column in others if not _are_running_numbers([row[column] for row in rows])]
-        token = (words or others)[0]
-    return Layout(columns, by_tab, token, tag)
+        token = likely_token_column(sentences, [column for column in range(columns) if column != tag], name)
+    index = 0 if 0 not in (token, tag) and is_word_index([row[0] for row in rows]) else None
+    quoted = bool(rows) and all(is_quoted(row[token]) and is_quoted(row[tag]) for row in rows)
+    return Layout(columns, by_tab, token, tag, index, quoted)
 
 
-def _likely_tag_column(rows: Sequence[Sequence[str]], columns: int) -> int:
-    strict, loose = (
-        [sum(test(row[column]) for row in rows) / max(len(rows), 1) for column in range(columns)]
-        for test in (looks_like_tag, may_be_tag)
-    )
-    last = columns - 1
-    # "o" is also a word, and a frequent one in Portuguese: values that may be tags must be the majority.
-    if strict[last] >= 0.1 or loose[last] >= 0.5:
-        return last
-    others = [(shares, column) for shares in (strict, loose) for column in reversed(range(last))]
-    return next((column for shares, column in others if shares[column] >= 0.5), last)
+def _rows(lines: Sequence[str], cut: Callable[[str], list[str]], columns: int) -> list[list[list[str]]]:
+    """Return the rows with this number of columns, by sentence; comments only if there is nothing else."""
+    for comments in (False, True):
+        sentences: list[list[list[str]]] = [[]]
+        for line in lines:
+            if not line.strip() or _DOCUMENT_START in line:
+                sentences.append([])
+            elif comments or not line.startswith("#"):
+                row = cut(line)
+                if len(row) == columns:
+                    sentences[-1].append(row)
+        if any(sentences):
+            break
+    return [sentence for sentence in sentences if sentence]
 
 
 def looks_like_csv(lines: Sequence[str]) -> str | None:
@@ -208,17 +232,6 @@ def column_of(given: str | None) -> int | str | None:
     return int(given) if given is not None and given.lstrip("-").isdecimal() else given
 
 
-def _are_running_numbers(values: Sequence[str]) -> bool:
-    """Return whether values number the words of sentences, starting from 0 or 1 in each sentence."""
-    if not all(value.isdecimal() and len(value) < 10 for value in values):
-        return False
-    numbers = [int(value) for value in values]
-    return all(
-        number in (0, 1) or number == before + 1
-        for before, number in zip([0, *numbers], numbers, strict=False)
-    )
-
-
 def _cut_tabs(line: str) -> list[str]:
     return line.split("\t")
 
@@ -256,6 +269,8 @@ def _token_and_tag(line: str, layout: Layout, seen_tags: set[str], place: str) -
             "to end a sentence"
         )
     token, tag = fields[layout.token], fields[layout.tag].strip()
+    if layout.quoted and is_quoted(token) and is_quoted(tag):
+        token, tag = token[1:-1].replace('""', '"'), tag[1:-1]
     token = token.strip(" ") or token
     if not token or not tag:
         raise LaclDataError(

@@ -6,6 +6,7 @@ spans.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -171,7 +172,7 @@ def _tag_name(tag: Any, position: int, id2label: Mapping[int, str] | None, place
         if id2label is None:
             raise LaclDataError(
                 f"{place}: tag {position} is the number {tag}; "
-                "write tags as names, or in Python pass id2label={0: 'O', …}"
+                "write tags as names, or read them in Python by read_dataset(…, id2label={0: 'O', …})"
             )
         if int(tag) in id2label:
             return id2label[int(tag)]
@@ -209,32 +210,8 @@ def words_from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list
 def _checked_spans(text: str, spans: Any, place: str) -> list[tuple[int, int, str]]:
     if not isinstance(spans, Sequence) or isinstance(spans, str | bytes):
         raise LaclDataError(f"{place}: entities must be a list, got {type(spans).__name__}; write {EXAMPLES}")
-    entities = []
-    for span in spans:
-        if not isinstance(span, Mapping):
-            raise LaclDataError(f"{place}: a span must be {{'start', 'end', 'label'}}, got {span!r}")
-        start, end = span.get("start"), span.get("end")
-        if not (_is_offset(start) and _is_offset(end)):
-            raise LaclDataError(
-                f"{place}: the span {dict(span)!r} needs 'start' and 'end' as whole numbers of characters"
-            )
-        label_key = _first_key(span, LABEL_KEYS)
-        if label_key is None:
-            raise LaclDataError(f"{place}: the span {start}–{end} has no 'label'; {_label_hint(span)}")
-        label = span[label_key]
-        if not isinstance(label, str) or not label.strip() or label == "O":
-            raise LaclDataError(
-                f"{place}: the span {start}–{end} has the label {label!r}; name an entity type"
-            )
-        if not 0 <= start <= end <= len(text):
-            raise LaclDataError(
-                f"{place}: the span {start}–{end} ({label!r}) is not inside the text of {len(text)} "
-                "characters; offsets count characters (not bytes) from 0, and the end is exclusive"
-            )
-        if start == end:
-            raise LaclDataError(f"{place}: the span {start}–{end} ({label!r}) is empty; the end is exclusive")
-        entities.append((int(start), int(end), without_surrogates(label)))
-    entities.sort()
+    # Some programs write a span twice; as a set, equal ones are one.
+    entities = sorted({_checked_span(text, _as_span(span, place), place) for span in spans})
     for (start, end, label), (next_start, next_end, next_label) in zip(entities, entities[1:], strict=False):
         if next_start < end:
             raise LaclDataError(
@@ -242,6 +219,69 @@ def _checked_spans(text: str, spans: Any, place: str) -> list[tuple[int, int, st
                 "overlap; keep one of them"
             )
     return entities
+
+
+def _as_span(span: Any, place: str) -> Mapping[str, Any]:
+    """Return a span as a mapping with `start`, `end` and a label, also from ``(start, end, label)``."""
+    if isinstance(span, Sequence) and not isinstance(span, str | bytes) and len(span) == 3:
+        return dict(zip(("start", "end", "label"), span, strict=True))
+    if not isinstance(span, Mapping):
+        raise LaclDataError(f"{place}: a span must be {{'start', 'end', 'label'}}, got {span!r}")
+    if "start_offset" in span and "start" not in span:  # doccano
+        span = {**span, "start": span["start_offset"], "end": span.get("end_offset")}
+    labels = span.get("labels")  # Label Studio
+    if isinstance(labels, Sequence) and not isinstance(labels, str) and _first_key(span, LABEL_KEYS) is None:
+        if len(labels) != 1:
+            raise LaclDataError(
+                f"{place}: the span {span.get('start')}–{span.get('end')} has the labels {list(labels)!r}; "
+                "give it one"
+            )
+        span = {**span, "label": labels[0]}
+    return span
+
+
+def _checked_span(text: str, span: Mapping[str, Any], place: str) -> tuple[int, int, str]:
+    start, end = span.get("start"), span.get("end")
+    if not (_is_offset(start) and _is_offset(end)):
+        raise LaclDataError(
+            f"{place}: the span {dict(span)!r} needs 'start' and 'end' as whole numbers of characters"
+        )
+    label_key = _first_key(span, LABEL_KEYS)
+    if label_key is None:
+        raise LaclDataError(f"{place}: the span {start}–{end} has no 'label'; {_label_hint(span)}")
+    label = span[label_key]
+    if not isinstance(label, str) or not label.strip() or label == "O":
+        raise LaclDataError(f"{place}: the span {start}–{end} has the label {label!r}; name an entity type")
+    if not 0 <= start <= end <= len(text):
+        raise LaclDataError(
+            f"{place}: the span {start}–{end} ({label!r}) is not inside the text of {len(text)} "
+            "characters; offsets count characters (not bytes) from 0, and the end is exclusive"
+        )
+    if start == end:
+        raise LaclDataError(f"{place}: the span {start}–{end} ({label!r}) is empty; the end is exclusive")
+    for key, fold in (("text", _without_spaces), ("word", _letters)):
+        own = span.get(key)
+        if (
+            isinstance(own, str)
+            and "[UNK]" not in own
+            and fold(without_surrogates(own)) != fold(text[start:end])
+        ):
+            raise LaclDataError(
+                f"{place}: the span {start}–{end} ({label!r}) has the {key} {own!r}, but the text has "
+                f"{text[start:end]!r} there; correct the offsets (characters from 0, the end exclusive) or "
+                f"remove {key!r}"
+            )
+    return int(start), int(end), without_surrogates(label)
+
+
+def _without_spaces(text: str) -> str:
+    return "".join(unicodedata.normalize("NFC", text).split())
+
+
+def _letters(text: str) -> str:
+    """Return what a tokenizer's decoding leaves of a text: pipelines write their `word` in lower case."""
+    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(one for one in decomposed if one.isalnum())
 
 
 def _label_hint(span: Mapping[str, Any]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from .examples import LaclDataError, Sentence, read_record
+from .examples import LaclDataError, Origin, Sentence
 from .lines import read_lines
+from .records import read_records
 
 
 def read_jsonl(
@@ -22,7 +24,7 @@ def read_jsonl(
     Args:
         path: The file.
         encoding: Its encoding.
-        token_column, tag_column, id2label: As for `read_record`.
+        token_column, tag_column, id2label: As for `read_records`.
 
     Yields:
         The sentences.
@@ -30,16 +32,21 @@ def read_jsonl(
     Raises:
         LaclDataError: A line is not JSON or not an example; the message gives file and line.
     """
+    origin = Origin(str(path))
+    yield from read_records(_objects(path, encoding, origin), origin, token_column, tag_column, id2label)
+
+
+def _objects(path: Path, encoding: str, origin: Origin) -> Iterator[tuple[int, Any]]:
     for number, line in read_lines(path, encoding):
         if not line.strip():
             continue
-        place = f"{path}:{number}"
         try:
-            record = json.loads(line)
+            yield number, json.loads(line)
         # ValueError includes numbers with too many digits; RecursionError means nested too deeply.
         except (ValueError, RecursionError) as error:
-            raise LaclDataError(f"{place}: not a JSON object ({error}); write one object per line") from error
-        yield read_record(record, number, place, token_column, tag_column, id2label)
+            raise LaclDataError(
+                f"{origin.at(number)}: not a JSON object ({error}); write one object per line"
+            ) from error
 
 
 def read_json(
@@ -54,7 +61,7 @@ def read_json(
     Args:
         path: The file.
         encoding: Its encoding.
-        token_column, tag_column, id2label: As for `read_record`.
+        token_column, tag_column, id2label: As for `read_records`.
 
     Yields:
         The sentences.
@@ -76,8 +83,8 @@ def read_json(
         raise LaclDataError(
             f"{path}: not a JSON array, but {type(records).__name__}; put the examples into one"
         )
-    for number, record in enumerate(records):
-        yield read_record(record, number, f"{path}[{number}]", token_column, tag_column, id2label)
+    origin = Origin(str(path), has_lines=False)
+    yield from read_records(enumerate(records), origin, token_column, tag_column, id2label)
 
 
 def is_json_array(line: str, suffix: str) -> bool:

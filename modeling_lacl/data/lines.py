@@ -31,7 +31,23 @@ _BINARY_FORMATS = {
     b"PAR1\x15": ("a Parquet file", "read it in Python by datasets.Dataset.from_parquet"),
     b"ARROW1\x00\x00": ("an Arrow file", "read it in Python by datasets.Dataset.from_file"),
     b"%PDF-": ("a PDF file", "save its text"),
+    b"{\\rtf": ("an RTF file, as word processors write", "save it as plain text"),
+    b"SQLite format 3\x00": ("an SQLite database", "export its examples as JSON Lines"),
+    b"\x89HDF\r\n": ("an HDF5 file", "export its examples as JSON Lines"),
+    b"x\x9c": (
+        "a zlib stream, as spaCy's DocBin (.spacy)",
+        "in Python, load its documents by DocBin().from_disk(FILE).get_docs(vocab), and write their texts "
+        "and entities as JSON Lines",
+    ),
+    **dict.fromkeys(
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04\x95", b"\x80\x05\x95"),
+        ("a Python pickle", "it can run code and is not read; write its examples as JSON Lines"),
+    ),
 }
+# Encodings for which a file of UTF-16 would pass as text with zeros.
+_ASCII_BASED = ("utf-8", "ascii", "cp1252", "iso8859-1", "iso8859-15")
+# As much of a file as decides how its lines end, and whether it is UTF-16.
+_HEAD_BYTES = 1 << 16
 
 
 def describe_binary(head: bytes) -> str | None:
@@ -42,11 +58,22 @@ def describe_binary(head: bytes) -> str | None:
     return None
 
 
+def _utf16(head: bytes) -> str | None:
+    """Return the encoding if a file is UTF-16 by its mark, or by the zeros beside its ASCII characters."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    zeros = [head[offset::2].count(0) for offset in (0, 1)]
+    if min(zeros) * 8 > max(zeros) or max(zeros) < 4 or 8 * max(zeros) < len(head):
+        return None
+    return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+
+
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     r"""Read the lines of a text file lazily.
 
-    Lines end only at ``\n`` or ``\r\n``: U+0085, U+2028 or a form feed can be part of a token. Bytes that are
-    invalid in the encoding become U+FFFD; a warning at the end of the file reports their number.
+    Lines end only at ``\n`` or ``\r\n``, or at ``\r`` where there is no ``\n``: U+0085, U+2028 or a form feed
+    can be part of a token. Bytes that are invalid in the encoding become U+FFFD; a warning at the end of the
+    file reports their number.
 
     Args:
         path: The file.
@@ -68,15 +95,21 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
         ) from None
     replaced = first_line = number = 0
     with open(path, "rb") as file_of_bytes:
-        head = file_of_bytes.read(16)
+        head = file_of_bytes.read(_HEAD_BYTES)
     problem = describe_binary(head)
     if problem:
         raise LaclDataError(f"{path}: {problem}")
-    if codec == "utf-8" and head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise LaclDataError(f"{path}:1: the file is UTF-16; give the encoding utf-16, or save it as UTF-8")
+    utf16 = _utf16(head) if codec in _ASCII_BASED else None
+    if utf16:
+        raise LaclDataError(
+            f"{path}:1: the file is UTF-16; save it as UTF-8, or give the encoding: --encoding {utf16}, in "
+            f"Python read_dataset(…, encoding={utf16!r})"
+        )
     try:
-        # newline="\n" disables universal newlines.
-        with open(path, encoding=codec, errors="surrogateescape", newline="\n") as file:
+        text = head.decode(codec, "ignore")
+        line_end = "\r" if "\r" in text and "\n" not in text else "\n"  # as old Macs wrote
+        # An explicit newline disables universal newlines.
+        with open(path, encoding=codec, errors="surrogateescape", newline=line_end) as file:
             for number, line in enumerate(file, start=1):
                 line = line.removesuffix("\n").removesuffix("\r")
                 if number == 1:
@@ -89,7 +122,8 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
                 yield number, line
     except UnicodeError as error:
         raise LaclDataError(
-            f"{path}:{number + 1}: cannot be read as {encoding} ({error}); pass the file's own encoding"
+            f"{path}:{number + 1}: cannot be read as {encoding} ({error}); give the file's own: "
+            "--encoding, in Python read_dataset(…, encoding=…)"
         ) from error
     if replaced:
         logger.warning(

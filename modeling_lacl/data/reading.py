@@ -17,10 +17,10 @@ from .examples import (
     TOKEN_COLUMNS,
     LaclDataError,
     Origin,
-    read_record,
 )
 from .jsonl import is_json_array, is_jsonl, read_json, read_jsonl
 from .lines import read_lines
+from .records import OTHER_COLUMNS, read_records
 from .tag_schemes import split_tag
 from .tags import is_bio_dataset
 
@@ -44,7 +44,8 @@ def read_dataset(
         source: Path of a column file (CoNLL, FEW-NERD), of JSON Lines or of a JSON array; a
             `datasets.Dataset`; or examples ``{"tokens": […], "ner_tags": […]}`` or ``{"text": "…",
             "entities": [{"start", "end", "label"}]}``. The key `entity_group` of predictions is accepted for
-            `label`.
+            `label`, and examples of Prodigy, doccano, Label Studio (JSON-MIN), GLiNER and spaCy's pairs are
+            read as well; those with the `answer` "reject" or "ignore" are left out, with a warning.
         format: "columns", "jsonl" or "json" (an array); None detects it from the suffix and the first line.
         token_column, tag_column: For column files the number of the column from 0 (negative from the right),
             else the key; None detects them.
@@ -98,10 +99,7 @@ def read_dataset(
             origin = Origin("dataset", has_lines=False)
             return _from_dataset(source, origin, *keys, labels, scheme, names)
         origin = Origin("examples", has_lines=False)
-        sentences = (
-            read_record(record, number, origin.at(number), *keys, names)
-            for number, record in enumerate(source)
-        )
+        sentences = read_records(enumerate(source), origin, *keys, names)
     return build(sentences, origin, labels, scheme)
 
 
@@ -183,6 +181,7 @@ def _from_dataset(
         *TAG_COLUMNS,
         *SPAN_COLUMNS,
         *DOCUMENT_COLUMNS,
+        *OTHER_COLUMNS,
     }
     dataset = dataset.with_format(None).select_columns(
         [name for name in dataset.column_names if name in wanted]
@@ -193,8 +192,5 @@ def _from_dataset(
     if isinstance(feature, ClassLabel) and id2label is None:
         declared = feature.names
         id2label = dict(enumerate(declared))
-    sentences = (
-        read_record(record, number, origin.at(number), token_column, tag_column, id2label)
-        for number, record in enumerate(dataset)
-    )
+    sentences = read_records(enumerate(dataset), origin, token_column, tag_column, id2label)
     return build(sentences, origin, labels, scheme, declared)

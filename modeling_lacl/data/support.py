@@ -109,8 +109,10 @@ def read_support(support: Support, place: str | None = None) -> LabelledSupport:
     seen = {label for sentence in labels for label in sentence}
     missing = [name for index, name in enumerate(types, start=1) if index not in seen]
     if missing:
+        present = [name for name in types if name not in missing]
         raise LaclDataError(
-            f"{place}: no example of {', '.join(missing)}; add a sentence with one, or leave the type out"
+            f"{place}: no example of {', '.join(missing)}; add a sentence with one, or leave the type out of "
+            f"the classes: read_dataset(…, labels={present})"
         )
     return LabelledSupport(dataset, types, labels)
 

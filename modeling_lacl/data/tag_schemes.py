@@ -18,11 +18,19 @@ from ..model.configuration_lacl import OUTSIDE
 from .examples import LaclDataError
 
 SCHEMES = ("IO", "IOB1", "BIO", "BIOES", "BILOU")
+# For errors: where to say how tags are read, since not every function that reads labelled data takes it.
+TAG_COLUMN = "--tag-column, in Python read_dataset(…, tag_column=…)"
+SCHEME_OPTION = "--scheme, in Python read_dataset(…, scheme=…)"
 _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
 # The prefix in another spelling: b-person, B_person.
 _LENIENT_PREFIXED = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL | re.IGNORECASE)
+# The prefix behind the type. In capitals only: vitamin-b is a type.
+_SUFFIXED = re.compile(r"(.+)[-_]([BIESLU])", re.DOTALL)
 # Tags that are more likely a mistake in a scheme than the name of a type.
 _DOUBTFUL = re.compile(r"[BI]([-_].*)?|[O0]", re.DOTALL | re.IGNORECASE)
+# What other programs write for outside, in lower case: names of no type, and names that some type may have.
+_NO_TYPES = frozenset(("_", "-", "*", "none", "null", "outside"))
+_RARE_TYPES = frozenset(("other", "out", "nil", "na", "n/a", "x", "0", "o"))
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,11 @@ def split_tag(tag: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else ("", tag)
 
 
+def is_quoted(value: str) -> bool:
+    """Return whether a value stands in double quotes, as some programs write tables."""
+    return len(value) > 1 and value[0] == value[-1] == '"'
+
+
 def looks_like_tag(tag: str) -> bool:
     """Return whether a string is clearly a tag by its form: ``O``, or the prefix of a scheme and a type."""
     return tag == OUTSIDE or _PREFIXED.fullmatch(tag) is not None
@@ -70,28 +83,77 @@ def may_be_tag(tag: str) -> bool:
     return tag.upper() == OUTSIDE or _LENIENT_PREFIXED.fullmatch(tag) is not None
 
 
+def means_outside(tag: str) -> bool:
+    """Return whether a tag is likely to mean outside, by its name alone: ``_``, ``None``, ``OTHER``."""
+    return tag.lower() in _NO_TYPES | _RARE_TYPES
+
+
 def spelt_like_scheme(tags: Sequence[str], scheme: str | None = None) -> list[str]:
     """Return the distinct tags of a source in the usual spelling: ``b-person``, ``B_person`` as ``B-person``.
 
-    This is done if a scheme is given. Otherwise it is done only if no tag has the usual spelling, and either
-    some type has a B and a further prefix, or there are several types and all have a B: ``e-mail`` and
-    ``i-phone`` are types.
+    Tags of which all stand in quotes lose them. The prefixes M and W of BMES and BMEWO become I and S. Where
+    no tag is ``O``, ``_`` or ``None`` is; ``OTHER`` or ``0`` only beside tags with prefixes.
+
+    The spelling of prefixes is changed if a scheme is given. Otherwise it is changed only if no tag has the
+    usual spelling, and either some type has a B and a further prefix, or there are several types and all have
+    a B: ``e-mail`` and ``i-phone`` are types. With the prefix behind the type (``person-B``), some type must
+    have both B and I.
     """
-    if scheme == "IO" or any(split_tag(tag)[0] in ("B", "I") for tag in tags):
+    if scheme == "IO":
         return list(tags)
-    matches = [_LENIENT_PREFIXED.fullmatch(tag) for tag in tags]
+    spelt = [tag[1:-1] for tag in tags] if tags and all(map(is_quoted, tags)) else list(tags)
+    spelt = _with_inside(spelt)
+    if not any(split_tag(tag)[0] in ("B", "I") for tag in spelt):
+        spelt = _with_usual_prefixes(spelt, scheme)
+    if OUTSIDE not in spelt:
+        has_prefixes = any(split_tag(tag)[0] in ("B", "I") for tag in spelt)
+        outside = _NO_TYPES | _RARE_TYPES if has_prefixes else _NO_TYPES
+        spelt = [OUTSIDE if tag.lower() in outside else tag for tag in spelt]
+    return spelt
+
+
+def _with_inside(tags: list[str]) -> list[str]:
+    """Return tags of BMES and BMEWO with I for M and S for W, and any others as they are."""
+    matches = [re.fullmatch(r"([BIMESW])-(.+)", tag, re.DOTALL) for tag in tags]
     prefixes: dict[str, set[str]] = {}
     for match in filter(None, matches):
-        prefixes.setdefault(match[2], set()).add(match[1].upper())
-    paired = any("B" in found and len(found) > 1 for found in prefixes.values())
-    entities = sum(tag.upper() != OUTSIDE for tag in tags)
-    all_begin = len(prefixes) == entities > 1 and all(found == {"B"} for found in prefixes.values())
-    if scheme is None and not paired and not all_begin:
-        return list(tags)
+        prefixes.setdefault(match[2], set()).add(match[1])
+    found = set().union(*prefixes.values())
+    middle = any("M" in own and own & {"B", "E"} for own in prefixes.values())
+    if "I" in found or not (middle or {"B", "E", "W"} <= found):
+        return tags
+    usual = {"M": "I", "W": "S"}
     return [
-        f"{match[1].upper()}-{match[2]}" if match else OUTSIDE if tag == OUTSIDE.lower() else tag
+        f"{usual.get(match[1], match[1])}-{match[2]}" if match else tag
         for tag, match in zip(tags, matches, strict=True)
     ]
+
+
+def _with_usual_prefixes(tags: list[str], scheme: str | None) -> list[str]:
+    """Return tags with their prefixes as ``B-``, if they have them in another spelling or behind the type."""
+    entities = sum(tag.lower() not in _NO_TYPES | {OUTSIDE.lower()} for tag in tags)
+    for pattern, prefix_group in ((_LENIENT_PREFIXED, 1), (_SUFFIXED, 2)):
+        matches = [pattern.fullmatch(tag) for tag in tags]
+        prefixes: dict[str, set[str]] = {}
+        for match in filter(None, matches):
+            prefixes.setdefault(match[3 - prefix_group], set()).add(match[prefix_group].upper())
+        if prefix_group == 1:
+            paired = any("B" in found and len(found) > 1 for found in prefixes.values())
+            all_begin = len(prefixes) == entities > 1 and all(found == {"B"} for found in prefixes.values())
+            certain = paired or all_begin or (scheme is not None and bool(prefixes))
+        else:
+            certain = sum(map(bool, matches)) == entities and any(
+                {"B", "I"} <= found for found in prefixes.values()
+            )
+        if certain:
+            tags = [
+                f"{match[prefix_group].upper()}-{match[3 - prefix_group]}" if match else tag
+                for tag, match in zip(tags, matches, strict=True)
+            ]
+            break
+    if certain or scheme is not None:
+        tags = [OUTSIDE if tag == OUTSIDE.lower() else tag for tag in tags]
+    return tags
 
 
 def bio_tags(types: Iterable[str]) -> list[str]:
@@ -138,7 +200,7 @@ def normalize(
     continues = follows & ~np.isin(previous_prefix, ("E", "S", "L", "U"))
     never_begun = inside & ~begins & ~continues
 
-    doubtful = _doubtful(tags) if scheme is None and not any(prefixes) else []
+    doubtful = _doubtful(spelt) if scheme is None and not any(prefixes) else []
     if scheme is None:
         scheme = _detect(set(prefixes), never_begun, begins, follows)
     repaired = (
@@ -150,9 +212,13 @@ def normalize(
 
 def _doubtful(tags: Sequence[str]) -> list[str]:
     """Return the tags read as types that look like mistakes, unless other types look plain."""
-    found = [tag for tag in tags if tag != OUTSIDE and _DOUBTFUL.fullmatch(tag)]
-    plain = len(found) < sum(tag != OUTSIDE for tag in tags)
-    return [tag for tag in found if tag in "o0" or not plain]
+    types = [tag for tag in tags if tag != OUTSIDE]
+    found = [tag for tag in types if _DOUBTFUL.fullmatch(tag) and tag not in "o0"]
+    outside = _NO_TYPES if OUTSIDE in tags else _NO_TYPES | _RARE_TYPES
+    suffixed = types if types and all(map(_SUFFIXED.fullmatch, types)) else []
+    unlikely = [tag for tag in types if tag in "o0" or tag.lower() in outside]
+    doubtful = {*unlikely, *suffixed, *(found if len(found) + len(unlikely) == len(types) else ())}
+    return [tag for tag in types if tag in doubtful]
 
 
 def _detect(
@@ -186,12 +252,17 @@ def _parse(
     prefixes = {pairs[index][0] for index in entity}
     bare = _are_bare_types(prefixes, scheme)
     if bare:
-        pairs = [("", tag) for tag in tags]
+        pairs = [("", tag) for tag in spelt]
     allowed = _allowed_prefixes(prefixes, scheme)
     for index in entity:
         tag, (prefix, name) = tags[index], pairs[index]
         if tag in ("B", "I", "B-", "I-", ""):
             problem = f"the tag {tag!r} names no entity type; write it as 'B-person'"
+        elif scheme is None and (tag[:1] == "(" or (tag[-1:] == ")" and "(" not in tag)):
+            problem = (
+                f"the tag {tag!r} has brackets, in which CoNLL-2012 writes entities and coreference; write "
+                f"B-, I- and O, or name the column of tags: {TAG_COLUMN}"
+            )
         elif name == OUTSIDE:
             problem = f"the tag {tag!r} names a type 'O', which means outside; rename the type"
         elif bare or (prefix and prefix in allowed):
@@ -199,12 +270,13 @@ def _parse(
         elif prefix:
             problem = (
                 f"the tag {tag!r} does not belong to {scheme or 'the scheme of the other tags'} "
-                f"(prefixes {', '.join(allowed)}); correct it or pass the right scheme"
+                f"(prefixes {', '.join(allowed)}); correct it, or name the scheme: {SCHEME_OPTION}"
             )
         else:
             problem = (
                 f"the tag {tag!r} has no scheme prefix (B-, I-, …) as the other tags have; correct it, "
-                "name the right tag_column, or the scheme IO if tags are types without a prefix"
+                f"name the column of tags ({TAG_COLUMN}), or the scheme IO if tags are types without a "
+                f"prefix ({SCHEME_OPTION})"
             )
         raise LaclDataError(f"{place(tag)}: {problem}")
     return [prefix for prefix, _ in pairs], [name for _, name in pairs]

@@ -195,7 +195,7 @@ def test_inside_without_begin_warns_once(write, caplog):
     [
         (
             "a\tO\nb\tb-x\nc\ti-x\n",
-            ["2: the tags have a scheme's prefix in another spelling .* 'b-x' as 'B-x'"],
+            ["2: tags in another spelling were read as those of a scheme: 'b-x' as 'B-x'"],
         ),
         ("a\tO\nb\ti-x\nc\ti-y\n", ["2: the tag 'i-x' was taken for .*I-TYPE", "3: the tag 'i-y'"]),
         ("a\to\nb\tperson\n", ["1: the tag 'o' was taken for .* write a capital O"]),

@@ -241,7 +241,7 @@ def test_spans_come_back_to_the_character(annotated):
         ('{"text": "abc", "entities": [{"start": 1, "end": 1, "label": "x"}]}', "is empty"),
         ('{"text": "a  c", "entities": [{"start": 1, "end": 3, "label": "x"}]}', "covers no word"),
         (json.dumps({"text": "abc", "entities": [span(1, 3), span(0, 2)]}), "0–2 .* and 1–3 .* overlap"),
-        (json.dumps({"text": "abc", "entities": [span(0, 2), span(0, 2)]}), "overlap"),
+        (json.dumps({"text": "abc", "entities": [span(0, 2), span(0, 2, "x")]}), "overlap"),
     ],
 )  # fmt: skip
 def test_bad_records_are_named(tmp_path, line, message):

@@ -10,6 +10,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 import modeling_lacl
 from modeling_lacl import LaclDataError, adapt
+from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.support import read_support
 from modeling_lacl.model.pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
 
@@ -118,3 +119,13 @@ def test_both_pipelines_take_it(model):
 def test_what_cannot_be_read_is_named(model):
     with pytest.raises(LaclDataError, match="no entity"):
         model.predict(TEXTS, support=[{"text": "Ana", "entities": []}])
+
+
+def test_classes_without_an_example_can_be_left_out_as_the_error_says():
+    features = Features(
+        {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "a", "b", "c"]))}
+    )
+    support = Dataset.from_dict({"tokens": [["ana", "quito"]], "ner_tags": [[2, 0]]}, features=features)
+    with pytest.raises(LaclDataError, match=r"no example of a, c, .*read_dataset\(…, labels=\['b'\]\)"):
+        read_support(support)
+    assert read_support(read_dataset(support, labels=["b"])).types == ["b"]
