@@ -38,6 +38,7 @@ from ..data.support import (
     joining_tokens,
     names_for,
     read_support,
+    store_support,
     tokenize_support,
 )
 from ..hub.card_facts import CardFacts, fingerprint, with_data
@@ -163,7 +164,7 @@ def adapt(
                 adapted, tokenized.sequences, steps, batch_size, callbacks or (), **optimizer
             )
             facts = replace(facts, **_fine_tuning_facts(trainer))
-    adapted.set_support(*encode_tokenized(adapted, tokenized, batch_size))
+    store_support(adapted, encode_tokenized(adapted, tokenized, batch_size))
     facts.fingerprint = fingerprint(adapted)
     adapted.card_facts = facts
     return adapted.eval()
