@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from .label_names import load_label_names, shipped_label_names
 from .reading import check_source, read_dataset
 from .tags import entity_spans, entity_types, gold_tags, to_io
 from .tokenize import sequences_dataset, tokenize_words
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -224,8 +228,25 @@ def with_support(
     read = read_support(support)
     own = with_own_labels(model)
     own.set_labels(read.types, label_names)
-    own.set_support(*encode_tokenized(own, tokenize_support(own, read.dataset, read.labels), batch_size))
+    store_support(own, encode_tokenized(own, tokenize_support(own, read.dataset, read.labels), batch_size))
     return own
+
+
+def store_support(model: LaclForTokenClassification, encoded: EncodedSupport) -> None:
+    """Store a support set in a model, with a warning that names the labels of which it has no word."""
+    found = set(encoded.labels.tolist())
+    labels = model.config.id2label or {}
+    missing = [labels[label] for label in sorted(labels) if label not in found]
+    model.set_support(*encoded)
+    if missing:
+        words = " and ".join("outside of entities" if one == OUTSIDE else f"of {one}" for one in missing)
+        effect = "goes by its label name alone" if model.config.use_prompts else "is never predicted"
+        logger.warning(
+            "the support set has no word %s, so that %s %s: add sentences with such words",
+            words,
+            ", ".join(missing),
+            effect,
+        )
 
 
 def joining_tokens(encoded: EncodedSupport) -> EncodedSupport:

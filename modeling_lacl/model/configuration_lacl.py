@@ -147,6 +147,8 @@ class LaclConfig(PreTrainedConfig):
 
     model_type = "lacl"
     sub_configs = {"encoder_config": AutoConfig}
+    # The predictions of `Trainer` are the logits, with hidden states and attentions if asked for.
+    keys_to_ignore_at_inference = ["context_context_loss", "context_label_loss", "mean", "variance"]
 
     encoder_config: Any = None
     projection: str = "gaussian"

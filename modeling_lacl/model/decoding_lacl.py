@@ -107,6 +107,9 @@ def prototypes(
 def combine_scores(label_scores: Tensor, support_scores: Tensor, label_weight: float) -> Tensor:
     """Combine two distributions over the labels by a weighted geometric mean of log-scores.
 
+    A label without support, whose support score is the dtype's lowest value, goes by its name alone: the
+    distribution of the support set is completed by the probability of its name.
+
     Args:
         label_scores: (..., K), similarity to the label names.
         support_scores: (..., K), similarity to the support set.
@@ -120,12 +123,15 @@ def combine_scores(label_scores: Tensor, support_scores: Tensor, label_weight: f
     """
     if not 0.0 <= label_weight <= 1.0:
         raise ValueError(f"label_weight is {label_weight}: give a number from 0 (support) to 1 (names)")
+    by_name, by_support = label_scores.log_softmax(dim=-1), support_scores.log_softmax(dim=-1)
+    missing = support_scores == torch.finfo(support_scores.dtype).min
+    # Without a missing label this adds 0, and changes no digit. No branch, for exported graphs.
+    rest = (1 - by_name.exp().masked_fill(~missing, 0).sum(-1, keepdim=True)).clamp_min(1e-30).log()
+    by_support = torch.where(missing, by_name, by_support + rest)
     # With a weight of 0 or 1 only one part is used, because 0 times minus infinity is NaN.
-    if label_weight == 1.0:
-        return label_scores.log_softmax(dim=-1)
-    if label_weight == 0.0:
-        return support_scores.log_softmax(dim=-1)
-    return torch.lerp(support_scores.log_softmax(dim=-1), label_scores.log_softmax(dim=-1), label_weight)
+    if label_weight in (0.0, 1.0):
+        return by_name if label_weight else by_support
+    return torch.lerp(by_support, by_name, label_weight)
 
 
 def _checked_transitions(transitions: Mapping[str, Any]) -> dict[str, dict[str, float]]:

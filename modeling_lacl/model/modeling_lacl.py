@@ -217,6 +217,9 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         [('person', 'Ana Ruiz'), ('city', 'Quito')]
     """
 
+    accepts_loss_kwargs = False
+    """Tells `Trainer` that the loss is a mean over the batch, not over the items of accumulated batches."""
+
     def __init__(self, config: LaclConfig) -> None:
         super().__init__(config)
         self.lacl = LaclModel(config)
@@ -287,12 +290,11 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        prompt_ids: Tensor | None = None,
-        prompt_labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
         across_processes: bool = False,
+        **prompt: Tensor | None,
     ) -> LaclOutput | tuple[Any, ...]:
         """Compute log-scores of every token for every label; with `labels`, the loss as well.
 
@@ -301,13 +303,13 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             attention_mask: `(B, L)`, 0 at padding.
             token_type_ids: `(B, L)`, ignored if the encoder does not use them.
             labels: `(B, L)` long. Labels of −100 are ignored (all tokens except first subwords).
-            prompt_ids: `(B, P)` long, prompts of another label set (see `build_prompt`). Defaults to the
-                label set of the model.
-            prompt_labels: `(B, P)` long, label id of each prompt token, −1 at separators, −2 at padding.
             output_hidden_states, output_attentions, return_dict: As in transformers.
             across_processes: Whether the losses treat the batches of all `torch.distributed` processes as one
                 batch, whose loss is the mean over the processes. A label id must mean the same on every
                 process, and every process must use this argument.
+            **prompt: Prompts of another label set (see `build_prompt`) as `prompt_ids` and `prompt_labels`,
+                `(B, P)` each: tokens, and their label ids, −1 at separators, −2 at padding. Defaults to the
+                label set of the model. Not named in the signature, where `Trainer` looks for labels.
 
         Returns:
             [`LaclOutput`]. `logits` combine label similarity and support similarity by `config.label_weight`.
@@ -318,19 +320,19 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             ValueError: If the model has no labels, `labels` has an id that is not in the prompt,
                 `across_processes` is used without torch.distributed, or as in [`LaclModel`].
         """
-        own_labels = prompt_ids is None and prompt_labels is None
-        prompts = self._prompts(input_ids) if own_labels else [(prompt_ids, prompt_labels)]
+        own_labels = all(part is None for part in prompt.values())
+        prompts = self._prompts(input_ids) if own_labels else [prompt]
         passes = [
             self.lacl(
                 input_ids,
                 attention_mask,
                 token_type_ids,
-                *prompt,
+                **one,
                 num_labels=self.config.num_labels if own_labels else None,
                 output_hidden_states=output_hidden_states,
                 output_attentions=output_attentions,
             )
-            for prompt in prompts
+            for one in prompts
         ]
         with full_precision(passes[0].mean):
             mean, variance = _mean_of_passes(passes)
@@ -379,15 +381,18 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         room = self.encoder_positions - (prompts.length if prompts else 0)
         return int(min(self.config.max_text_length, room))
 
-    def _prompts(self, input_ids: Tensor) -> list[tuple[Tensor | None, Tensor | None]]:
+    def _prompts(self, input_ids: Tensor) -> list[dict[str, Tensor | None]]:
         """Return the prompts of the label set for these sequences: several if it is too long for one."""
         if not self.config.use_prompts:
-            return [(None, None)]
+            return [{}]
         label_prompts = self.label_prompts
         if label_prompts is None:
             raise ValueError("the model has no labels: call set_labels, or give prompt_ids and prompt_labels")
         size = input_ids.shape[0]  # len() would become a constant in an exported graph
-        return [(ids.expand(size, -1), labels.expand(size, -1)) for ids, labels in label_prompts.prompts]
+        return [
+            {"prompt_ids": ids.expand(size, -1), "prompt_labels": labels.expand(size, -1)}
+            for ids, labels in label_prompts.prompts
+        ]
 
     def _label_similarity(self, passes: Sequence[LaclModelOutput]) -> tuple[Tensor | None, Tensor | None]:
         """Return the `(B, L, K)` similarity of tokens to labels, and `(B, K)` presence in a prompt."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 import tempfile
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import nn
 from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -36,6 +38,7 @@ from ..data.support import (
     joining_tokens,
     names_for,
     read_support,
+    store_support,
     tokenize_support,
 )
 from ..hub.card_facts import CardFacts, fingerprint, with_data
@@ -56,6 +59,9 @@ MAX_STEPS = 40
 """Maximum number of optimiser steps if the loss stays above the threshold."""
 MAX_EPOCHS = 3
 """Maximum number of epochs; used instead of `MAX_STEPS` for support sets where it means more steps."""
+
+# Training seeds and draws from the generators of the process, which threads share. Callbacks may adapt, too.
+_training = threading.RLock()
 
 
 def _without_tokenizer(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -82,6 +88,7 @@ def _without_tokenizer(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @_without_tokenizer
+@torch.inference_mode(False)
 def adapt(
     model: LaclForTokenClassification,
     support: Support,
@@ -98,6 +105,8 @@ def adapt(
 
     Fine-tune a copy of the model on the support sentences, with the objective of source training and with
     all types in the prompt in shuffled order. Then store the Gaussian of every support token for decoding.
+    Weights in half precision are trained in fp32, and cast back. Threads may call this at the same time: they
+    train one after the other.
 
     Args:
         model: The source-trained model, with its tokenizer. It is not modified.
@@ -148,17 +157,31 @@ def adapt(
     source = known_facts(model)
     facts = with_data(CardFacts() if source is None else source.inherited(), read.dataset, read.types)
     facts = replace(facts, stage="adapted", hyperparameters={"steps": 0})
-    with _preserved_random_state():
-        if steps != 0:
+    if steps != 0:
+        with _training, _preserved_random_state(), in_full_precision(adapted), torch.enable_grad():
             optimizer = {"learning_rate": learning_rate, "weight_decay": weight_decay, "seed": seed}
             trainer = _fine_tune(
                 adapted, tokenized.sequences, steps, batch_size, callbacks or (), **optimizer
             )
             facts = replace(facts, **_fine_tuning_facts(trainer))
-    adapted.set_support(*encode_tokenized(adapted, tokenized, batch_size))
+    store_support(adapted, encode_tokenized(adapted, tokenized, batch_size))
     facts.fingerprint = fingerprint(adapted)
     adapted.card_facts = facts
     return adapted.eval()
+
+
+@contextmanager
+def in_full_precision(model: nn.Module) -> Iterator[None]:
+    """Hold half-precision weights in fp32 inside the context, where small steps are not lost or infinite."""
+    half = {one: one.dtype for one in model.parameters() if one.dtype in (torch.float16, torch.bfloat16)}
+    for weight in half:
+        weight.data = weight.data.float()
+    try:
+        yield
+    finally:
+        for weight, dtype in half.items():
+            weight.grad = None
+            weight.data = weight.data.to(dtype)
 
 
 @contextmanager
@@ -250,6 +273,7 @@ def _fine_tuning_facts(trainer: LaclTrainer) -> dict[str, Any]:
 
 
 @_without_tokenizer
+@torch.inference_mode(False)
 def add_types(
     model: LaclForTokenClassification,
     examples: Support,
@@ -307,6 +331,7 @@ def add_types(
     return changed.eval()
 
 
+@torch.inference_mode(False)
 def remove_types(model: LaclForTokenClassification, types: Sequence[str]) -> LaclForTokenClassification:
     """Remove entity types from a model; their support tokens become examples of outside.
 

@@ -214,7 +214,16 @@ class LaclTrainer(HubTrainer):
         self.accelerator.wait_for_everyone()
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Create the optimiser of `Trainer`, with `args.head_learning_rate` for the projection head."""
+        """Create the optimiser of `Trainer`, with `args.head_learning_rate` for the projection head.
+
+        Raises:
+            ValueError: Weights are in fp16, where steps of AdamW overflow.
+        """
+        if any(weight.dtype == torch.float16 for weight in self.model.parameters() if weight.requires_grad):
+            raise ValueError(
+                "the model's weights are in fp16, in which the steps of AdamW overflow: train model.float(), "
+                "with fp16=True in the arguments for mixed precision, and cast it afterwards"
+            )
         is_new = self.optimizer is None
         # transformers 5.0 has no argument here.
         optimizer = super().create_optimizer(*([] if model is None else [model]))

@@ -129,3 +129,33 @@ def test_classes_without_an_example_can_be_left_out_as_the_error_says():
     with pytest.raises(LaclDataError, match=r"no example of a, c, .*read_dataset\(…, labels=\['b'\]\)"):
         read_support(support)
     assert read_support(read_dataset(support, labels=["b"])).types == ["b"]
+
+
+BARE = [
+    {"tokens": ["ana", "ruiz"], "ner_tags": ["person", "person"]},
+    {"tokens": ["york"], "ner_tags": ["town"]},
+]
+
+
+@pytest.mark.parametrize("method", ["neighbors", "prototypes"])
+def test_bare_names_leave_outside_to_its_name(make_tiny_model, caplog, method):
+    """Outside without support was ruled out, so that every word became an entity."""
+    model = make_tiny_model(support_method=method)
+    adapted = adapt(model, BARE, steps=0)
+    warning = "the support set has no word outside of entities, so that O goes by its label name alone: add"
+    assert caplog.text.count(warning) == 1
+    model.predict("ana flew", support=BARE)
+    assert caplog.text.count(warning) == 2
+    batch = model.tokenizer("ana flew the cessna to york", return_tensors="pt")
+    with torch.no_grad():
+        by_name = model.with_labels(["person", "town"])(**batch).logits.softmax(-1)
+        found = adapted(**batch).logits.exp()
+    torch.testing.assert_close(found[..., 0], by_name[..., 0])
+    caplog.clear()
+    adapt(model, TAGS, steps=0)
+    assert "goes by" not in caplog.text
+
+
+def test_without_label_names_the_warning_says_so(make_tiny_model, caplog):
+    adapt(make_tiny_model(use_prompts=False), BARE, steps=0)
+    assert "so that O is never predicted: add" in caplog.text

@@ -127,6 +127,31 @@ def test_a_label_that_one_part_lacks_leaves_scores_finite(weight):
     assert torch.isfinite(combined.softmax(-1)).all()
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.7, 1.0])
+def test_a_label_without_support_goes_by_its_name_alone(weight):
+    """Whichever labels lack support; those that have it share the rest of the probability."""
+    torch.manual_seed(1)
+    for missing in ([0], [3], [0, 2], [1, 2, 3]):
+        names, support = torch.randn(5, 4), torch.randn(5, 4)
+        support[:, missing] = LOWEST
+        found = combine_scores(names, support, weight)
+        torch.testing.assert_close(found[:, missing], names.log_softmax(-1)[:, missing])
+        others = [label for label in range(4) if label not in missing]
+        rest = 1 - names.softmax(-1)[:, missing].sum(-1, keepdim=True)
+        of_support = support[:, others].softmax(-1) * rest
+        expected = names.softmax(-1)[:, others] ** weight * of_support ** (1 - weight)
+        torch.testing.assert_close(found[:, others].exp(), expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
+def test_with_support_for_all_labels_no_digit_changes(scale):
+    torch.manual_seed(2)
+    names, support = torch.randn(50, 6) * scale, torch.randn(50, 6) * scale
+    assert torch.equal(combine_scores(names, support, 0.0), support.log_softmax(-1))
+    expected = torch.lerp(support.log_softmax(-1), names.log_softmax(-1), 0.7)
+    assert torch.equal(combine_scores(names, support, 0.7), expected)
+
+
 def test_label_weight_is_checked():
     with pytest.raises(ValueError, match="label_weight is 1.5"):
         combine_scores(torch.zeros(1, 2), torch.zeros(1, 2), 1.5)

@@ -1,5 +1,8 @@
 """Training the model: its loss and the parts of it, finite gradients, and which weights are trained."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from small_models import (  # type: ignore[import-not-found]  # pytest finds it beside this file
@@ -12,8 +15,9 @@ from small_models import (  # type: ignore[import-not-found]  # pytest finds it 
     project,
     prompts_of,
 )
+from transformers import DataCollatorForTokenClassification, Trainer, TrainingArguments
 
-from modeling_lacl import LaclForTokenClassification
+from modeling_lacl import LaclForTokenClassification, read_dataset, tokenize_dataset
 from modeling_lacl.model.configuration_lacl import DIVERGENCES, LOSS_TYPES
 from modeling_lacl.model.losses_lacl import (
     MEAN_DIVERGENCES,
@@ -201,3 +205,45 @@ def test_gradient_checkpointing(encoder):
     assert runs == [1, 2]
     for name, expected in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], expected, msg=name)
+
+
+def test_a_plain_trainer_evaluates_and_predicts(make_tiny_model, tiny_tokenizer, tmp_path):
+    """`Trainer` takes every argument of `forward` with "label" in its name for one that batches must have."""
+    model = make_tiny_model()
+    rows = [
+        {"tokens": ["ana", "flew", "to", name], "ner_tags": ["person", "O", "O", "location"]}
+        for name in "abc"
+    ]
+    data = tokenize_dataset(read_dataset(rows), tiny_tokenizer, model.entity_types)
+    called = []
+
+    def metrics(prediction):
+        called.append((prediction.predictions.shape, prediction.label_ids.shape))
+        return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
+
+    settings = {"per_device_eval_batch_size": 2, "max_steps": 1, "save_strategy": "no", "disable_tqdm": True}
+    trainer = Trainer(
+        model,
+        TrainingArguments(
+            str(tmp_path), report_to="none", use_cpu=True, gradient_accumulation_steps=2, **settings
+        ),
+        DataCollatorForTokenClassification(tiny_tokenizer),
+        data,
+        data,
+        compute_metrics=metrics,
+    )
+    assert trainer.label_names == ["labels"] and not trainer.model_accepts_loss_kwargs
+    trainer.train()
+    found = trainer.evaluate()
+    assert math.isfinite(found["eval_loss"]) and 0 <= found["eval_accuracy"] <= 1
+    predicted = trainer.predict(data)
+    assert called == [(predicted.predictions.shape, predicted.label_ids.shape)] * 2
+    batch = trainer.data_collator([data[0]])
+    with torch.no_grad():
+        logits = model.eval()(**batch).logits
+    np.testing.assert_allclose(predicted.predictions[0, : logits.shape[1]], logits[0], atol=1e-5)
+
+
+def test_unknown_arguments_are_refused(tiny_model):
+    with pytest.raises(TypeError, match="prompt_label'"):
+        tiny_model(torch.ones(1, 3, dtype=torch.long), prompt_label=torch.zeros(1, 3))

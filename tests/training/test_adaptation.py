@@ -2,6 +2,7 @@
 
 import copy
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 from transformers import set_seed
 
-from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl import LaclForTokenClassification, adapt, add_types, remove_types
 from modeling_lacl.data.examples import LaclDataError
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.support import encode_support
@@ -273,3 +274,46 @@ def test_a_shipped_map_may_name_more_types(tiny_model, tiny_tokenizer):
     support = [{"tokens": ["York"], "ner_tags": ["B-location-GPE"]}]
     ner = adapt(tiny_model, support, "few_nerd", steps=0)
     assert ner.config.label_names["location-GPE"] != "location-GPE"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_every_dtype_take_the_steps_of_fp32(make_tiny_model, dtype):
+    """Steps in fp16 moved weights by 7, and led to NaN."""
+    cast = make_tiny_model().to(dtype)
+    dtypes = {name: tensor.dtype for name, tensor in cast.named_parameters()}
+    expected = adapt(make_tiny_model(), SUPPORT, steps=20)
+    found = adapt(cast, SUPPORT, steps=20)
+    assert {name: tensor.dtype for name, tensor in found.named_parameters()} == dtypes
+    for (name, one), (_, other) in zip(found.named_parameters(), expected.named_parameters(), strict=True):
+        torch.testing.assert_close(one.double(), other.double(), atol=0.02, rtol=0.02, msg=name)
+        assert one.grad is None or one.grad.dtype == dtype
+    assert torch.isfinite(found.support_mean).all() and isinstance(found.predict(TEXTS[0]), list)
+
+
+def test_half_precision_is_left_as_it_was_if_training_fails(make_tiny_model):
+    model = make_tiny_model().to(torch.float16)
+    with pytest.raises(RuntimeError, match="stop"), adaptation.in_full_precision(model):
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+        raise RuntimeError("stop")
+    assert {weight.dtype for weight in model.parameters()} == {torch.float16}
+
+
+def test_threads_with_one_seed_make_one_model(tiny_model):
+    expected = state(adapt(tiny_model, SUPPORT, steps=2, seed=1))
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: adapt(tiny_model, SUPPORT, steps=2, seed=1), range(4)))
+    assert all(same(state(one), expected) for one in found)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_modes_of_the_caller_without_gradients_do_not_matter(make_tiny_model, mode):
+    expected = adapt(make_tiny_model(), SUPPORT, steps=2)
+    ship = [{"tokens": ["The", "Vasa"], "ner_tags": ["O", "ship"]}]
+    with mode():
+        found = adapt(make_tiny_model(), SUPPORT, steps=2)  # its weights are of this mode, too
+        others = [add_types(found, ship), remove_types(found, ["plane"])]
+        assert torch.is_grad_enabled() is False
+    assert same(state(found), state(expected))
+    for model in (found, *others):  # and can be trained further
+        assert not any(tensor.is_inference() for tensor in model.state_dict().values())
+    adapt(others[0], SUPPORT, steps=1)
