@@ -79,7 +79,9 @@ class LaclOnnxModel:
             disabled_optimizers=["SkipLayerNormFusion"],
         )
         config = LaclConfig.from_pretrained(folder)
-        return cls(Path(folder), session, config, AutoTokenizer.from_pretrained(folder, config=config))
+        # Code that the folder carries is refused; otherwise transformers would ask on standard input.
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+        return cls(Path(folder), session, config, tokenizer)
 
     @property
     def entity_types(self) -> list[str]:
