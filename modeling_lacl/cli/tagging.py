@@ -6,7 +6,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,12 +60,12 @@ class Request:
 def tag(request: Request) -> None:
     """Find entities as asked, and tell where they were written."""
     # Files first: a wrong name is told before the model loads.
-    with opened_texts(request) as texts:
-        target = line_file(request)
-        shard = None if target is None else target.shard
-        # Finished by a run that was broken off before it had all of them.
-        if shard is not None and shard.finished(request.rank).exists():
-            return shard.finish()
+    target = line_file(request)
+    shard = None if target is None else target.shard
+    # Finished by a run that was broken off before it had all of them.
+    if shard is not None and shard.finished(request.rank).exists():
+        return shard.finish()
+    with opened_texts(request) as texts, nullcontext() if target is None else target.held():
         if target is not None:
             texts = target.texts(texts, request.as_written)
         from ..integrations.predictors import load_predictor
@@ -115,15 +115,10 @@ def line_file(request: Request) -> LineFile | None:
     """Return the file of JSON Lines that this process writes, if one is asked for."""
     if request.output is None:
         return None
+    settings = {"labels": request.labels, "threshold": request.threshold, "words": request.words}
     if request.world == 1:
-        return LineFile(request.output, request.resume)
-    job = job_key(
-        request.checkpoint,
-        Path(request.file),
-        labels=request.labels,
-        threshold=request.threshold,
-        words=request.words,
-    )
+        return LineFile(request.output, request.resume, job=job_key(request.checkpoint, None, **settings))
+    job = job_key(request.checkpoint, Path(request.file), **settings)
     shard = Shard(request.output, job, request.rank, request.world)
     return LineFile(shard.part, True, shard)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import io
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import BinaryIO
 
 from .examples import LaclDataError
 
@@ -42,6 +46,30 @@ def describe_binary(head: bytes) -> str | None:
     return None
 
 
+_read_already: ContextVar[tuple[Path, bytes] | None] = ContextVar("_read_already", default=None)
+
+
+@contextmanager
+def read_once(path: Path) -> Iterator[None]:
+    """Let `read_lines` read a pipe (standard input, `<(…)`, a FIFO) several times inside the context.
+
+    Such a file gives its content once, so that it is kept; an ordinary file is not touched.
+    """
+    if not path.exists() or path.is_file() or path.is_dir():
+        yield
+        return
+    token = _read_already.set((path, path.read_bytes()))
+    try:
+        yield
+    finally:
+        _read_already.reset(token)
+
+
+def _open(path: Path) -> BinaryIO:
+    kept = _read_already.get()
+    return io.BytesIO(kept[1]) if kept is not None and kept[0] == path else open(path, "rb")
+
+
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     r"""Read the lines of a text file lazily.
 
@@ -67,7 +95,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
             f"{path}: unknown encoding {encoding!r}; name one that Python knows, as 'utf-8'"
         ) from None
     replaced = first_line = number = 0
-    with open(path, "rb") as file_of_bytes:
+    with _open(path) as file_of_bytes:
         head = file_of_bytes.read(16)
     problem = describe_binary(head)
     if problem:
@@ -76,7 +104,8 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
         raise LaclDataError(f"{path}:1: the file is UTF-16; give the encoding utf-16, or save it as UTF-8")
     try:
         # newline="\n" disables universal newlines.
-        with open(path, encoding=codec, errors="surrogateescape", newline="\n") as file:
+        stream = _open(path)
+        with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 line = line.removesuffix("\n").removesuffix("\r")
                 if number == 1:

@@ -55,6 +55,6 @@ def _check(name: Any, file: Any, endings: tuple[str, ...]) -> None:
     plain = isinstance(file, str) and file.endswith(endings) and Path(file).name == file and "\\" not in file
     if not plain:
         raise ValueError(
-            f"{name} names {str(file)[:200]!r} as weights: only safetensors files in its own folder are read; "
-            "make the checkpoint again by save_pretrained"
+            f"{name} names {str(file)[:200]!r} as weights: only safetensors files in its own folder are "
+            "read; make the checkpoint again by save_pretrained"
         )
