@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .app import keep_input, no_short_bars, saved
+from .app import keep_input, no_short_bars, printable, saved
 from .output import LineFile, Result, Shard, job_key, write_lines
 from .texts import read_texts
 
@@ -68,10 +68,13 @@ def tag(request: Request) -> None:
     with opened_texts(request) as texts, nullcontext() if target is None else target.held():
         if target is not None:
             texts = target.texts(texts, request.as_written)
-        from ..integrations.predictors import load_predictor
+        from ..integrations.predictors import load_predictor, own_labels_notice
 
         no_short_bars()
         model = load_predictor(request.checkpoint)
+        notice = own_labels_notice(model, "to find others, give --labels, as in --labels person,city")
+        if notice and request.labels is None and request.rank == 0:
+            print(printable(notice), file=sys.stderr)
         one_by_one = request.text is None and request.file == "-" and sys.stdin.isatty()
         if one_by_one:
             print("One text a line; Ctrl-D ends.", file=sys.stderr)
