@@ -25,7 +25,12 @@ def _register_configuration() -> None:
 
 
 def _register_models() -> None:
-    from transformers import AutoModel, AutoModelForTokenClassification
+    from transformers import (
+        AutoModel,
+        AutoModelForTokenClassification,
+        AutoTokenizer,
+        PreTrainedTokenizerFast,
+    )
 
     from .hub.installed import InstalledPackage
     from .model.configuration_lacl import LaclConfig
@@ -35,6 +40,8 @@ def _register_models() -> None:
     install_package(InstalledPackage())
     AutoModel.register(LaclConfig, LaclModel, exist_ok=True)
     AutoModelForTokenClassification.register(LaclConfig, LaclForTokenClassification, exist_ok=True)
+    # With a class for these models known, transformers never asks whether to run code of a tokenizer.
+    AutoTokenizer.register(LaclConfig, fast_tokenizer_class=PreTrainedTokenizerFast, exist_ok=True)
 
 
 def register_pipelines() -> None:

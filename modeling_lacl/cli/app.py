@@ -30,8 +30,17 @@ def main() -> None:
     except USER_ERRORS as error:
         if os.environ.get("LACL_DEBUG"):
             raise
-        print(f"lacl: {_message(error)}\nRun lacl --debug … for the full traceback.", file=sys.stderr)
+        print(
+            f"lacl: {printable(_message(error))}\nRun lacl --debug … for the full traceback.", file=sys.stderr
+        )
         sys.exit(2)
+
+
+def printable(text: str) -> str:
+    """Return a text with all made visible that would drive the terminal; the length is unchanged."""
+    from ..viz.terminal import visible
+
+    return visible(text)
 
 
 def _print_version(wanted: bool) -> None:
@@ -82,18 +91,18 @@ def keep_input(file: str | Path, option: str, output: Path | None) -> None:
     Raises:
         typer.BadParameter: `output` and `file` are the same file.
     """
-    if output is not None and output.exists() and os.path.exists(file) and output.samefile(file):
+    if output is not None and output.is_file() and os.path.exists(file) and output.samefile(file):
         raise typer.BadParameter(f"{option} is the input file: {output}")
 
 
 def saved(file: Path) -> None:
     """Report which file was written."""
-    print(f"Saved to {file}", file=sys.stderr)
+    print(f"Saved to {printable(str(file))}", file=sys.stderr)
 
 
 def next_step(command: str) -> None:
     """Suggest the next command."""
-    print(f"Next: {command}", file=sys.stderr)
+    print(f"Next: {printable(command)}", file=sys.stderr)
 
 
 def _message(error: BaseException) -> str:

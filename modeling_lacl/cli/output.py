@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedWriter, FileIO
 from itertools import islice
 from operator import index
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import Any, TypeAlias
 from ..files import cut_half_line, sha256
 
 _POLL_SECONDS = 0.2
+
+# What JSON leaves in strings and a terminal obeys: DEL, C1, marks and overrides of direction.
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 Result: TypeAlias = tuple[str, list[dict[str, Any]]]
 """A text and its entities."""
@@ -75,10 +79,18 @@ def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True
     """
     from tqdm import tqdm
 
+    seen = file is None and sys.stdout.isatty()
     for text, entities in tqdm(results, unit=" texts", disable=True if file is None or not bar else None):
-        line = json.dumps({"text": text, "entities": entities}, ensure_ascii=False).encode() + b"\n"
+        written = json.dumps({"text": text, "entities": entities}, ensure_ascii=False)
+        # The same value, in characters that no terminal obeys.
+        written = _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", written) if seen else written
+        line = written.encode() + b"\n"
         if file is None:
             sys.stdout.buffer.write(line)
+            continue
+        if not file.seekable():  # a pipe takes a part of a line at a time
+            while line:
+                line = line[file.write(line) :]
             continue
         end = file.tell()
         if file.write(line) < len(line):
@@ -181,18 +193,19 @@ def _in_turn(shards: list[Path]) -> Iterator[bytes]:
                 return
 
 
-def job_key(checkpoint: str, file: Path, **settings: Any) -> str:
+def job_key(checkpoint: str, file: Path | None, **settings: Any) -> str:
     """Return a key that identifies a run over a file: model, file and settings.
 
     Args:
         checkpoint: Folder or name of the model; for a folder, size and modification time of its
             `config.json` are included.
-        file: The file of texts; its size and modification time are included.
+        file: The file of texts; its size and modification time are included. None for other input.
         **settings: Everything else that the results depend on, as values that JSON can represent.
     """
     config = Path(checkpoint) / "config.json"
-    stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (file, config) if path.is_file()]
-    return json.dumps([checkpoint, str(file.resolve()), stamps, settings])
+    files = [path for path in (file, config) if path is not None and path.is_file()]
+    stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return json.dumps([checkpoint, file and str(file.resolve()), stamps, settings])
 
 
 def texts_left(
@@ -228,6 +241,20 @@ def _rest(path: Path, texts: Iterator[str], as_written: Callable[[str], str]) ->
     yield from texts
 
 
+def _lock(file: BufferedWriter, path: Path) -> None:
+    """Lock a file until it is closed; where the system has no such locks, do nothing."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"{path}: another run is writing this file: wait for it, or name another") from None
+    except OSError:
+        return  # a file system without locks
+
+
 def _text_of(line: bytes) -> Any:
     try:
         return json.loads(line)["text"]
@@ -243,25 +270,46 @@ class LineFile:
         path: The file.
         goes_on: Whether to resume: keep what an interrupted run wrote, and skip its texts.
         shard: The shard that `path` belongs to, if there are several processes.
+        job: What the lines depend on, unless the name of the file shows it.
     """
 
     path: Path
     goes_on: bool
     shard: Shard | None = None
+    job: str = ""
 
-    def texts(self, texts: Iterable[str], as_written: Callable[[str], str]) -> Iterable[str]:
-        """Return the texts whose results are still to be written; see `texts_left`.
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the file for this run: no other writes to it inside of the context.
+
+        While a run is unfinished, `.NAME.job` beside the file tells what its lines depend on.
 
         Raises:
-            OSError: The file cannot be written.
+            ValueError: Another run writes to the file, or one of another job began the lines to go on with.
         """
+        if self.path.exists() and not self.path.is_file():  # a pipe or a device
+            yield
+            return
+        note = self.path.with_name(f".{self.path.name}.job")
+        with open(self.path, "ab") as file:  # or it fails now; what it holds stays until there is a model
+            _lock(file, self.path)
+            if self.goes_on and self.job and note.is_file() and self.path.stat().st_size:
+                if note.read_text(encoding="utf-8") != sha256(self.job):
+                    raise ValueError(
+                        f"{self.path} was begun with another model, other labels or another threshold: to go "
+                        "on, give the same; to begin again, remove the file or leave out --resume"
+                    )
+            if self.job and (not self.goes_on or not self.path.stat().st_size):
+                note.write_text(sha256(self.job), encoding="utf-8")
+            yield
+            note.unlink(missing_ok=True)
+
+    def texts(self, texts: Iterable[str], as_written: Callable[[str], str]) -> Iterable[str]:
+        """Pick from all texts those whose results are still to be written; see `texts_left`."""
         if self.shard is not None:
             texts = self.shard.texts(texts)
-        if self.goes_on:
+        if self.goes_on and (self.path.is_file() or not self.path.exists()):
             texts = texts_left(self.path, texts, as_written)
-        if not self.path.exists() or self.path.is_file():
-            # Fail now if the file cannot be written. Its content stays until the model is loaded.
-            open(self.path, "ab").close()
         return texts
 
     def open(self) -> FileIO:

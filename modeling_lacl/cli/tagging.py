@@ -6,12 +6,12 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .app import keep_input, no_short_bars, saved
+from .app import keep_input, no_short_bars, printable, saved
 from .output import LineFile, Result, Shard, job_key, write_lines
 from .texts import read_texts
 
@@ -61,18 +61,21 @@ class Request:
 def tag(request: Request) -> None:
     """Find entities as requested, and report where they were written."""
     # Files first: a wrong file name is reported before the model is loaded.
-    with opened_texts(request) as texts:
-        target = line_file(request)
-        shard = None if target is None else target.shard
-        # This shard was finished by a run that was interrupted before all shards were.
-        if shard is not None and shard.finished(request.rank).exists():
-            return shard.finish()
+    target = line_file(request)
+    shard = None if target is None else target.shard
+    # This shard was finished by a run that was interrupted before all shards were.
+    if shard is not None and shard.finished(request.rank).exists():
+        return shard.finish()
+    with opened_texts(request) as texts, nullcontext() if target is None else target.held():
         if target is not None:
             texts = target.texts(texts, request.as_written)
-        from ..integrations.predictors import load_predictor
+        from ..integrations.predictors import load_predictor, own_labels_notice
 
         no_short_bars()
         model = load_predictor(request.checkpoint)
+        notice = own_labels_notice(model, "to find others, give --labels, as in --labels person,city")
+        if notice and request.labels is None and request.rank == 0:
+            print(printable(notice), file=sys.stderr)
         one_by_one = request.text is None and request.file == "-" and sys.stdin.isatty()
         if one_by_one:
             print("Enter one text per line; end with Ctrl-D.", file=sys.stderr)
@@ -119,15 +122,10 @@ def line_file(request: Request) -> LineFile | None:
     """Return the JSON Lines file that this process writes, or None without `--output`."""
     if request.output is None:
         return None
+    settings = {"labels": request.labels, "threshold": request.threshold, "words": request.words}
     if request.world == 1:
-        return LineFile(request.output, request.resume)
-    job = job_key(
-        request.checkpoint,
-        Path(request.file),
-        labels=request.labels,
-        threshold=request.threshold,
-        words=request.words,
-    )
+        return LineFile(request.output, request.resume, job=job_key(request.checkpoint, None, **settings))
+    job = job_key(request.checkpoint, Path(request.file), **settings)
     shard = Shard(request.output, job, request.rank, request.world)
     return LineFile(shard.part, True, shard)
 

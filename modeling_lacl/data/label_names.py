@@ -39,7 +39,7 @@ def load_label_names(source: str | Path | Mapping[str, str]) -> dict[str, str]:
     path = Path(source)
     if str(source) in shipped_label_names():
         path = _FOLDER / f"{source}.yaml"
-    elif not path.is_file():
+    elif not path.exists() or path.is_dir():
         raise LaclDataError(
             f"{source}: no such file of label names; give a YAML file or one of "
             f"{', '.join(shipped_label_names())}"

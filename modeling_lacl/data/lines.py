@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import io
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import BinaryIO
 
 from .examples import LaclDataError
 
@@ -58,6 +62,30 @@ def describe_binary(head: bytes) -> str | None:
     return None
 
 
+_read_already: ContextVar[tuple[Path, bytes] | None] = ContextVar("_read_already", default=None)
+
+
+@contextmanager
+def read_once(path: Path) -> Iterator[None]:
+    """Let `read_lines` read a pipe (standard input, `<(…)`, a FIFO) several times inside the context.
+
+    Such a file gives its content once, so that it is kept; an ordinary file is not touched.
+    """
+    if not path.exists() or path.is_file() or path.is_dir():
+        yield
+        return
+    token = _read_already.set((path, path.read_bytes()))
+    try:
+        yield
+    finally:
+        _read_already.reset(token)
+
+
+def _open(path: Path) -> BinaryIO:
+    kept = _read_already.get()
+    return io.BytesIO(kept[1]) if kept is not None and kept[0] == path else open(path, "rb")
+
+
 def _utf16(head: bytes) -> str | None:
     """Return the encoding if a file is UTF-16 by its mark, or by the zeros beside its ASCII characters."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -94,7 +122,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
             f"{path}: unknown encoding {encoding!r}; name one that Python knows, as 'utf-8'"
         ) from None
     replaced = first_line = number = 0
-    with open(path, "rb") as file_of_bytes:
+    with _open(path) as file_of_bytes:
         head = file_of_bytes.read(_HEAD_BYTES)
     problem = describe_binary(head)
     if problem:
@@ -109,7 +137,8 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
         text = head.decode(codec, "ignore")
         line_end = "\r" if "\r" in text and "\n" not in text else "\n"  # as old Macs wrote
         # An explicit newline disables universal newlines.
-        with open(path, encoding=codec, errors="surrogateescape", newline=line_end) as file:
+        stream = _open(path)
+        with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline=line_end) as file:
             for number, line in enumerate(file, start=1):
                 line = line.removesuffix("\n").removesuffix("\r")
                 if number == 1:

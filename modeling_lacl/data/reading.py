@@ -19,7 +19,7 @@ from .examples import (
     Origin,
 )
 from .jsonl import is_json_array, is_jsonl, read_json, read_jsonl
-from .lines import read_lines
+from .lines import read_lines, read_once
 from .records import OTHER_COLUMNS, read_records
 from .tag_schemes import split_tag
 from .tags import is_bio_dataset
@@ -76,11 +76,13 @@ def read_dataset(
     check_source(source, "source")
     if isinstance(source, str | Path):
         path = Path(source)
-        format = _format_of(path, format, encoding)
-        origin = Origin(str(source), has_lines=format != "json")
-        read: Any = {"columns": read_columns, "jsonl": read_jsonl, "json": read_json}[format]
-        given = () if format == "columns" else (names,)
-        sentences = read(path, encoding, token_column, tag_column, *given)
+        with read_once(path):
+            format = _format_of(path, format, encoding)
+            origin = Origin(str(source), has_lines=format != "json")
+            read: Any = {"columns": read_columns, "jsonl": read_jsonl, "json": read_json}[format]
+            given = () if format == "columns" else (names,)
+            sentences = read(path, encoding, token_column, tag_column, *given)
+            return build(sentences, origin, labels, scheme)
     else:
         if format is not None:
             raise ValueError("format is for files; leave it out for a Dataset or a list of examples")

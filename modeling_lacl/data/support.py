@@ -23,7 +23,6 @@ from .reading import check_source, read_dataset
 from .tags import entity_spans, entity_types, gold_tags, to_io
 from .tokenize import sequences_dataset, tokenize_words
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -110,7 +110,8 @@ def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTr
         )
     encoder = embedded_encoder()
     weights = merge_adapter(load_file(encoder / "model.safetensors"), load_file(folder / ADAPTER_FILE))
-    return LaclConfig.from_pretrained(folder), weights, AutoTokenizer.from_pretrained(encoder)
+    tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
+    return LaclConfig.from_pretrained(folder), weights, tokenizer
 
 
 def extract_adapter(

@@ -33,6 +33,13 @@ class InstalledPackage(Package):
         """Return the path of the embedded encoder for `"minilm"`, every other name unchanged."""
         return embedded_encoder_path(name)
 
+    def check_files(self, name: Any, **kwargs: Any) -> None:
+        """Raise `ValueError` for a checkpoint that names other weights than safetensors in its folder."""
+        from .weight_files import check_weight_files
+
+        if name is not None:
+            check_weight_files(name, **kwargs)
+
     def with_support(self, model: Any, support: Any, label_names: Any, batch_size: int | None) -> Any:
         """Return a model with the same weights and another support set, given in any format."""
         from ..data.support import with_support

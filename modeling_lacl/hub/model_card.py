@@ -130,6 +130,7 @@ def card_text(config: LaclConfig, facts: CardFacts) -> str:
         _metadata(facts, encoder, name),
         template_path=str(TEMPLATE),
         title=_cell(name),
+        license=_cell(facts.license or "not stated"),
         facts=facts,
         settings=settings,
         source=_code(facts.source or ""),

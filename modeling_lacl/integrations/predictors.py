@@ -9,6 +9,19 @@ from ..model.modeling_lacl import LaclForTokenClassification
 from .onnx.runner import GRAPH_FILE, LaclOnnxModel
 
 
+def own_labels_notice(model: LaclForTokenClassification | LaclOnnxModel, option: str) -> str | None:
+    """Return what to tell a user who gave no labels to a source model; None for the user's own model.
+
+    Args:
+        model: The model that predicts.
+        option: How to give labels, such as `--labels person,city`.
+    """
+    if isinstance(model, LaclOnnxModel) or model.has_support or not model.entity_types:
+        return None
+    types = ", ".join(model.entity_types)
+    return f"no labels given: the {len(model.entity_types)} types of the model are used ({types}); {option}"
+
+
 def load_predictor(checkpoint: str | Path) -> LaclForTokenClassification | LaclOnnxModel:
     """Load a checkpoint, as `load_model` does, or a model that `lacl export` wrote."""
     if (Path(checkpoint) / GRAPH_FILE).is_file():

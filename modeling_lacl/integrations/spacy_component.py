@@ -5,14 +5,22 @@ installed. So transformers is imported when the first component is created, and 
 component gets its first text.
 """
 
+import io
+import logging
+import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from spacy.language import Language
+from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span, SpanGroup
+from spacy.training import Example
 from spacy.util import minibatch
+
+logger = logging.getLogger(__name__)
 
 
 class LaclComponent:
@@ -47,15 +55,20 @@ class LaclComponent:
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.overwrite_ents = overwrite_ents
         self._model: Any = None
+        self._unpacked: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def predictor(self) -> Any:
         """The model, loaded when first used: a saved pipeline contains its own model and needs no other."""
         # Not named `model`: spaCy checks each component for that attribute, which would load the model.
         if self._model is None:
-            from .predictors import load_predictor
+            from .predictors import load_predictor, own_labels_notice
 
             self._model = load_predictor(self.checkpoint)
+            how = """to find others, give config={"labels": ["person", "city"]} to add_pipe"""
+            notice = own_labels_notice(self._model, how) if self.wanted is None else None
+            if notice:
+                logger.warning("%s", notice)
         return self._model
 
     @property
@@ -132,6 +145,28 @@ class LaclComponent:
 
         self._model = load_predictor(path)
         return self
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
+        """Return the model as bytes: the files that `to_disk` saves, in an archive."""
+        archive = io.BytesIO()
+        with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(archive, "w") as files:
+            self.to_disk(name)
+            for file in sorted(path for path in Path(name).rglob("*") if path.is_file()):
+                files.write(file, str(file.relative_to(name)))
+        return archive.getvalue()
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Iterable[str] = ()) -> "LaclComponent":
+        """Take the model from what `to_bytes` returned."""
+        unpacked = tempfile.TemporaryDirectory(prefix="lacl-")  # as long as the model, which reads it later
+        with zipfile.ZipFile(io.BytesIO(bytes_data)) as files:
+            files.extractall(unpacked.name)
+        self.from_disk(unpacked.name)
+        self._unpacked = unpacked
+        return self
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Return precision, recall and F1 of `doc.ents`, as `nlp.evaluate` asks for them."""
+        return dict(get_ner_prf(examples))
 
 
 def _overlaps(span: Span, others: Iterable[Span]) -> bool:

@@ -81,6 +81,8 @@ _NON_NEGATIVE = {
 }
 _POSITIVE = ("similarity_temperature", "variance_epsilon")
 _INTEGERS = {"projection_size": 1, "max_text_length": 1, "max_prompt_length": 1, "support_size": 0}
+_MOST = {"num_hidden_layers": 1000, "hidden_size": 10**5, "intermediate_size": 10**6, "vocab_size": 10**7}
+_MOST_LABELS = 10**5  # numbers above these are no model's: they would only fill the memory
 _BOOLEANS = ("outside_attracts", "use_prompts", "shared_prompt", "viterbi")
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -180,7 +182,10 @@ class LaclConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._check_options()
+        _check_size("num_labels", kwargs.get("num_labels"), _MOST_LABELS)
         self.encoder_config = encoder = _encoder_config(self.encoder_config)
+        for name, most in _MOST.items():
+            _check_size(f"encoder_config.{name}", getattr(encoder, name, None), most)
         if self.label_token_ids:
             _check_token_ids(
                 self.label_token_ids, self.separator_token_id, getattr(encoder, "vocab_size", None)
@@ -221,6 +226,13 @@ class LaclConfig(PreTrainedConfig):
         if not isinstance(self.outside_name, str):
             raise ValueError(f"outside_name must be text, got {self.outside_name!r}")
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Return the configuration of these values; `ValueError` for those of another type of model."""
+        if config_dict.get("model_type", cls.model_type) != cls.model_type:
+            raise ValueError(f"the configuration of a {config_dict['model_type']!r} model, not of a LACL one")
+        return super().from_dict(config_dict, **kwargs)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all values as they are saved, with references to the remote code and without local paths."""
         values = super().to_dict()
@@ -257,6 +269,12 @@ def _encoder_config(given: PreTrainedConfig | dict[str, Any] | None) -> Any:
     if "model_type" not in given:
         raise ValueError("encoder_config has no model_type: give one, such as bert")
     return AutoConfig.for_model(**given)
+
+
+def _check_size(name: str, size: Any, most: int) -> None:
+    """Raise unless a size, if it is given, is a whole number of a model that can be."""
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most):
+        raise ValueError(f"{name} is {str(size)[:40]}: a model has a whole number from 1 to {most}")
 
 
 def _check_token_ids(labels: Any, separator: Any, vocab_size: int | None) -> None:

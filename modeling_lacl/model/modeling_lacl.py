@@ -219,6 +219,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
 
     accepts_loss_kwargs = False
     """Tells `Trainer` that the loss is a mean over the batch, not over the items of accumulated batches."""
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]  # a token classifier's, loaded as its encoder
 
     def __init__(self, config: LaclConfig) -> None:
         super().__init__(config)
@@ -256,7 +257,10 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         """
         if not isinstance(encoder, PreTrainedModel):
             place = package().encoder_path(str(encoder))
-            encoder = cast(PreTrainedModel, AutoModel.from_pretrained(place, use_safetensors=True))
+            package().check_files(place)
+            # Without an answer about remote code, transformers would ask on standard input.
+            loaded: Any = AutoModel.from_pretrained(place, use_safetensors=True, trust_remote_code=False)
+            encoder = cast(PreTrainedModel, loaded)
         encoder_config = copy.deepcopy(encoder.config)
         encoder_config.name_or_path = hub_name(encoder_config.name_or_path)
         model = cls(LaclConfig(encoder_config=encoder_config, **config_kwargs))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -44,6 +45,9 @@ class Package:
     def encoder_path(self, name: str) -> str:
         """Return the location of an encoder: its path, or its name on the Hub."""
         return name
+
+    def check_files(self, name: Any, **kwargs: Any) -> None:
+        """Raise `ValueError` for a checkpoint that names other weights than safetensors in its folder."""
 
     def with_support(self, model: Any, support: Any, label_names: Any, batch_size: int | None) -> Any:
         """Return a model that shares the weights of `model`, with another support set."""
@@ -122,7 +126,11 @@ class LaclPreTrainedModel(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *model_args: Any, **kwargs: Any
     ) -> Any:
-        """Load a checkpoint, only from safetensors. Weights that the divergence does not use stay frozen."""
+        """Load a checkpoint, only from safetensors. Weights that the divergence does not use stay frozen.
+
+        Raises:
+            ValueError: If weights are missing, left over or not finite, or are no safetensors of its own.
+        """
         kwargs["use_safetensors"] = True
         place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "").rstrip(
             os.sep
@@ -133,12 +141,15 @@ class LaclPreTrainedModel(PreTrainedModel):
         if os.path.isdir(place) and not os.path.isfile(os.path.join(place, CONFIG_FILE)):
             # Without it transformers would use the default configuration.
             raise OSError(f"{place} has no {CONFIG_FILE}: it is no checkpoint, or saving it was interrupted")
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        package().check_files(pretrained_model_name_or_path, **kwargs)
+        with_info = kwargs.pop("output_loading_info", False)
+        kwargs["output_loading_info"] = True
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        _check_weights(model, info, place or "state_dict")
         for module in model.modules():
             if isinstance(module, GaussianProjection):
                 module.freeze_unused(model.config)  # loading replaces the frozen parameters
-        return loaded
+        return (model, info) if with_info else model
 
     def save_pretrained(  # type: ignore[override]  # passes other arguments on
         self,
@@ -203,6 +214,21 @@ class LaclPreTrainedModel(PreTrainedModel):
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.save_pretrained(folder)
+
+
+def _check_weights(model: Any, info: dict[str, Any], place: str) -> None:
+    """Raise unless a checkpoint had all weights of the model and no others, all of them finite numbers."""
+    optional = r"(^|\.)encoder\.pooler\." + ("" if model.config.support_size else "|^support_")
+    for problem in ("missing", "unexpected"):
+        names = sorted(name for name in info[f"{problem}_keys"] if not re.search(optional, name))
+        if names:
+            names[3:] = [f"{len(names)} in all"]
+            raise ValueError(f"{place} has {problem} weights ({', '.join(names)}): copy or make it again")
+    for name, weight in model.state_dict().items():
+        # A sum is much faster than a test of each number, but can overflow where all are finite.
+        if weight.is_floating_point() and not weight.is_meta and not weight.sum(dtype=torch.float).isfinite():
+            if not weight.isfinite().all():
+                raise ValueError(f"{place}: {name} has NaN or infinite weights: copy or make it again")
 
 
 def code_files() -> list[Path]:

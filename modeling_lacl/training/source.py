@@ -112,7 +112,7 @@ def train_source(
     set_seed(training_args.seed)
     data = read_source(data_args)
     encoder = embedded_encoder_path(model_args.encoder)
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)  # or it would ask
     names = {name: data.label_names[name] for name in data.types}
     model = model_class(model_args.method).from_encoder(
         encoder, tokenizer, data.types, names, **model_args.config_kwargs()

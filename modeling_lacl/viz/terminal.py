@@ -39,6 +39,7 @@ BACKGROUNDS = (
 # replaced by one visible character, so that offsets stay valid.
 _VISIBLE = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
 _VISIBLE |= dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
+_VISIBLE |= dict.fromkeys((0x061C, 0x200E, 0x200F), 0xFFFD)
 _VISIBLE |= dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), 0xFFFD)
 del _VISIBLE[ord("\n")], _VISIBLE[ord("\t")]
 

@@ -461,3 +461,11 @@ def test_a_missing_encoder_says_how_to_install_it(lacl, monkeypatch):
     code, _, err = lacl("demo")
     assert code == 2
     assert "lacl[demo]" in err
+
+
+def test_predict_tells_types_that_nobody_gave(make_tiny_model, tmp_path):
+    make_tiny_model().save_pretrained(tmp_path)
+    command = ["predict", str(tmp_path), "--text", "ana flew"]
+    told = runner.invoke(cli.app, command).stderr
+    assert "the 3 types of the model are used (person, location" in told and "--labels" in told
+    assert "no labels given" not in runner.invoke(cli.app, [*command, "--labels", "city"]).stderr

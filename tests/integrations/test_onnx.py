@@ -1,6 +1,8 @@
 """Exported graphs against the models that they were made from, run by the real ONNX Runtime."""
 
+import copy
 import json
+import pickle
 import shutil
 import sys
 from typing import Any
@@ -253,3 +255,9 @@ def test_a_missing_package_says_how_to_install_it(tiny_model, tmp_path, monkeypa
         ModuleNotFoundError, match=rf"{package} is not installed: `pip install 'lacl\[onnx\]'`"
     ):
         export_onnx(tiny_model, tmp_path)
+
+
+def test_copies_and_pickles_predict_the_same(found):
+    for other in (copy.copy(found), copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        assert other.predict(TEXTS) == found.predict(TEXTS)
+        assert other.session is not found.session and other.num_threads == found.num_threads

@@ -12,6 +12,7 @@ import pytest
 import spacy
 from spacy import ty
 from spacy.tokens import Doc, Span
+from spacy.training import Example
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.integrations.spacy_component import make_lacl
@@ -24,6 +25,8 @@ TEXTS = [
     "ana  ruiz\n\nflew\tto quito on a cessna. (York-Quito)",
     "東京 👍 quito",
 ]
+
+TEXT = TEXTS[0]
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +181,30 @@ def test_spacy_finds_it_by_its_entry_point(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == make_lacl.__module__
+
+
+def test_bytes_hold_the_model(build, checkpoint):
+    """As `nlp.to_bytes` gives them to another process."""
+    nlp = build()
+    content = nlp.to_bytes()
+    other = spacy.blank("en")
+    other.add_pipe("lacl", config={"model": "no such model"})
+    other.from_bytes(content)
+    assert triples(other(TEXT).ents) == triples(nlp(TEXT).ents) != []
+    assert other.to_bytes()
+
+
+def test_evaluation_has_scores_of_entities(build):
+    nlp = build()
+    spans = [(span.start_char, span.end_char, span.label_) for span in nlp(TEXT).ents]
+    gold = [Example.from_dict(nlp.make_doc(TEXT), {"entities": spans})]
+    scores = nlp.evaluate(gold)
+    assert scores["ents_f"] == scores["ents_p"] == 1 and scores["ents_per_type"]
+
+
+def test_types_that_nobody_gave_are_told(build, caplog):
+    with caplog.at_level("WARNING"):
+        build(labels=["city"])(TEXT)
+        assert "no labels given" not in caplog.text
+        build()(TEXT)
+    assert "the 3 types of the model are used (person" in caplog.text and "add_pipe" in caplog.text

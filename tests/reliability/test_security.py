@@ -1,7 +1,9 @@
 """Files of others run no code: pickles, code that configurations name, YAML, text and labels in pictures."""
 
+import ast
 import json
 import pickle
+import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import modeling_lacl
 from modeling_lacl.data.examples import LaclDataError
 from modeling_lacl.data.label_names import load_label_names
 from modeling_lacl.training.arguments import parse_arguments
@@ -144,6 +147,69 @@ def test_weights_of_an_encoder_are_not_unpickled(nursery, make_tiny_model, proof
         "true",
     )
     assert child.wait() == 2 and "safetensors" in child.err and not proof.exists()
+
+
+def test_every_tokenizer_and_encoder_is_loaded_without_remote_code():
+    """transformers asks on standard input where nothing is said of it, and runs the code after a `y`."""
+    loaded = 0
+    for file in Path(modeling_lacl.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if re.fullmatch(r"Auto\w+\.from_pretrained", called):
+                said = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert said.get("trust_remote_code") == "False", f"{file}:{node.lineno}"
+                loaded += 1
+    assert loaded >= 4
+
+
+ASKED = """
+import builtins, sys
+folder, data, output = sys.argv[1:4]
+
+def asked(*prompt):
+    print("asked")
+    return "y"
+
+builtins.input = asked
+from transformers import AutoTokenizer, pipeline
+from modeling_lacl.cli.app import app
+import modeling_lacl.cli
+from modeling_lacl.integrations.onnx import LaclOnnxModel
+
+def train(encoder):
+    settings = {"train_file": data, "output_dir": output, "use_cpu": "true", "max_steps": "1"}
+    given = [part for key, value in settings.items() for part in ("--" + key, value)]
+    app(["train", "--encoder", encoder, *given], standalone_mode=False)
+
+for task in (
+    lambda: pipeline("few-shot-ner", model=folder)("ana flew"),
+    lambda: pipeline("token-classification", model=folder)("ana flew"),
+    lambda: AutoTokenizer.from_pretrained(folder),
+    lambda: train(folder),
+    lambda: train(folder + "/encoder"),
+    lambda: LaclOnnxModel.from_pretrained(folder),
+):
+    try:
+        task()
+    except (ValueError, OSError) as error:
+        print(type(error).__name__)
+"""
+
+
+def test_nothing_asks_whether_to_run_code(nursery, checkpoint, proof, tmp_path):
+    every = {name: "evil.Evil" for name in ("AutoConfig", "AutoModel", "AutoModelForTokenClassification")}
+    encoder = checkpoint / "encoder"
+    encoder.mkdir()
+    for folder in (checkpoint, encoder):
+        (folder / "evil.py").write_text(EVIL.format(proof=str(proof)))
+        shutil.copy(checkpoint / "tokenizer.json", tmp_path / "tokenizer.json")
+        tokenizer = {"auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}, "tokenizer_class": "Evil"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    shutil.copy(tmp_path / "tokenizer.json", encoder)
+    (encoder / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": every}))
+    (tmp_path / "train.txt").write_text("ana\tB-person\nflew\tO\n")
+    child = nursery.run(checkpoint, tmp_path / "train.txt", tmp_path / "out", program=ASKED)
+    assert "asked" not in child.out and not proof.exists(), child.out
 
 
 EVIL_YAML = "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{proof}]]"

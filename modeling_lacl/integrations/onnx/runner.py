@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,8 +41,16 @@ class LaclOnnxModel:
     device = torch.device("cpu")
     training = False
 
-    def __init__(self, folder: Path, session: Any, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        session: Any,
+        config: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        num_threads: int | None = None,
+    ) -> None:
         self.folder = folder
+        self.num_threads = num_threads
         self.session = session
         self.config = config
         self.tokenizer = tokenizer
@@ -79,7 +88,15 @@ class LaclOnnxModel:
             disabled_optimizers=["SkipLayerNormFusion"],
         )
         config = LaclConfig.from_pretrained(folder)
-        return cls(Path(folder), session, config, AutoTokenizer.from_pretrained(folder, config=config))
+        # Code that the folder carries is refused; otherwise transformers would ask on standard input.
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+        return cls(Path(folder), session, config, tokenizer, num_threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy by the folder: the session itself cannot be."""
+        return partial(type(self).from_pretrained, num_threads=self.num_threads), (
+            str(self.folder.resolve()),
+        )
 
     @property
     def entity_types(self) -> list[str]:
