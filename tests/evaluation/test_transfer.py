@@ -332,7 +332,7 @@ def test_what_is_refused(recipe, model, tmp_path):
     recipe.adapt = {}
     for config, message in (
         ({"to_dict": 3}, "'config' has 'to_dict': only these can be set: divergence, "),
-        ({"projection": "hidden"}, "'config' has 'projection': what can be replaced"),
+        ({"projection": "hidden"}, "'config' has 'projection': only these can be set"),
         ({"support_method": "prototype"}, "support_method is 'prototype': .*neighbors"),
         ({"label_weight": 7}, "label_weight is 7: label_weight must be between 0 and 1"),
         ({"alpha": "much"}, "alpha is 'much': "),
