@@ -126,7 +126,7 @@ def test_classes_without_an_example_can_be_left_out_as_the_error_says():
         {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "a", "b", "c"]))}
     )
     support = Dataset.from_dict({"tokens": [["ana", "quito"]], "ner_tags": [[2, 0]]}, features=features)
-    with pytest.raises(LaclDataError, match=r"no example of a, c, .*read_dataset\(…, labels=\['b'\]\)"):
+    with pytest.raises(LaclDataError, match=r"no example of a, c; .*read_dataset\(…, labels=\['b'\]\)"):
         read_support(support)
     assert read_support(read_dataset(support, labels=["b"])).types == ["b"]
 
