@@ -23,7 +23,6 @@ from .reading import check_source, read_dataset
 from .tags import entity_spans, entity_types, gold_tags, to_io
 from .tokenize import sequences_dataset, tokenize_words
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -184,7 +183,9 @@ def encode_tokenized(
     with evaluating(model):
         for start in range(0, len(sequences), batch_size):
             stop = min(start + batch_size, len(sequences))
-            batch = collate([dict(sequences[index]) for index in range(start, stop)]).to(model.device)
+            with torch.device("cpu"):  # whatever default the caller has set
+                batch = collate([dict(sequences[index]) for index in range(start, stop)])
+            batch = batch.to(model.device)
             valid = batch["labels"] >= 0
             output = model(batch["input_ids"], batch["attention_mask"], return_dict=True)
             parts.append((output.mean[valid], output.variance[valid], batch["labels"][valid]))

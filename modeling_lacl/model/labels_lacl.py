@@ -74,7 +74,8 @@ def build_prompt(
         tokens = list(label_token_ids[label])
         ids += [*tokens, separator_token_id]
         labels += [label] * len(tokens) + [SEPARATOR_LABEL]
-    return torch.tensor(ids, dtype=torch.long), torch.tensor(labels, dtype=torch.long)
+    exact: dict[str, Any] = {"dtype": torch.long, "device": "cpu"}
+    return torch.tensor(ids, **exact), torch.tensor(labels, **exact)
 
 
 def split_prompt(label_token_ids: Sequence[Sequence[int]], max_length: int) -> list[list[int]]:

@@ -14,6 +14,7 @@ from prediction_cases import (  # type: ignore[import-not-found]  # pytest finds
 )
 
 from modeling_lacl.model.decoding_lacl import expand_transitions, viterbi
+from modeling_lacl.model.pipeline_lacl import STRATEGIES, LaclTokenClassificationPipeline
 from modeling_lacl.training.word_labels import predict_words, word_scores
 
 
@@ -127,3 +128,36 @@ def test_threads_can_share_a_model(tiny_model):
     for number, result in enumerate(found):
         for entities, reference in zip(result, expected[number % 4], strict=True):
             assert_same(entities, reference)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_the_default_dtype_of_the_caller_does_not_matter(make_tiny_model, dtype):
+    """Another thread that loads a model in half precision changes it, too."""
+    model = make_tiny_model(viterbi=True, transitions=TRANSITIONS)
+    tagger = LaclTokenClassificationPipeline(make_tiny_model())
+    support = [{"tokens": ["ana", "flew"], "ner_tags": ["pilot", "O"]}]
+
+    def found():
+        by_strategy = [tagger(TEXT, aggregation_strategy=strategy) for strategy in STRATEGIES]
+        return [model.predict(TEXTS), model.predict(TEXT, support=support), by_strategy]
+
+    expected = found()
+    torch.set_default_dtype(dtype)
+    try:
+        assert found() == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_the_default_device_of_the_caller_does_not_matter(make_tiny_model):
+    model = make_tiny_model(viterbi=True, transitions=TRANSITIONS)
+    support = [{"tokens": ["ana", "flew"], "ner_tags": ["pilot", "O"]}]
+    expected = [model.predict(TEXTS), model.predict(TEXT, support=support)]
+    with torch.device("meta"):  # which no value can be read from
+        assert [model.predict(TEXTS), model.predict(TEXT, support=support)] == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dynamic_quantisation(tiny_model):
+    quantised = torch.ao.quantization.quantize_dynamic(tiny_model, {torch.nn.Linear}, dtype=torch.qint8)
+    assert isinstance(quantised.predict(TEXT), list)
