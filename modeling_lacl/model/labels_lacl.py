@@ -7,6 +7,7 @@ support tokens as buffers. A prompt, `none [SEP] person [SEP] …`, is packed af
 from __future__ import annotations
 
 import copy
+import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -171,6 +172,15 @@ Model = TypeVar("Model", bound="LabelSetMixin")
 
 tokenizer_lock = threading.Lock()
 """Held during calls of a fast tokenizer, which set its truncation and then use it, in two steps."""
+
+
+def free_in_child(lock: Any) -> None:
+    """Fork only while no other thread holds `lock`, which nobody would release in the child."""
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
+free_in_child(tokenizer_lock)
 
 
 def tokenize_label_names(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> list[list[int]]:

@@ -1,6 +1,9 @@
 """How predict uses the model: labels, support, Viterbi, training mode, and several threads at once."""
 
+import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -161,3 +164,37 @@ def test_the_default_device_of_the_caller_does_not_matter(make_tiny_model):
 def test_dynamic_quantisation(tiny_model):
     quantised = torch.ao.quantization.quantize_dynamic(tiny_model, {torch.nn.Linear}, dtype=torch.qint8)
     assert isinstance(quantised.predict(TEXT), list)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_predicts_while_threads_do(tiny_model):
+    """A lock that a thread holds at the fork was never released in the child."""
+    texts = [TEXT * 20] * 20
+    done = threading.Event()
+
+    def work():
+        while not done.is_set():
+            tiny_model.predict(texts)
+
+    expected, found = tiny_model.predict(TEXT), []
+    with ThreadPoolExecutor(2) as threads:
+        workers = [threads.submit(work) for _ in range(2)]
+        try:
+            for _ in range(6):
+                time.sleep(0.05)
+                child = os.fork()
+                if not child:
+                    signal.alarm(20)
+                    torch.set_num_threads(1)  # OpenMP has threads of its own, which a fork does not copy
+                    status = 1
+                    try:
+                        status = int(tiny_model.predict(TEXT) != expected)
+                    finally:
+                        os._exit(status)
+                found.append(os.waitpid(child, 0)[1])
+        finally:
+            done.set()
+        for worker in workers:
+            worker.result()
+    assert found == [0] * 6
