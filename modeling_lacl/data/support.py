@@ -185,7 +185,9 @@ def encode_tokenized(
     with evaluating(model):
         for start in range(0, len(sequences), batch_size):
             stop = min(start + batch_size, len(sequences))
-            batch = collate([dict(sequences[index]) for index in range(start, stop)]).to(model.device)
+            with torch.device("cpu"):  # whatever default the caller has set
+                batch = collate([dict(sequences[index]) for index in range(start, stop)])
+            batch = batch.to(model.device)
             valid = batch["labels"] >= 0
             output = model(batch["input_ids"], batch["attention_mask"], return_dict=True)
             parts.append((output.mean[valid], output.variance[valid], batch["labels"][valid]))

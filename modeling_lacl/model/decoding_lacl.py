@@ -173,9 +173,10 @@ def expand_transitions(
         raise ValueError(f"num_labels is {num_labels}: there is at least one label, outside")
     p = _checked_transitions(transitions)
     types, others = max(num_labels - 1, 1), max(num_labels - 2, 1)
-    start = torch.full((num_labels,), p["start"]["I"] / types, dtype=torch.float64)
+    exact: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
+    start = torch.full((num_labels,), p["start"]["I"] / types, **exact)
     start[OUTSIDE_ID] = p["start"]["O"]
-    matrix = torch.full((num_labels, num_labels), p["I"]["other"] / others, dtype=torch.float64)
+    matrix = torch.full((num_labels, num_labels), p["I"]["other"] / others, **exact)
     matrix.fill_diagonal_(p["I"]["same"])
     matrix[:, OUTSIDE_ID] = p["I"]["O"]
     matrix[OUTSIDE_ID, :] = p["O"]["I"] / types
@@ -266,7 +267,7 @@ def decode_scores(config: Any, scores: Sequence[Tensor]) -> list[np.ndarray]:
         start, matrix = expand_transitions(
             config.transitions, scores[chosen[0]].shape[1], config.transition_power
         )
-        lengths = torch.tensor([len(scores[index]) for index in chosen])
+        lengths = torch.tensor([len(scores[index]) for index in chosen], device="cpu")
         padded = torch.nn.utils.rnn.pad_sequence([scores[index] for index in chosen], batch_first=True)
         found = viterbi(padded, lengths, start, matrix).numpy()
         for index, path, length in zip(chosen, found, lengths.tolist(), strict=True):
@@ -276,7 +277,8 @@ def decode_scores(config: Any, scores: Sequence[Tensor]) -> list[np.ndarray]:
 
 def outside_scores(num_labels: int) -> Tensor:
     """Return (K,) float32 log-scores of a word without tokens, which is outside."""
-    scores = torch.full((num_labels,), IMPOSSIBLE)
+    # The default dtype and device are the caller's, and another thread that loads a model may change them.
+    scores = torch.full((num_labels,), IMPOSSIBLE, dtype=torch.float32, device="cpu")
     scores[OUTSIDE_ID] = 0.0
     return scores
 

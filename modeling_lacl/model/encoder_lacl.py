@@ -194,7 +194,7 @@ def length_groups(lengths: Tensor) -> list[Tensor]:
     Returns:
         Indices of the sequences of each group.
     """
-    whole = [torch.arange(len(lengths))]
+    whole = [torch.arange(len(lengths), device=lengths.device)]
     if len(lengths) < 2 * SMALLEST_GROUP:
         return whole
     order = lengths.argsort(stable=True)

@@ -7,6 +7,7 @@ support tokens as buffers. A prompt, `none [SEP] person [SEP] …`, is packed af
 from __future__ import annotations
 
 import copy
+import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -74,7 +75,8 @@ def build_prompt(
         tokens = list(label_token_ids[label])
         ids += [*tokens, separator_token_id]
         labels += [label] * len(tokens) + [SEPARATOR_LABEL]
-    return torch.tensor(ids, dtype=torch.long), torch.tensor(labels, dtype=torch.long)
+    exact: dict[str, Any] = {"dtype": torch.long, "device": "cpu"}
+    return torch.tensor(ids, **exact), torch.tensor(labels, **exact)
 
 
 def split_prompt(label_token_ids: Sequence[Sequence[int]], max_length: int) -> list[list[int]]:
@@ -170,6 +172,15 @@ Model = TypeVar("Model", bound="LabelSetMixin")
 
 tokenizer_lock = threading.Lock()
 """Held during calls of a fast tokenizer, which set its truncation and then use it, in two steps."""
+
+
+def free_in_child(lock: Any) -> None:
+    """Fork only while no other thread holds `lock`, which nobody would release in the child."""
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
+free_in_child(tokenizer_lock)
 
 
 def tokenize_label_names(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> list[list[int]]:

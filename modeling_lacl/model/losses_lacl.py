@@ -60,7 +60,8 @@ class GaussianProjection(nn.Module):
         if self.rectified:
             hidden_states = self.dropout(hidden_states).relu()
         # The weights are fp32 unless the whole model was cast; the output is at least fp32.
-        hidden_states = hidden_states.to(self.mean.weight.dtype)
+        # Those of a quantised layer are a method; its input is fp32.
+        hidden_states = hidden_states.to(getattr(self.mean.weight, "dtype", torch.float32))
         wide = torch.promote_types(hidden_states.dtype, torch.float32)
         mean, variance = self.mean(hidden_states).to(wide), self.variance(hidden_states).to(wide)
         return mean, nn.functional.elu(variance) + 1 + self.epsilon

@@ -402,8 +402,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         """Return the `(B, L, K)` similarity of tokens to labels, and `(B, K)` presence in a prompt."""
         if passes[0].label_mean is None:
             return None, None
-        total = torch.zeros(())
-        number = torch.zeros(())
+        total: Any = 0
+        number: Any = 0
         for one in passes:
             tokens = cast(Gaussians, (one.mean, one.variance))
             similarity = self.similarity(tokens, cast(Gaussians, (one.label_mean, one.label_variance)))
@@ -412,8 +412,8 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
                 # Scores of several prompts are aligned by outside, which is in each of them. A constant per
                 # token changes neither losses nor log-scores.
                 similarity = similarity - similarity[..., :1]
-            total = total.to(similarity.device) + similarity * present
-            number = number.to(similarity.device) + present.to(similarity.dtype)
+            total = total + similarity * present
+            number = number + present.to(similarity.dtype)
         similarity = total / number.clamp_min(1)
         return similarity.masked_fill(number == 0, torch.finfo(similarity.dtype).min), (number > 0).squeeze(1)
 

@@ -168,7 +168,7 @@ class _WordPredictor(_TokenPredictor, ABC):
 
 class _AveragePredictor(_WordPredictor):
     def combine(self, scores: Tensor, words: Tensor, number: int) -> Tensor:
-        total = torch.zeros(number, scores.shape[1], dtype=torch.float64)
+        total = scores.new_zeros((number, scores.shape[1]), dtype=torch.float64)
         total = total.index_add(0, words, scores.double().softmax(dim=1))
         counts = torch.bincount(words, minlength=number).unsqueeze(1)
         return (total / counts).log().clamp(min=IMPOSSIBLE).float()

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from .configuration_lacl import OUTSIDE, OUTSIDE_ID, LaclConfig, real_number, whole_number
 from .decoding_lacl import decode_scores, label_runs, outside_scores, run_scores
-from .labels_lacl import fast_tokenizer, tokenizer_lock
+from .labels_lacl import fast_tokenizer, free_in_child, tokenizer_lock
 from .saving_lacl import package
 from .words_lacl import (
     has_emoji,
@@ -31,6 +31,7 @@ from .words_lacl import (
 _lock = threading.Lock()
 # Number of active predictions per module that was in training mode. Models can share modules.
 _users: Counter[nn.Module] = Counter()
+free_in_child(_lock)
 
 
 @contextmanager

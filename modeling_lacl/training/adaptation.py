@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import tempfile
 import threading
@@ -62,6 +63,16 @@ MAX_EPOCHS = 3
 
 # Training seeds and draws from the generators of the process, which threads share. Callbacks may adapt, too.
 _training = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """Renew the lock in a forked process, in which no thread would release it."""
+    global _training
+    _training = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows. Training takes long, so that forks do not wait for it.
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _without_tokenizer(function: Callable[_P, _R]) -> Callable[_P, _R]:

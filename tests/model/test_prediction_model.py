@@ -1,6 +1,9 @@
 """How predict uses the model: labels, support, Viterbi, training mode, and several threads at once."""
 
+import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +17,7 @@ from prediction_cases import (  # type: ignore[import-not-found]  # pytest finds
 )
 
 from modeling_lacl.model.decoding_lacl import expand_transitions, viterbi
+from modeling_lacl.model.pipeline_lacl import STRATEGIES, LaclTokenClassificationPipeline
 from modeling_lacl.training.word_labels import predict_words, word_scores
 
 
@@ -127,3 +131,70 @@ def test_threads_can_share_a_model(tiny_model):
     for number, result in enumerate(found):
         for entities, reference in zip(result, expected[number % 4], strict=True):
             assert_same(entities, reference)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_the_default_dtype_of_the_caller_does_not_matter(make_tiny_model, dtype):
+    """Another thread that loads a model in half precision changes it, too."""
+    model = make_tiny_model(viterbi=True, transitions=TRANSITIONS)
+    tagger = LaclTokenClassificationPipeline(make_tiny_model())
+    support = [{"tokens": ["ana", "flew"], "ner_tags": ["pilot", "O"]}]
+
+    def found():
+        by_strategy = [tagger(TEXT, aggregation_strategy=strategy) for strategy in STRATEGIES]
+        return [model.predict(TEXTS), model.predict(TEXT, support=support), by_strategy]
+
+    expected = found()
+    torch.set_default_dtype(dtype)
+    try:
+        assert found() == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_the_default_device_of_the_caller_does_not_matter(make_tiny_model):
+    model = make_tiny_model(viterbi=True, transitions=TRANSITIONS)
+    support = [{"tokens": ["ana", "flew"], "ner_tags": ["pilot", "O"]}]
+    expected = [model.predict(TEXTS), model.predict(TEXT, support=support)]
+    with torch.device("meta"):  # which no value can be read from
+        assert [model.predict(TEXTS), model.predict(TEXT, support=support)] == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dynamic_quantisation(tiny_model):
+    quantised = torch.ao.quantization.quantize_dynamic(tiny_model, {torch.nn.Linear}, dtype=torch.qint8)
+    assert isinstance(quantised.predict(TEXT), list)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_predicts_while_threads_do(tiny_model):
+    """A lock that a thread holds at the fork was never released in the child."""
+    texts = [TEXT * 20] * 20
+    done = threading.Event()
+
+    def work():
+        while not done.is_set():
+            tiny_model.predict(texts)
+
+    expected, found = tiny_model.predict(TEXT), []
+    with ThreadPoolExecutor(2) as threads:
+        workers = [threads.submit(work) for _ in range(2)]
+        try:
+            for _ in range(6):
+                time.sleep(0.05)
+                child = os.fork()
+                if not child:
+                    signal.alarm(20)
+                    torch.set_num_threads(1)  # OpenMP has threads of its own, which a fork does not copy
+                    status = 1
+                    try:
+                        status = int(tiny_model.predict(TEXT) != expected)
+                    finally:
+                        os._exit(status)
+                found.append(os.waitpid(child, 0)[1])
+        finally:
+            done.set()
+        for worker in workers:
+            worker.result()
+    assert found == [0] * 6
