@@ -144,7 +144,8 @@ class LaclPreTrainedModel(PreTrainedModel):
         package().check_files(pretrained_model_name_or_path, **kwargs)
         with_info = kwargs.pop("output_loading_info", False)
         kwargs["output_loading_info"] = True
-        model, info = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model, info = loaded
         _check_weights(model, info, place or "state_dict")
         for module in model.modules():
             if isinstance(module, GaussianProjection):

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+from typing import Any
 
 import pytest
 from datasets import Dataset
@@ -65,9 +66,14 @@ def test_label_names_from_a_pipe(fifo):
 def test_results_go_into_a_pipe_whole():
     """More than a pipe holds, so that it takes parts of a line."""
     reading, writing = os.pipe()
-    results = [("x" * 300_000, []), ("end", [])]
+    results: list[Any] = [("x" * 300_000, []), ("end", [])]
     with io.FileIO(writing, "wb") as file:
-        writer = threading.Thread(target=lambda: (write_lines(file, results, bar=False), file.close()))
+
+        def write():
+            write_lines(file, results, bar=False)
+            file.close()
+
+        writer = threading.Thread(target=write)
         writer.start()
         with os.fdopen(reading, encoding="utf-8") as stream:
             found = [json.loads(line)["text"] for line in stream]
@@ -83,10 +89,10 @@ def test_what_a_terminal_obeys_is_escaped_and_the_same_value(monkeypatch):
             return True
 
     for kind, raw in ((Terminal, False), (io.TextIOWrapper, True)):
-        stream = kind(io.BytesIO(), encoding="utf-8")
-        monkeypatch.setattr(sys, "stdout", stream)
+        content = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", kind(content, encoding="utf-8"))
         write_lines(None, [(text, [])])
-        line = stream.buffer.getvalue().decode()
+        line = content.getvalue().decode()
         assert json.loads(line)["text"] == text
         assert ("\x9b" in line) is raw and ("\u202e" in line) is raw
 
