@@ -17,7 +17,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers.utils import cached_file, logging
 
 from ..files import sha256, write_atomically
-from ..model.configuration_lacl import FREE_OPTIONS, LaclConfig, hub_name
+from ..model.configuration_lacl import LaclConfig, hub_name
 from ..reporting import markdown_table, percent
 from .bundled import RELEASED, released_folder
 from .card_facts import FACTS_FILE, CardFacts, fingerprint
@@ -33,6 +33,21 @@ TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TEXT = "Ana Ruiz flew to Quito on a Cessna 172."
 _SEAL = re.compile(r"\n<!-- lacl:card ([0-9a-f]{64}) -->\s*\Z")
 _HUB_DATASET = re.compile(r"[\w.-]+/[\w.-]+")
+FREE_OPTIONS = (
+    "divergence",
+    "similarity_temperature",
+    "loss_type",
+    "alpha",
+    "class_weight_power",
+    "outside_attracts",
+    "support_method",
+    "label_weight",
+    "viterbi",
+    "transition_power",
+    "max_text_length",
+    "max_prompt_length",
+)
+"""Options of losses, decoding and lengths, which do not change the set of weights."""
 _OPTIONS = ("projection", "projection_size", *FREE_OPTIONS)
 
 

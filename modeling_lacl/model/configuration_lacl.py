@@ -35,37 +35,15 @@ imports and keys the copy by the contents, so that configuration, models and pip
 one process loads checkpoints of two versions.
 """
 
-_TOKEN_CLASSIFICATION = {
-    "impl": "pipeline_lacl.LaclTokenClassificationPipeline",
-    "pt": ["AutoModelForTokenClassification"],
-    "type": "text",
-}
 CUSTOM_PIPELINES = {
-    "few-shot-ner": {
-        "impl": "pipeline_lacl.LaclPipeline",
-        "pt": ["AutoModelForTokenClassification"],
-        "type": "text",
-    },
-    "token-classification": _TOKEN_CLASSIFICATION,
-    "ner": _TOKEN_CLASSIFICATION,
+    task: {"impl": f"pipeline_lacl.{name}", "pt": ["AutoModelForTokenClassification"], "type": "text"}
+    for task, name in (
+        ("few-shot-ner", "LaclPipeline"),
+        ("token-classification", "LaclTokenClassificationPipeline"),
+        ("ner", "LaclTokenClassificationPipeline"),
+    )
 }
 """Classes that `transformers.pipeline` loads from the remote code, by task."""
-
-FREE_OPTIONS = (
-    "divergence",
-    "similarity_temperature",
-    "loss_type",
-    "alpha",
-    "class_weight_power",
-    "outside_attracts",
-    "support_method",
-    "label_weight",
-    "viterbi",
-    "transition_power",
-    "max_text_length",
-    "max_prompt_length",
-)
-"""Options of losses, decoding and lengths, which do not change the set of weights."""
 
 _CHOICES = {
     "projection": PROJECTIONS,

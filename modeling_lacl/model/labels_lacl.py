@@ -426,9 +426,3 @@ def with_own_labels(model: Model) -> Model:
     # Mixed precision sets a `forward` on the instance that is bound to the original, and so to its labels.
     result.__dict__.pop("forward", None)
     return cast(Model, result)
-
-
-def copy_model(model: Model) -> Model:
-    """Return a deep copy of a model that shares its tokenizer, which is slow to copy."""
-    tokenizer = model.tokenizer
-    return copy.deepcopy(model, {id(tokenizer): tokenizer})

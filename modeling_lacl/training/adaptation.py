@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import random
@@ -45,7 +46,6 @@ from ..data.support import (
 from ..hub.card_facts import CardFacts, fingerprint, with_data
 from ..hub.model_card import known_facts
 from ..model.configuration_lacl import real_number, whole_number
-from ..model.labels_lacl import copy_model
 from ..model.modeling_lacl import LaclForTokenClassification
 from .arguments import LaclTrainingArguments
 from .card import facts_of_training
@@ -96,6 +96,12 @@ def _without_tokenizer(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return function(*args, **kwargs)
 
     return cast(Callable[_P, _R], called)
+
+
+def _copied(model: LaclForTokenClassification) -> LaclForTokenClassification:
+    """Return a deep copy of a model that shares its tokenizer, which is slow to copy."""
+    tokenizer = model.tokenizer
+    return copy.deepcopy(model, {id(tokenizer): tokenizer})
 
 
 @_without_tokenizer
@@ -162,7 +168,7 @@ def adapt(
     seed = whole_number("seed", seed, 0, 2**32 - 1)
     read = read_support(support)
     names = names_for(read.types, label_names)
-    adapted = copy_model(model)
+    adapted = _copied(model)
     adapted.set_labels(read.types, names)
     tokenized = tokenize_support(adapted, read.dataset, read.labels)
     source = known_facts(model)
@@ -326,7 +332,7 @@ def add_types(
     read = read_support(examples)
     names = names_for(read.types, label_names)
     old = model.entity_types
-    changed = copy_model(model)
+    changed = _copied(model)
     config: Any = changed.config
     # Existing labels keep their ids: new types come last.
     everything = [*old, *(name for name in read.types if name not in old)]
@@ -370,7 +376,7 @@ def remove_types(model: LaclForTokenClassification, types: Sequence[str]) -> Lac
     left = [name for name in old if name not in types]
     if not left:
         raise ValueError(f"types is {types!r}: at least one of {old} must be left")
-    changed = copy_model(model)
+    changed = _copied(model)
     config: Any = changed.config
     names = {name: words for name, words in config.label_names.items() if name not in types}
     new_id = torch.tensor([0, *(left.index(name) + 1 if name in left else 0 for name in old)])

@@ -32,7 +32,8 @@ def with_gap(sentences):
 
 def offsets(end):
     def column(sentences):
-        result, position = [], 0
+        result: list[list[str]] = []
+        position = 0
         for one in sentences:
             result.append([])
             for word, *_ in one:

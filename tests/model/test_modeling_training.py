@@ -1,6 +1,7 @@
 """Training the model: its loss and the parts of it, finite gradients, and which weights are trained."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -217,16 +218,15 @@ def test_a_plain_trainer_evaluates_and_predicts(make_tiny_model, tiny_tokenizer,
     data = tokenize_dataset(read_dataset(rows), tiny_tokenizer, model.entity_types)
     called = []
 
-    def metrics(prediction):
+    def metrics(prediction: Any):
         called.append((prediction.predictions.shape, prediction.label_ids.shape))
         return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
 
-    settings = {"per_device_eval_batch_size": 2, "max_steps": 1, "save_strategy": "no", "disable_tqdm": True}
+    settings: dict[str, Any] = {"max_steps": 1, "save_strategy": "no", "disable_tqdm": True}
+    settings |= {"gradient_accumulation_steps": 2, "per_device_eval_batch_size": 2}
     trainer = Trainer(
         model,
-        TrainingArguments(
-            str(tmp_path), report_to="none", use_cpu=True, gradient_accumulation_steps=2, **settings
-        ),
+        TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, **settings),
         DataCollatorForTokenClassification(tiny_tokenizer),
         data,
         data,
@@ -236,7 +236,7 @@ def test_a_plain_trainer_evaluates_and_predicts(make_tiny_model, tiny_tokenizer,
     trainer.train()
     found = trainer.evaluate()
     assert math.isfinite(found["eval_loss"]) and 0 <= found["eval_accuracy"] <= 1
-    predicted = trainer.predict(data)
+    predicted: Any = trainer.predict(data)
     assert called == [(predicted.predictions.shape, predicted.label_ids.shape)] * 2
     batch = trainer.data_collator([data[0]])
     with torch.no_grad():
