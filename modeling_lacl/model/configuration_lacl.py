@@ -163,7 +163,8 @@ class LaclConfig(PreTrainedConfig):
         _check_size("num_labels", kwargs.get("num_labels"), _MOST_LABELS)
         self.encoder_config = encoder = _encoder_config(self.encoder_config)
         for name, most in _MOST.items():
-            _check_size(f"encoder_config.{name}", getattr(encoder, name, None), most)
+            least = 0 if name == "num_hidden_layers" else 1  # embeddings alone are an encoder, too
+            _check_size(f"encoder_config.{name}", getattr(encoder, name, None), most, least)
         if self.label_token_ids:
             _check_token_ids(
                 self.label_token_ids, self.separator_token_id, getattr(encoder, "vocab_size", None)
@@ -249,10 +250,12 @@ def _encoder_config(given: PreTrainedConfig | dict[str, Any] | None) -> Any:
     return AutoConfig.for_model(**given)
 
 
-def _check_size(name: str, size: Any, most: int) -> None:
+def _check_size(name: str, size: Any, most: int, least: int = 1) -> None:
     """Raise unless a size, if it is given, is a whole number of a model that can be."""
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most):
-        raise ValueError(f"{name} is {str(size)[:40]}: a model has a whole number from 1 to {most}")
+    if size is not None and (
+        isinstance(size, bool) or not isinstance(size, int) or not least <= size <= most
+    ):
+        raise ValueError(f"{name} is {str(size)[:40]}: a model has a whole number from {least} to {most}")
 
 
 def _check_token_ids(labels: Any, separator: Any, vocab_size: int | None) -> None:

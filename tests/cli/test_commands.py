@@ -372,7 +372,9 @@ def test_adapt_takes_what_its_errors_name(lacl, checkpoint, tmp_path):
     support.write_text("B-x ana person\nO flew O\n", encoding="utf-16")
     arguments = ["adapt", checkpoint, support, "-o", tmp_path / "ner", "--steps", "0"]
     code, _, err = lacl(*arguments)
-    assert code == 2 and "the encoding utf-16" in err
+    assert (
+        code == 2 and "the file is UTF-16; save it as UTF-8, or give the encoding: --encoding utf-16" in err
+    )
     code, _, err = lacl(*arguments, "--encoding", "utf-16", "--token_column", "1", "--tag_column", "0")
     assert code == 0 and f"Saved to {tmp_path / 'ner'}: x" in err
     support.write_text("ana B-x\nflew y\n")

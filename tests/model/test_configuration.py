@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_models import ENCODERS, VOCABULARY, every_encoder  # type: ignore[import-not-found]  # pytest finds it beside this file
 from transformers import AutoConfig, BertConfig, DistilBertConfig, RobertaConfig
@@ -115,13 +115,14 @@ HUGE = st.sampled_from([0, -1, 10**9, 10**30, -(10**30)])
 @settings(max_examples=40, deadline=2000)
 @given(size=HUGE, name=st.sampled_from(["num_labels", "num_hidden_layers", "hidden_size", "vocab_size"]))
 def test_sizes_of_no_model_are_refused_at_once(size, name):
+    assume(size or name != "num_hidden_layers")  # an encoder of embeddings alone
     values = LaclConfig().to_dict()
     values = json.loads(json.dumps(values))
     (values if name == "num_labels" else values["encoder_config"])[name] = size
     if name == "num_labels":
         values.pop("id2label", None)
         values.pop("label2id", None)
-    with pytest.raises(ValueError, match=f"{name} is .*a whole number from 1 to"):
+    with pytest.raises(ValueError, match=f"{name} is .*a whole number from [01] to"):
         LaclConfig.from_dict(values)
 
 

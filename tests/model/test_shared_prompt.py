@@ -37,7 +37,8 @@ def batch(tokenizer, texts=("Ana Ruiz flew to Quito.", "a play", "New York, New 
 
 
 def prompt_of(model):
-    (ids, labels), *rest = model._prompts(torch.zeros(1, 1, dtype=torch.long))
+    prompt, *rest = model._prompts(torch.zeros(1, 1, dtype=torch.long))
+    ids, labels = prompt["prompt_ids"], prompt["prompt_labels"]
     assert not rest
     return ids[0], labels[0]
 
