@@ -134,6 +134,28 @@ def _kept(special_tokens_mask: Sequence[int], max_length: int) -> NDArray[np.int
     return np.sort(np.concatenate((np.flatnonzero(special), subwords)))
 
 
+def sequence_entities(
+    sequence: TokenSequence, spans: Sequence[tuple[int, int, int]]
+) -> list[tuple[int, int, int]]:
+    """Return the entities within a sequence as (first word, last word, label), by its own words with a label.
+
+    Args:
+        sequence: A sentence, or a part of one.
+        spans: The entities of the sentence: first word, one past the last, label id.
+
+    Returns:
+        Those that lie within the part and have a word with a subword.
+    """
+    words = sequence.words
+    if not len(words) or not spans:
+        return []
+    bounds = np.asarray([span[:2] for span in spans])
+    first, stop = np.searchsorted(words, bounds).T
+    within = (bounds[:, 0] >= words[0]) & (bounds[:, 1] <= words[-1] + 1) & (first < stop)
+    labels = [span[2] for span in spans]
+    return [(int(first[at]), int(stop[at]) - 1, labels[at]) for at in np.flatnonzero(within)]
+
+
 # For so few sentences (a support set, for example), the cache and progress bar of `Dataset.map` are not worth
 # their overhead.
 _AT_ONCE = 1000

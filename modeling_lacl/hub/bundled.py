@@ -21,6 +21,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..files import sha256
 from ..model.configuration_lacl import LaclConfig
+from ..model.spans_lacl import ROLES
 
 EMBEDDED_NAME = "minilm"
 """Name of the embedded encoder."""
@@ -179,11 +180,11 @@ def load_bundled(model_class: Any, name: str, **kwargs: Any) -> Any:
     """Load a released model as an instance of `model_class`; `kwargs` are those of `from_pretrained`."""
     released_config, weights, tokenizer = released_checkpoint(name)
     config = kwargs.pop("config", None) or released_config  # the Auto classes pass one
-    size = config.projection_size
+    size = config.gaussian_size
     weights |= {
         "support_mean": torch.zeros(0, size),
         "support_variance": torch.ones(0, size),
-        "support_labels": torch.zeros(0, dtype=torch.long),
+        "support_labels": torch.zeros((0, len(ROLES)) if config.max_span_words else 0, dtype=torch.long),
     }
     model = model_class.from_pretrained(None, config=config, state_dict=weights, **kwargs)
     model.tokenizer = tokenizer

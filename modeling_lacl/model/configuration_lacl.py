@@ -21,6 +21,7 @@ OUTSIDE_ID = 0
 DIVERGENCES = ("jeffreys", "geometric_js", "moment_js", "euclidean", "cosine")
 LOSS_TYPES = ("container", "supcon_out", "decoupled")
 SUPPORT_METHODS = ("neighbors", "prototypes")
+CALIBRATED = ("names", "support")
 PROJECTIONS = ("gaussian", "relu_gaussian", "hidden", "unit_hidden")
 
 AUTO_MAP = {
@@ -58,7 +59,13 @@ _NON_NEGATIVE = {
     "transition_power": float("inf"),
 }
 _POSITIVE = ("similarity_temperature", "variance_epsilon")
-_INTEGERS = {"projection_size": 1, "max_text_length": 1, "max_prompt_length": 1, "support_size": 0}
+_INTEGERS = {
+    "projection_size": 1,
+    "max_text_length": 1,
+    "max_prompt_length": 1,
+    "support_size": 0,
+    "max_span_words": 0,
+}
 _MOST = {"num_hidden_layers": 1000, "hidden_size": 10**5, "intermediate_size": 10**6, "vocab_size": 10**7}
 _MOST_LABELS = 10**5  # numbers above these are no model's: they would only fill the memory
 _BOOLEANS = ("outside_attracts", "use_prompts", "shared_prompt", "viterbi")
@@ -111,6 +118,11 @@ class LaclConfig(PreTrainedConfig):
         viterbi (`bool`): Whether to decode by Viterbi with `transitions`.
         transition_power (`float`): Power to which transition probabilities are raised. Below 1 it reduces
             their influence relative to the scores of the words.
+        max_span_words (`int`): Maximum number of words of an entity in a model of spans, whose tokens have
+            Gaussians for three roles (see [`spans_lacl`]). With 0 the model labels tokens, as in the paper.
+        calibration (`dict`, *optional*): For a model of spans, `[slope, intercept]` of the logistic function
+            from the logit of a span to its score, by label names alone (`names`) and with a support set
+            (`support`). Fitted on development data; by default `[1, 0]`.
         transitions (`dict`, *optional*): Abstract transition probabilities (see [`decoding_lacl`]).
         format_version (`int`): Layout version of the checkpoint.
 
@@ -155,6 +167,8 @@ class LaclConfig(PreTrainedConfig):
     label_weight: float = 0.7
     viterbi: bool = False
     transition_power: float = 0.3
+    max_span_words: int = 0
+    calibration: dict[str, list[float]] | None = None
     transitions: dict[str, Any] | None = None
     format_version: int = FORMAT_VERSION
 
@@ -202,6 +216,10 @@ class LaclConfig(PreTrainedConfig):
         for name in _BOOLEANS:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        if self.max_span_words and not self.projection.endswith("gaussian"):
+            raise ValueError("max_span_words needs a gaussian projection, which gives each role its own")
+        if self.calibration is not None:
+            _check_calibration(self.calibration)
         if not isinstance(self.outside_name, str):
             raise ValueError(f"outside_name must be text, got {self.outside_name!r}")
 
@@ -227,6 +245,11 @@ class LaclConfig(PreTrainedConfig):
         """Size of the encoder's hidden states."""
         size: int = self.encoder_config.hidden_size
         return size
+
+    @property
+    def gaussian_size(self) -> int:
+        """Dimensions of all Gaussians of a token: `projection_size`, or for spans three times it."""
+        return self.projection_size * (3 if self.max_span_words else 1)
 
     @property
     def vocab_size(self) -> int:
@@ -256,6 +279,17 @@ def _check_size(name: str, size: Any, most: int, least: int = 1) -> None:
         isinstance(size, bool) or not isinstance(size, int) or not least <= size <= most
     ):
         raise ValueError(f"{name} is {str(size)[:40]}: a model has a whole number from {least} to {most}")
+
+
+def _check_calibration(calibration: Any) -> None:
+    """Raise unless there is a positive slope and an intercept for names and for support."""
+    for kind in CALIBRATED:
+        line = calibration.get(kind) if isinstance(calibration, dict) else None
+        if not isinstance(line, list | tuple) or len(line) != 2 or not line[0] > 0:
+            raise ValueError(
+                f"calibration must have [slope, intercept], slope > 0, for {' and '.join(CALIBRATED)}, "
+                f"got {calibration!r}"
+            )
 
 
 def _check_token_ids(labels: Any, separator: Any, vocab_size: int | None) -> None:

@@ -59,6 +59,8 @@ class LaclOutput(ModelOutput):
         logits: `(B, L, K)` fp32 log-scores over the labels.
         context_context_loss, context_label_loss: Scalars, the parts of `loss`.
         mean, variance: `(B, L, d)` fp32, the Gaussian of each token.
+        role_logits: `(B, L, 3, K)` fp32, for a model of spans: logits of the roles start, end and inside, 0
+            for outside.
         hidden_states, attentions: As returned by the encoder, over the packed text and prompt.
 
     Example:
@@ -75,6 +77,7 @@ class LaclOutput(ModelOutput):
     context_label_loss: Tensor | None = None
     mean: Tensor | None = None
     variance: Tensor | None = None
+    role_logits: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 

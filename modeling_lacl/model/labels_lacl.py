@@ -342,14 +342,15 @@ class LabelSetMixin:
 
         Args:
             mean, variance: `(S, d)` fp32 each.
-            labels: `(S,)` long, label ids.
+            labels: `(S,)` long, label ids; for a model of spans `(S, 3)`, by role, where −1 means that the
+                token is no example in that role.
             words: For each token the text of the entity that it belongs to, `""` for outside. Only used to
                 show the nearest example of a prediction.
 
         Raises:
             ValueError: If the shapes do not match, or a label is not one of the model.
         """
-        shape = (len(labels), self.config.projection_size)
+        shape = (len(labels), self.config.gaussian_size)
         if mean.shape != shape or variance.shape != shape:
             raise ValueError(
                 f"mean and variance must be {shape}, got {tuple(mean.shape)}, {tuple(variance.shape)}"
@@ -357,7 +358,10 @@ class LabelSetMixin:
         if words is not None and len(words) != len(labels):
             raise ValueError(f"words must be {len(labels)}, one for each support token, got {len(words)}")
         num_labels = len(self.config.id2label or ())
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_labels:
+        lowest = -1 if self.config.max_span_words else 0
+        if labels.shape[1:] != self.support_labels.shape[1:]:
+            raise ValueError(f"labels must be (S, 3) for a model of spans, else (S,), got {labels.shape}")
+        if len(labels) and not lowest <= int(labels.min()) <= int(labels.max()) < num_labels:
             raise ValueError(
                 f"support labels must be from 0 to {num_labels - 1}, got {labels.unique().tolist()}"
             )
@@ -371,7 +375,7 @@ class LabelSetMixin:
 
     def clear_support(self) -> None:
         """Remove the support set."""
-        empty = self.support_mean.new_zeros((0, self.config.projection_size))
+        empty = self.support_mean.new_zeros((0, self.config.gaussian_size))
         self.set_support(empty, empty, self.support_labels[:0])
 
     @property

@@ -37,6 +37,8 @@ from .configuration_lacl import OUTSIDE_ID, LaclConfig
 class GaussianProjection(nn.Module):
     """Projection of hidden states `(..., H)` to diagonal Gaussians: mean and variance, each `(..., d)`.
 
+    For a model of spans, d is that of the three roles together.
+
     The variance is `ELU(x) + 1 + eps` (CONTaiNER, eq. 3–4; arXiv 2404.17178, section 3.2). With
     `relu_gaussian`, dropout and a ReLU come first, as in the code of the CONTaiNER authors. The output is
     fp32, or the dtype of the weights if that is wider.
@@ -44,8 +46,8 @@ class GaussianProjection(nn.Module):
 
     def __init__(self, config: LaclConfig) -> None:
         super().__init__()
-        self.mean = nn.Linear(config.hidden_size, config.projection_size)
-        self.variance = nn.Linear(config.hidden_size, config.projection_size)
+        self.mean = nn.Linear(config.hidden_size, config.gaussian_size)
+        self.variance = nn.Linear(config.hidden_size, config.gaussian_size)
         self.epsilon = config.variance_epsilon
         self.rectified = config.projection == "relu_gaussian"
         self.dropout = nn.Dropout(getattr(config.encoder_config, "hidden_dropout_prob", 0.1))

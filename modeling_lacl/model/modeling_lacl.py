@@ -14,7 +14,6 @@ from torch.compiler import is_compiling
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from .configuration_lacl import LaclConfig, hub_name
-from .decoding_lacl import combine_scores, nearest_in_blocks, nearest_neighbor_scores, prototypes
 from .encoder_lacl import (
     LaclModelOutput,
     LaclOutput,
@@ -31,18 +30,11 @@ from .encoder_lacl import (
     without_pooling,
 )
 from .labels_lacl import LabelSetMixin
-from .losses_lacl import (
-    GaussianProjection,
-    Gaussians,
-    HiddenStates,
-    context_context_loss,
-    context_label_loss,
-    full_precision,
-    gather_batch,
-    pairwise_divergence,
-)
+from .losses_lacl import GaussianProjection, Gaussians, HiddenStates, full_precision
 from .prediction_lacl import predict
 from .saving_lacl import PLACE_ARGUMENTS, LaclPreTrainedModel, package
+from .similarity_lacl import SimilarityMixin
+from .spans_lacl import ROLES
 
 
 class LaclModel(LaclPreTrainedModel):
@@ -202,7 +194,7 @@ class LaclModel(LaclPreTrainedModel):
         return longest
 
 
-class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
+class LaclForTokenClassification(LabelSetMixin, SimilarityMixin, LaclPreTrainedModel):
     """Named entity recognition by similarity to label names, to a support set, or to both.
 
     The model contains its label set (`config.id2label`, `config.label_names`, their tokens) and, once
@@ -224,10 +216,11 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
     def __init__(self, config: LaclConfig) -> None:
         super().__init__(config)
         self.lacl = LaclModel(config)
-        shape = (config.support_size, config.projection_size)
+        shape = (config.support_size, config.gaussian_size)
         self.register_buffer("support_mean", torch.zeros(shape))
         self.register_buffer("support_variance", torch.ones(shape))
-        self.register_buffer("support_labels", torch.zeros(config.support_size, dtype=torch.long))
+        of_roles = (config.support_size, len(ROLES))[: 2 if config.max_span_words else 1]
+        self.register_buffer("support_labels", torch.zeros(of_roles, dtype=torch.long))
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self.tokenizer_arguments: dict[str, Any] = {}
         self.post_init()
@@ -294,6 +287,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        entities: Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
@@ -307,6 +301,9 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             attention_mask: `(B, L)`, 0 at padding.
             token_type_ids: `(B, L)`, ignored if the encoder does not use them.
             labels: `(B, L)` long. Labels of −100 are ignored (all tokens except first subwords).
+            entities: `(B, E, 3)` long, for a model of spans: first word, last word and label id of each
+                entity, where words are counted among those with a label; −1 in rows of padding. Entities may
+                nest. By default each run of words with the same label is one.
             output_hidden_states, output_attentions, return_dict: As in transformers.
             across_processes: Whether the losses treat the batches of all `torch.distributed` processes as one
                 batch, whose loss is the mean over the processes. A label id must mean the same on every
@@ -317,6 +314,7 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
 
         Returns:
             [`LaclOutput`]. `logits` combine label similarity and support similarity by `config.label_weight`.
+            For a model of spans they are those of the role inside; `role_logits` are those of all roles.
             With `prompt_ids` or `labels` they are label similarities only. A label that is missing from the
             prompt of a sequence has the lowest finite logit.
 
@@ -340,15 +338,23 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
         ]
         with full_precision(passes[0].mean):
             mean, variance = _mean_of_passes(passes)
-            similarity, present = self._label_similarity(passes)
-            loss = context_context = context_label = None
+            similarity, present = self.label_similarity(passes)
+            loss = context_context = context_label = role_logits = None
+            spans = bool(self.config.max_span_words)
             if labels is not None:
-                loss, context_context, context_label = self._losses(
-                    (mean, variance), labels, similarity, present, across_processes
+                rest = (similarity, present, across_processes)
+                loss, context_context, context_label = (
+                    self.span_losses((mean, variance), labels, entities, *rest)
+                    if spans
+                    else self.token_losses((mean, variance), labels, *rest)
                 )
             # The support set belongs to the label set of the model, and is not used in training.
             support = (mean, variance) if own_labels and self.has_support and labels is None else None
-            logits = self._log_scores(similarity, support)
+            if spans:
+                role_logits = self.role_scores(similarity, support)
+                logits = None if role_logits is None else role_logits[:, :, -1].log_softmax(-1)
+            else:
+                logits = self.log_scores(similarity, support)
         # Set all fields at once: a field set to None here and filled later is no item of a ModelOutput.
         output = LaclOutput(
             loss=loss,
@@ -357,21 +363,13 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             context_label_loss=context_label,
             mean=mean,
             variance=variance,
+            role_logits=role_logits,
             hidden_states=passes[0].hidden_states,
             attentions=passes[0].attentions,
         )
         if return_dict is False or (return_dict is None and not self.config.return_dict):
             return output.to_tuple()
         return output
-
-    def _log_scores(self, similarity: Tensor | None, support: Gaussians | None) -> Tensor | None:
-        """`(B, L, K)` log-scores by label names, support, or both; None without either."""
-        if support is None:
-            return None if similarity is None else similarity.log_softmax(-1)
-        to_support = self.support_similarity(*support)
-        if similarity is None:
-            return to_support.log_softmax(-1)
-        return combine_scores(similarity, to_support, self.config.label_weight)
 
     @property
     def encoder_positions(self) -> int:
@@ -397,83 +395,6 @@ class LaclForTokenClassification(LabelSetMixin, LaclPreTrainedModel):
             {"prompt_ids": ids.expand(size, -1), "prompt_labels": labels.expand(size, -1)}
             for ids, labels in label_prompts.prompts
         ]
-
-    def _label_similarity(self, passes: Sequence[LaclModelOutput]) -> tuple[Tensor | None, Tensor | None]:
-        """Return the `(B, L, K)` similarity of tokens to labels, and `(B, K)` presence in a prompt."""
-        if passes[0].label_mean is None:
-            return None, None
-        total: Any = 0
-        number: Any = 0
-        for one in passes:
-            tokens = cast(Gaussians, (one.mean, one.variance))
-            similarity = self.similarity(tokens, cast(Gaussians, (one.label_mean, one.label_variance)))
-            present = cast(Tensor, one.label_present).unsqueeze(1)
-            if len(passes) > 1:
-                # Scores of several prompts are aligned by outside, which is in each of them. A constant per
-                # token changes neither losses nor log-scores.
-                similarity = similarity - similarity[..., :1]
-            total = total + similarity * present
-            number = number + present.to(similarity.dtype)
-        similarity = total / number.clamp_min(1)
-        return similarity.masked_fill(number == 0, torch.finfo(similarity.dtype).min), (number > 0).squeeze(1)
-
-    def support_similarity(self, mean: Tensor, variance: Tensor) -> Tensor:
-        """Return the `(B, L, K)` similarity of tokens `(B, L, d)` to the support set of each label."""
-        num_labels = len(self.config.id2label or ())
-        tokens = (mean.flatten(0, 1), variance.flatten(0, 1))
-        support = (self.support_mean.to(mean.dtype), self.support_variance.to(mean.dtype))
-        if self.config.support_method == "neighbors":
-            if is_compiling():  # in an exported graph the number of tokens is dynamic
-                similarity = self.similarity(tokens, support)
-                scores = nearest_neighbor_scores(similarity, self.support_labels, num_labels)
-            else:
-                scores = nearest_in_blocks(self.similarity, tokens, support, self.support_labels, num_labels)
-        else:
-            *centres, present = prototypes(*support, self.support_labels, num_labels)
-            scores = self.similarity(tokens, (centres[0], centres[1]))
-            scores = scores.masked_fill(~present, torch.finfo(scores.dtype).min)
-        return scores.view(*mean.shape[:2], num_labels)
-
-    def _losses(
-        self,
-        tokens: Gaussians,
-        labels: Tensor,
-        similarity: Tensor | None,
-        present: Tensor | None,
-        across_processes: bool,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the loss and its two parts, from tokens `(B, L, d)` and their similarity to label names."""
-        config = self.config
-        valid = labels >= 0
-        anchors, labels = (tokens[0][valid], tokens[1][valid]), labels[valid]
-        gathered = gather_batch(anchors, labels) if across_processes else None
-        to_tokens = self.similarity(anchors, anchors if gathered is None else gathered.tokens)
-        context_context = context_context_loss(
-            to_tokens, labels, config.loss_type, config.class_weight_power, gathered, config.outside_attracts
-        )
-        if similarity is None or present is None:
-            return context_context, context_context, None
-        num_labels = similarity.shape[-1]
-        if len(labels) and int(labels.max()) >= num_labels:
-            raise ValueError(
-                f"labels has the id {int(labels.max())}, and the prompt has {num_labels} labels, from 0"
-            )
-        in_prompt = present.unsqueeze(1).expand(*valid.shape, -1)[valid]
-        context_label = context_label_loss(
-            similarity[valid], labels, in_prompt, config.loss_type, config.class_weight_power, gathered
-        )
-        return (
-            config.alpha * context_context + (1 - config.alpha) * context_label,
-            context_context,
-            context_label,
-        )
-
-    def similarity(self, p: Gaussians, q: Gaussians) -> Tensor:
-        """Return minus the divergence, divided by the temperature; shapes as in `pairwise_divergence`."""
-        divergence = pairwise_divergence(self.config.divergence, p, q)
-        # In place if no gradient is needed, because the tensor is large.
-        divide = torch.div if divergence.requires_grad else torch.Tensor.div_
-        return divide(divergence, -self.config.similarity_temperature)
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
         """Find the entities in texts; arguments and results as in [`prediction_lacl.predict`]."""

@@ -49,7 +49,8 @@ def aggregate(
     delimiter: str = " ",
     labels: Sequence[str] | Mapping[str, str] | None = None,
     support: Any = None,
-    threshold: float = 0.0,
+    threshold: float | None = None,
+    overlap: str = "flat",
     batch_size: int | None = None,
     stride: int = 32,
 ) -> Any:
@@ -63,7 +64,8 @@ def aggregate(
             the subword with the most probable label (`max`). Words are decoded and joined as in `predict`.
         ignore_labels: Labels that are not returned. Without `O`, outside is returned as well.
         delimiter: Delimiter between the words of a list.
-        threshold, batch_size, stride: As in `predict`.
+        threshold, overlap, batch_size, stride: As in `predict`. A model of spans finds spans with `first`; with
+            the other strategies it labels tokens, by their scores of being inside an entity.
 
     Returns:
         As in `predict`. With `none`, each dict has `entity` (label), `score`, `index` (of the token in the
@@ -73,17 +75,17 @@ def aggregate(
         ValueError: If the strategy is unknown, or as in `predict`.
         TypeError: As in `predict`.
     """
-    threshold = real_number("threshold", threshold, 0, 1)
+    minimum = None if threshold is None else real_number("threshold", threshold, 0, 1)
     if aggregation_strategy not in STRATEGIES:
         raise ValueError(
             f"aggregation_strategy is {aggregation_strategy!r}: give one of {', '.join(STRATEGIES)}"
         )
     called = model_for_call(model, labels, support, batch_size)
-    predictor = STRATEGIES[aggregation_strategy].build(called, batch_size, stride)
+    predictor = STRATEGIES[aggregation_strategy].build(called, batch_size, stride, overlap=overlap)
     find = partial(_found_tokens, predictor) if aggregation_strategy == "none" else predictor.entities
     return answer(
         inputs,
-        lambda texts: find(texts, threshold, ignore_labels),
+        lambda texts: find(texts, minimum, ignore_labels),
         is_split_into_words,
         delimiter,
     )
@@ -194,7 +196,7 @@ STRATEGIES = {
 
 
 def _found_tokens(
-    predictor: Predictor, texts: Iterable[Text], threshold: float, ignored: Collection[str]
+    predictor: Predictor, texts: Iterable[Text], threshold: float | None, ignored: Collection[str]
 ) -> Iterator[list[Entity]]:
     """Yield the tokens of each text, in the order of the texts."""
     for text, scores, ids in predictor.label_ids(texts):
@@ -211,7 +213,7 @@ def _found_tokens(
                 "end": end,
             }
             for label, score, place, (start, end) in rows
-            if score >= threshold and predictor.labels[label] not in ignored
+            if score >= (threshold or 0) and predictor.labels[label] not in ignored
         ]
 
 
@@ -318,7 +320,7 @@ class LaclPipeline(_BatchingPipeline):
         super().__init__(model, tokenizer, task=task, **kwargs)
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        unknown = set(kwargs) - {"is_split_into_words", "labels", "support", "threshold", "stride"}
+        unknown = set(kwargs) - {"is_split_into_words", "labels", "support", "threshold", "overlap", "stride"}
         if unknown:
             raise TypeError(f"a LaclPipeline has no argument {', '.join(sorted(unknown))}")
         return {}, kwargs, {}
@@ -330,8 +332,8 @@ class LaclPipeline(_BatchingPipeline):
 class LaclTokenClassificationPipeline(_BatchingPipeline, TokenClassificationPipeline):  # type: ignore[misc]
     """`pipeline("token-classification")` for LACL: with `aggregation_strategy="first"` like [`LaclPipeline`].
 
-    Takes the arguments of the standard pipeline, and `labels`, `support` and `threshold`. The strategies are
-    described in [`pipeline_lacl.aggregate`]. The standard pipeline removes everything before the first hyphen
+    Takes the arguments of the standard pipeline, and `labels`, `support`, `threshold` and `overlap`. The
+    strategies are described in [`pipeline_lacl.aggregate`]. The standard pipeline removes everything before the first hyphen
     of a label as a tag prefix ("creative-work" becomes "work"), returns `word` as decoded by the tokenizer,
     and fails on texts longer than the encoder allows. This pipeline keeps labels unchanged, returns `word` as
     `text[start:end]`, splits long texts into windows that overlap by `stride`, and returns scores as float.
@@ -340,7 +342,7 @@ class LaclTokenClassificationPipeline(_BatchingPipeline, TokenClassificationPipe
         model: A [`LaclForTokenClassification`].
         tokenizer: A fast tokenizer. Defaults to that of the model.
         **kwargs: `device`, and defaults for the arguments of a call: `aggregation_strategy`, `ignore_labels`,
-            `is_split_into_words`, `delimiter`, `stride`, `labels`, `support` and `threshold`.
+            `is_split_into_words`, `delimiter`, `stride`, `labels`, `support`, `threshold` and `overlap`.
     """
 
     def __init__(
@@ -352,7 +354,7 @@ class LaclTokenClassificationPipeline(_BatchingPipeline, TokenClassificationPipe
         self, *, aggregation_strategy: Any = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         known = {"ignore_labels", "is_split_into_words", "delimiter", "stride"}
-        unknown = set(kwargs) - known - {"labels", "support", "threshold"}
+        unknown = set(kwargs) - known - {"labels", "support", "threshold", "overlap"}
         if unknown:
             raise TypeError(f"a {type(self).__name__} has no argument {', '.join(sorted(unknown))}")
         options = {name: value for name, value in kwargs.items() if value is not None}

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .configuration_lacl import OUTSIDE, OUTSIDE_ID, LaclConfig, real_number, whole_number
-from .decoding_lacl import decode_scores, label_runs, outside_scores, run_scores
+from .decoding_lacl import IMPOSSIBLE, decode_scores, label_runs, outside_scores, run_scores
 from .labels_lacl import fast_tokenizer, free_in_child, tokenizer_lock
 from .saving_lacl import package
+from .spans_lacl import OVERLAPS, ROLES, Spans, find_spans, room_in_text, select_spans
 from .words_lacl import (
     has_emoji,
     is_emoji,
@@ -72,7 +73,8 @@ def predict(
     is_split_into_words: bool = False,
     labels: Sequence[str] | Mapping[str, str] | None = None,
     support: Any = None,
-    threshold: float = 0.0,
+    threshold: float | None = None,
+    overlap: str = "flat",
     batch_size: int | None = BATCH_SIZE,
     stride: int = 32,
 ) -> list[Entity] | list[list[Entity]] | Iterator[list[Entity]]:
@@ -91,23 +93,28 @@ def predict(
         support: Labelled examples of other entity types for this call, in the form that `adapt` takes. They
             are encoded without fine-tuning, as in `adapt` with `steps=0`. Needs the installed package.
             `labels` may then be a mapping from labels to label names.
-        threshold: Minimum score of returned entities, in [0, 1].
+        threshold: Minimum score of returned entities, in [0, 1]. By default 0.5 for a model of spans, and 0
+            for one that labels tokens, whose best labels are entities whatever their score.
+        overlap: For a model of spans: `flat`, entities do not overlap; `nested`, an entity may lie within
+            another; `any`, all that reach the threshold, also crossing and with several labels.
         batch_size: Windows of text per batch. None, as in pipelines, means 32.
         stride: Number of tokens that adjacent windows of a long text share, at most half a window.
 
     Returns:
-        Entities in the order of the text, each a dict: `entity_group` (label), `score` (float in [0, 1], the
-        mean probability of the label over the words of the entity), `word`, `start` and `end`, where
-        `text[start:end] == word`. Emoji at the edges of an entity are not part of it.
+        Entities in the order of the text, each a dict: `entity_group` (label), `score` (float in [0, 1]: the
+        calibrated probability of the span, or the mean probability of the label over the words of the
+        entity), `word`, `start` and `end`, where `text[start:end] == word`. Emoji at the edges of an entity
+        are not part of it.
 
     Raises:
         TypeError: If `inputs`, one of the texts or another argument has a wrong type.
         ValueError: If an argument is out of range, labels or support cannot be used, or the model has neither
             prompts nor a support set.
     """
-    threshold = real_number("threshold", threshold, 0, 1)
-    predictor = Predictor.build(model_for_call(model, labels, support, batch_size), batch_size, stride)
-    return answer(inputs, lambda texts: predictor.entities(texts, threshold), is_split_into_words)
+    minimum = None if threshold is None else real_number("threshold", threshold, 0, 1)
+    called = model_for_call(model, labels, support, batch_size)
+    predictor = Predictor.build(called, batch_size, stride, overlap=overlap)
+    return answer(inputs, lambda texts: predictor.entities(texts, minimum), is_split_into_words)
 
 
 def model_for_call(model: Any, labels: Any, support: Any, batch_size: int | None) -> Any:
@@ -207,12 +214,20 @@ class Predictor:
     batch_size: int
     max_length: int  # tokens per window, including special tokens
     stride: int
+    overlap: str = "flat"
 
     @classmethod
     def build(
-        cls, model: Any, batch_size: int | None = None, stride: int = 32, for_scores: bool = True
+        cls,
+        model: Any,
+        batch_size: int | None = None,
+        stride: int = 32,
+        for_scores: bool = True,
+        overlap: str = "flat",
     ) -> Predictor:
         """Check the arguments of a call and, if `for_scores`, that the model has prompts or a support set."""
+        if overlap not in OVERLAPS:
+            raise ValueError(f"overlap is {overlap!r}: give one of {', '.join(OVERLAPS)}")
         batch_size = BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, 1)
         stride = whole_number("stride", stride, 0)
         tokenizer = model.tokenizer
@@ -230,12 +245,15 @@ class Predictor:
                 "give shorter names, or lower config.max_prompt_length"
             )
         labels = [config.id2label[index] for index in range(len(config.id2label))]
-        return cls(model, labels, batch_size, max_length, min(stride, room // 2))
+        # The token strategies of the pipeline are subclasses, which read a model of spans by its tokens.
+        of_spans = SpanPredictor if cls is Predictor and config.max_span_words else cls
+        return of_spans(model, labels, batch_size, max_length, min(stride, room // 2), overlap)
 
     def entities(
-        self, texts: Iterable[Text], threshold: float, ignored: Collection[str] = (OUTSIDE,)
+        self, texts: Iterable[Text], threshold: float | None = None, ignored: Collection[str] = (OUTSIDE,)
     ) -> Iterator[list[Entity]]:
         """Yield the entities of each text, except those with `ignored` labels, in the order of the texts."""
+        threshold = threshold or 0.0
         for text, scores, ids in self.label_ids(texts):
             runs = label_runs(ids, with_outside=OUTSIDE not in ignored)
             yield [
@@ -256,10 +274,15 @@ class Predictor:
 
     def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Tensor, np.ndarray]]:
         """Yield each text with the scores (W, K) and label ids (W,) of its words, in order."""
-        stream = iter(texts)
-        while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
+        for buffer in self._buffers(texts):
             scores = self.scores(buffer)
             yield from zip(buffer, scores, self.decode(buffer, scores), strict=True)
+
+    def _buffers(self, texts: Iterable[Text]) -> Iterator[list[Text]]:
+        """Yield the texts in the order in which they came, as many at a time as are read ahead."""
+        stream = iter(texts)
+        while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
+            yield buffer
 
     def decode(self, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
         """Return (W,) label ids of each text from its scores (W, K); overridden to decode tokens."""
@@ -337,6 +360,115 @@ class Predictor:
                 if len(words):
                     windows.append(Window(encoded["input_ids"][part], words + bases[number], tokens))
         return windows
+
+
+DEFAULT_THRESHOLD = 0.5
+"""Minimum score of the entities of a model of spans."""
+
+
+@dataclass(frozen=True)
+class SpanPredictor(Predictor):
+    """Predictor of a model of spans: the scores of a word are its logits in the three roles, (W, 3 K)."""
+
+    def entities(
+        self, texts: Iterable[Text], threshold: float | None = None, ignored: Collection[str] = (OUTSIDE,)
+    ) -> Iterator[list[Entity]]:
+        for text, spans, scores in self.spans(texts, threshold):
+            found = [
+                self._entity(text, (first, last + 1, label), score)
+                for (first, last, label), score in zip(spans, scores, strict=True)
+                if self.labels[label] not in ignored
+            ]
+            if OUTSIDE not in ignored:
+                found += self._outside(text, spans)
+                found.sort(key=lambda entity: (entity["start"], -entity["end"]))
+            yield found
+
+    def _outside(self, text: Text, spans: Sequence[tuple[int, int, int]]) -> list[Entity]:
+        """Return the runs of words in no entity, with the label of outside and score 1."""
+        ids = np.zeros(len(text.words), dtype=np.int64)
+        for first, last, label in spans:
+            ids[first : last + 1] = label
+        runs = label_runs(ids, with_outside=True)
+        return [self._entity(text, run, 1.0) for run in runs if run[2] == OUTSIDE_ID]
+
+    def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Tensor, np.ndarray]]:
+        """Yield each text with (W, K) log-scores of its words being inside an entity, and (W,) label ids."""
+        for buffer in self._buffers(texts):
+            scores = self.scores(buffer)
+            inside = [text.view(len(text), len(ROLES), -1)[:, -1].log_softmax(-1) for text in scores]
+            for text, logs, (spans, _) in zip(buffer, inside, self._select(buffer, scores), strict=True):
+                ids = np.zeros(len(text.words), dtype=np.int64)
+                for first, last, label in spans:
+                    ids[first : last + 1] = label
+                yield text, logs, ids
+
+    def spans(
+        self, texts: Iterable[Text], threshold: float | None = None
+    ) -> Iterator[tuple[Text, list[tuple[int, int, int]], list[float]]]:
+        """Yield each text with its spans (first word, last word, label) and their scores."""
+        for buffer in self._buffers(texts):
+            selected = self._select(buffer, self.scores(buffer), threshold)
+            yield from ((text, *found) for text, found in zip(buffer, selected, strict=True))
+
+    def scores(self, texts: Sequence[Text]) -> list[Tensor]:
+        """Return (W, 3 K) logits of the words of each text. A word without tokens may only be inside."""
+        missing = torch.full((len(ROLES), len(self.labels)), IMPOSSIBLE, dtype=torch.float32, device="cpu")
+        missing[-1] = missing[:, OUTSIDE_ID] = 0.0
+        return self.read(texts, self.windows(texts), self.role_logits, missing.flatten())
+
+    def role_logits(self, batch: Sequence[Window]) -> Tensor:
+        """Return (B, L, 3 K) logits of a batch of windows."""
+        logits: Tensor = self.model(*self.inputs(batch), return_dict=True).role_logits
+        return logits.flatten(2)
+
+    def _select(
+        self, texts: Sequence[Text], scores: Sequence[Tensor], threshold: float | None = None
+    ) -> Iterator[tuple[list[tuple[int, int, int]], list[float]]]:
+        """Yield the chosen spans of each text and their scores."""
+        counts = torch.tensor([len(text.words) for text in texts], device="cpu")
+        slope, intercept = self._calibration()
+        threshold = DEFAULT_THRESHOLD if threshold is None else threshold
+        lowest = (_logit(threshold) - intercept) / slope
+        words = torch.cat(list(scores)).view(-1, len(ROLES), len(self.labels))
+        several, width = self.overlap == "any", self.model.config.max_span_words
+        found = find_spans(words, room_in_text(counts), width, lowest, several)
+        chosen = select_spans(_without_edge_emoji_of(texts, found), self.overlap)
+        probability = 1 / (1 + np.exp(-np.clip(slope * chosen.logit.astype(np.float64) + intercept, -50, 50)))
+        bounds = np.concatenate(([0], np.cumsum(counts.numpy())))
+        cuts = np.searchsorted(chosen.first, bounds)
+        spans = np.stack([chosen.first, chosen.last, chosen.label], 1)
+        for base, begin, end in zip(bounds[:-1], cuts[:-1], cuts[1:], strict=True):
+            own = spans[begin:end] - [base, base, 0]
+            yield [tuple(span) for span in own.tolist()], probability[begin:end].tolist()
+
+    def _calibration(self) -> tuple[float, float]:
+        """Return slope and intercept of the score of a span, as a logistic function of its logit."""
+        lines = self.model.config.calibration
+        slope, intercept = lines["support" if self.model.has_support else "names"] if lines else (1.0, 0.0)
+        return float(slope), float(intercept)
+
+
+def _logit(probability: float) -> float:
+    """Return the log-odds of a probability; finite at 0 and 1, beyond every real score."""
+    odds = np.clip(probability, 1e-12, 1 - 1e-12)
+    return float(np.log(odds / (1 - odds)))
+
+
+def _without_edge_emoji_of(texts: Sequence[Text], spans: Spans) -> Spans:
+    """Return the spans that do not begin or end with an emoji, unless they are nothing else."""
+    emoji = [
+        [is_emoji(text.text[start:end]) for start, end in text.words]
+        if has_emoji(text.text)
+        else [False] * len(text.words)
+        for text in texts
+    ]
+    is_one = np.fromiter((one for text in emoji for one in text), dtype=bool)
+    if not is_one.any():
+        return spans
+    before = np.concatenate(([0], np.cumsum(is_one)))
+    alone = before[spans.last + 1] - before[spans.first] == spans.last - spans.first + 1
+    return spans.take(alone | ~(is_one[spans.first] | is_one[spans.last]))
 
 
 def decode_texts(config: LaclConfig, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:

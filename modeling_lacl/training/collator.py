@@ -21,6 +21,26 @@ from ..model.configuration_lacl import OUTSIDE_ID
 from ..model.labels_lacl import build_prompt, separator_id, tokenize_label_names
 
 
+PADDING_ENTITY = -1
+"""Value in the rows of `entities` that are padding."""
+
+
+def pad_entities(rows: Sequence[Sequence[Sequence[int]]]) -> Tensor:
+    """Return (B, E, 3) long from the [first word, last word, label] of the entities of each sequence."""
+    counts = np.asarray([len(row) for row in rows])
+    padded = torch.full((len(rows), max(1, int(counts.max(initial=0))), 3), PADDING_ENTITY, dtype=torch.long)
+    inside = torch.arange(padded.shape[1]) < torch.from_numpy(counts).unsqueeze(1)
+    padded[inside] = torch.tensor([entity for row in rows for entity in row], dtype=torch.long).view(-1, 3)
+    return padded
+
+
+def remap_entities(entities: Tensor, lookup: Tensor) -> Tensor:
+    """Renumber the labels of `entities` (B, E, 3) by `lookup`; those that become outside become padding."""
+    labels = remap_labels(entities[..., 2], lookup)
+    kept = (labels > OUTSIDE_ID).unsqueeze(-1)
+    return torch.cat([entities[..., :2], labels.unsqueeze(-1)], -1).masked_fill(~kept, PADDING_ENTITY)
+
+
 def remap_labels(labels: Tensor, lookup: Tensor) -> Tensor:
     """Renumber `labels` (long, any shape) by `lookup`; negative labels, which are ignored, are kept."""
     return torch.where(labels >= 0, lookup[labels.clamp(min=0)], labels)
@@ -100,17 +120,21 @@ class LaclDataCollator:
 
         Args:
             features: Sequences with `input_ids`, `attention_mask` and `labels` (ids of `label_names`; labels
-                of −100 are ignored). Other columns are dropped.
+                of −100 are ignored), and with `entities` for a model of spans: [first word, last word, label]
+                of each, where words are counted among those with a label. Other columns are dropped.
 
         Returns:
             `input_ids`, `attention_mask`, `labels`, each long of shape `(batch, length)`, and `prompt_ids`,
-            `prompt_labels`, each long of shape `(batch, prompt length)`. If `deferred`, the prompt and the
+            `prompt_labels`, each long of shape `(batch, prompt length)`; with entities in the features,
+            `entities`, long of shape `(batch, most entities, 3)`, −1 in rows of padding. If `deferred`, the prompt and the
             renumbering of `labels` are left to `add_prompt`.
         """
         sequences = [
             {key: value for key, value in sequence.items() if key in self.columns} for sequence in features
         ]
         batch = dict(self.padding(sequences))
+        if "entities" in features[0]:
+            batch["entities"] = pad_entities([sequence["entities"] for sequence in features])
         if self.deferred:
             return batch
         return self.add_prompt(batch, self.sample_label_set(features, batch["labels"]))
@@ -120,7 +144,10 @@ class LaclDataCollator:
         labels = batch["labels"]
         prompt = (part.to(labels.device).repeat(len(labels), 1) for part in self.make_prompt(label_set))
         named = dict(zip(("prompt_ids", "prompt_labels"), prompt, strict=True))
-        return {**batch, "labels": remap_labels(labels, label_set.lookup.to(labels.device)), **named}
+        lookup = label_set.lookup.to(labels.device)
+        if "entities" in batch:
+            named["entities"] = remap_entities(batch["entities"], lookup)
+        return {**batch, "labels": remap_labels(labels, lookup), **named}
 
     def sample_label_set(self, features: Sequence[Mapping[str, Any]], labels: Tensor) -> LabelSet:
         """Sample the label set of a batch with the `input_ids` of `features` and the padded `labels`."""
