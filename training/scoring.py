@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from modeling_lacl import LaclForTokenClassification, adapt
-from modeling_lacl.data.tag_schemes import io_to_bio
 from modeling_lacl.data.tags import gold_tags
 from modeling_lacl.metrics import entity_scores
 from modeling_lacl.training.validation import FewShotValidation
-from modeling_lacl.training.word_labels import predict_words
+from modeling_lacl.training.word_labels import predict_tags
 
 
 def adapted_score(
@@ -35,8 +34,7 @@ def query_score(
 ) -> float:
     """Return F1 in percent on query sentences, with the model's own labels or with `labels`."""
     rows = validation.dataset.select(query)
-    types = list(labels or ner.config.id2label.values())[0 if labels else 1 :]
-    tags = io_to_bio(predict_words(ner, rows["tokens"], labels=labels), types)
+    tags = predict_tags(ner, rows["tokens"], labels=labels)
     return 100 * float(entity_scores(gold_tags(rows), tags)["f1"])
 
 

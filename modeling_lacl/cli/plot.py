@@ -96,15 +96,14 @@ def confusion(
     [bold]Example[/bold]
     lacl plot confusion outputs/ner test.txt --output confusion.svg
     """
-    from ..data.tag_schemes import io_to_bio
     from ..data.tags import gold_tags
     from ..hub.loading import load_model
-    from ..training.word_labels import predict_words
+    from ..training.word_labels import predict_tags
     from ..viz.plots import plot_confusion
 
     no_short_bars()
     dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding)
     model = load_model(checkpoint)
-    found = io_to_bio(predict_words(model, dataset["tokens"]), model.entity_types)
+    found = predict_tags(model, dataset["tokens"])
     plot_confusion(gold_tags(dataset), found, output)
     saved(output)

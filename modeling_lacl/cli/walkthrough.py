@@ -16,7 +16,6 @@ from rich.table import Table
 
 from ..data.label_names import label_names_for
 from ..data.reading import read_dataset
-from ..data.tag_schemes import io_to_bio
 from ..data.tags import entity_types, gold_tags
 from ..hub.bundled import RELEASED, embedded_encoder
 from ..metrics import EntityScores, entity_scores
@@ -24,7 +23,7 @@ from ..model.modeling_lacl import LaclForTokenClassification
 from ..training.adaptation import adapt
 from ..training.arguments import DataArguments, LaclTrainingArguments, ModelArguments
 from ..training.source import train_source
-from ..training.word_labels import predict_words
+from ..training.word_labels import predict_tags
 from ..viz.terminal import EntityView, save_svg
 
 SOURCE_STEPS = 80
@@ -205,8 +204,7 @@ def _tag(
 def _scores(
     model: LaclForTokenClassification, domain: _NewDomain, labels: dict[str, str] | None = None
 ) -> EntityScores:
-    found = predict_words(model, domain.test["tokens"], labels=labels)
-    return entity_scores(gold_tags(domain.test), io_to_bio(found, list(domain.names)))
+    return entity_scores(gold_tags(domain.test), predict_tags(model, domain.test["tokens"], labels=labels))
 
 
 def _told(console: Console, what: str) -> AbstractContextManager[object]:

@@ -175,6 +175,7 @@ def tokenize_dataset(
     max_length: int = 128,
     text_column: str = "tokens",
     unknown_types: UnknownTypes = "error",
+    entities: bool = False,
 ) -> Dataset:
     """Tokenise a dataset from `read_dataset` for training.
 
@@ -190,10 +191,12 @@ def tokenize_dataset(
         max_length: Maximum number of tokens in a sequence, including special tokens.
         text_column: Name of the column with the words.
         unknown_types: "error", or "outside" for tags whose type is not in `types`.
+        entities: Whether to add the entities, for a model of spans.
 
     Returns:
         A Dataset with `input_ids`, `attention_mask` and `labels` (label ids, −100 except at the first
-        subword of each word).
+        subword of each word). With `entities` it has that column as well: [first word, last word, label id]
+        of each, where words are counted among those with a label.
 
     Raises:
         ValueError: The tokenizer has no character offsets, a type is not in `types`, or `max_length` leaves

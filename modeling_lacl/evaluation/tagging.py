@@ -15,7 +15,7 @@ from ..data.tag_schemes import io_to_bio
 from ..model.decoding_lacl import outside_scores
 from ..model.labels_lacl import with_own_labels
 from ..model.modeling_lacl import LaclForTokenClassification
-from ..training.word_labels import EncodedWords, decode_words, predict_words, word_gaussians
+from ..training.word_labels import EncodedWords, decode_words, predict_tags, word_gaussians
 from .stages import Stage
 
 # Number of words compared with a support set at once.
@@ -61,8 +61,7 @@ class Tagger:
             BIO tags of the sentences.
         """
         adapted = self.stage(self.model, support, label_names=label_names, **self.arguments)
-        ids = predict_words(adapted, sentences, batch_size=self.batch_size)
-        return io_to_bio(ids, adapted.entity_types)
+        return predict_tags(adapted, sentences, batch_size=self.batch_size)
 
 
 class EncodedOnceTagger(Tagger):

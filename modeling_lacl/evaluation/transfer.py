@@ -19,7 +19,6 @@ from transformers.utils.logging import tqdm
 
 from ..baselines import model_class
 from ..data.label_names import label_names_for, load_label_names
-from ..data.tag_schemes import io_to_bio
 from ..data.tags import entity_types, gold_tags
 from ..files import append_json_line, sha256
 from ..hub.loading import load_model
@@ -28,7 +27,7 @@ from ..metrics import entity_scores
 from ..model.configuration_lacl import OUTSIDE, LaclConfig
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..reporting import ZERO_SHOT, command_line, describe_machine
-from ..training.word_labels import predict_words
+from ..training.word_labels import predict_tags
 from .episodes import evaluate_episodes
 from .recipe import TransferRecipe
 from .report import TransferReport
@@ -258,8 +257,7 @@ def _evaluate(run: _Run, tagger: Tagger) -> TransferResult:
     start = time.perf_counter()
     names, sentences = run.settings["label_names"], run.target.sentences
     if run.support is None:
-        ids = predict_words(tagger.model, sentences, labels=names, batch_size=tagger.batch_size)
-        tags = io_to_bio(ids, run.labels)
+        tags = predict_tags(tagger.model, sentences, labels=names, batch_size=tagger.batch_size)
     else:
         tags = tagger.tag(run.support.sentences, names, sentences)
     seconds = time.perf_counter() - start

@@ -91,6 +91,10 @@ class ModelArguments:
         default=None,
         metadata=_help("Weight of the label similarity when there is a support set, from 0 to 1."),
     )
+    max_span_words: int | None = field(
+        default=None,
+        metadata=_help("Maximum number of words of an entity in a model of spans; 0 for one of tokens."),
+    )
     viterbi: bool | None = field(
         default=None, metadata=_help("Whether to decode with Viterbi; by default, only the method lacl does.")
     )

@@ -20,7 +20,6 @@ from ..data.sampling import LabelSet, sample_label_set
 from ..model.configuration_lacl import OUTSIDE_ID
 from ..model.labels_lacl import build_prompt, separator_id, tokenize_label_names
 
-
 PADDING_ENTITY = -1
 """Value in the rows of `entities` that are padding."""
 
@@ -126,8 +125,8 @@ class LaclDataCollator:
         Returns:
             `input_ids`, `attention_mask`, `labels`, each long of shape `(batch, length)`, and `prompt_ids`,
             `prompt_labels`, each long of shape `(batch, prompt length)`; with entities in the features,
-            `entities`, long of shape `(batch, most entities, 3)`, −1 in rows of padding. If `deferred`, the prompt and the
-            renumbering of `labels` are left to `add_prompt`.
+            `entities`, long of shape `(batch, most entities, 3)`, −1 in rows of padding. If `deferred`, the
+            prompt and the renumbering of labels are left to `add_prompt`.
         """
         sequences = [
             {key: value for key, value in sequence.items() if key in self.columns} for sequence in features

@@ -119,14 +119,15 @@ def train_source(
     )
     config: Any = model.config
     config.transitions = estimate_transitions(to_io(data.train, data.types, unknown_types="outside"))
-    if model_args.viterbi is None and model_args.method == "lacl":  # possible now that there are transitions
+    spans = bool(config.max_span_words)
+    if model_args.viterbi is None and model_args.method == "lacl" and not spans:  # possible now that there are transitions
         config.viterbi = True
     stopping = training_args.early_stopping_patience
     trainer = LaclTrainer(
         model=model,
         args=training_args,
         train_dataset=tokenize_dataset(
-            data.train, tokenizer, data.types, config.max_text_length, unknown_types="outside"
+            data.train, tokenizer, data.types, config.max_text_length, unknown_types="outside", entities=spans
         ),
         eval_dataset=data.held_out,
         coarse_names=data.coarse_names,

@@ -9,12 +9,11 @@ from datasets import Dataset
 
 from ..data.sampling import count_entities, sample_support_from_counts
 from ..data.support import encode_support
-from ..data.tag_schemes import io_to_bio
 from ..data.tags import entity_types, gold_tags, to_io
 from ..metrics import entity_scores
 from ..model.labels_lacl import with_own_labels
 from ..model.modeling_lacl import LaclForTokenClassification
-from .word_labels import predict_words
+from .word_labels import predict_tags
 
 
 class FewShotValidation:
@@ -96,8 +95,7 @@ class FewShotValidation:
         if support:
             learner.set_support(*encode_support(learner, self.dataset.select(support), batch_size))
         rows = self.dataset.select(query)
-        label_ids = predict_words(learner, rows["tokens"], batch_size=batch_size)
-        scores = entity_scores(gold_tags(rows), io_to_bio(label_ids, self.types))
+        scores = entity_scores(gold_tags(rows), predict_tags(learner, rows["tokens"], batch_size=batch_size))
         found = {key: scores[key] for key in ("f1", "precision", "recall")}
         for name in self.types:
             of_type = scores["per_type"].get(name)

@@ -9,9 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.configuration_lacl import LaclConfig
+from ..model.configuration_lacl import OUTSIDE, LaclConfig
+from ..model.decoding_lacl import label_runs
 from ..model.losses_lacl import MEAN_DIVERGENCES
-from ..model.prediction_lacl import BATCH_SIZE, Predictor, Window, decode_texts, text_from_words
+from ..model.prediction_lacl import (
+    BATCH_SIZE,
+    Predictor,
+    SpanPredictor,
+    Window,
+    decode_texts,
+    text_from_words,
+)
 
 
 def predict_words(
@@ -35,6 +43,49 @@ def predict_words(
     predictor = Predictor.build(model if labels is None else model.with_labels(labels), batch_size, stride)
     texts = (text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences))
     return [ids.tolist() for _, _, ids in predictor.label_ids(texts)]
+
+
+def predict_spans(
+    model: Any,
+    sentences: Iterable[Sequence[str]],
+    *,
+    labels: Sequence[str] | Mapping[str, str] | None = None,
+    threshold: float | None = None,
+    overlap: str = "flat",
+    batch_size: int | None = BATCH_SIZE,
+    stride: int = 32,
+) -> list[list[tuple[int, int, str]]]:
+    """Return the entities of every sentence as (first word, one past the last, type).
+
+    The arguments are those of `predict_words` and `predict`.
+    """
+    called = model if labels is None else model.with_labels(labels)
+    predictor = Predictor.build(called, batch_size, stride, overlap=overlap)
+    texts = (text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences))
+    if isinstance(predictor, SpanPredictor):
+        found: Iterable[Iterable[tuple[int, int, int]]] = (
+            [(first, last + 1, label) for first, last, label in spans]
+            for _, spans, _ in predictor.spans(texts, threshold)
+        )
+    else:
+        found = (label_runs(ids) for _, _, ids in predictor.label_ids(texts))
+    return [[(first, stop, predictor.labels[label]) for first, stop, label in spans] for spans in found]
+
+
+def predict_tags(
+    model: Any,
+    sentences: Sequence[Sequence[str]],
+    *,
+    labels: Sequence[str] | Mapping[str, str] | None = None,
+    batch_size: int | None = BATCH_SIZE,
+) -> list[list[str]]:
+    """Return the BIO tag of every word of every sentence; the arguments are those of `predict_words`."""
+    found = predict_spans(model, sentences, labels=labels, batch_size=batch_size)
+    tags = [[OUTSIDE] * len(words) for words in sentences]
+    for sentence, spans in zip(tags, found, strict=True):
+        for first, stop, label in spans:
+            sentence[first:stop] = [f"B-{label}", *[f"I-{label}"] * (stop - first - 1)]
+    return tags
 
 
 def word_scores(
