@@ -17,13 +17,17 @@ from ..model.configuration_lacl import OUTSIDE, OUTSIDE_ID, whole_number
 from ..model.labels_lacl import with_own_labels
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.prediction_lacl import BATCH_SIZE, evaluating
+from ..model.spans_lacl import batch_entities, pad_entities, role_labels
 from .examples import LaclDataError
 from .label_names import load_label_names, shipped_label_names
 from .reading import check_source, read_dataset
-from .tags import entity_spans, entity_types, to_io
+from .tags import entity_spans, entity_types, label_spans, to_io
 from .tokenize import sequences_dataset, tokenize_words
 
 logger = logging.getLogger(__name__)
+
+ENCODED = ("input_ids", "attention_mask", "labels")
+"""Columns of support sentences that are encoded."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class TokenizedSupport(NamedTuple):
 
     Attributes:
         sequences: `input_ids`, `attention_mask` and `labels`, as from `tokenize_dataset`.
-        entities: The text of the entity that each labelled token belongs to; `""` outside of entities.
+        entities: The text of the entity that each labelled token belongs to; `""` outside of entities. For a
+            model of spans the text of each entity of `sequences`, in order.
     """
 
     sequences: Dataset
@@ -62,7 +67,7 @@ class EncodedSupport(NamedTuple):
 
     Attributes:
         mean, variance: `(S, d)` fp32, of the first subword of every word.
-        labels: `(S,)` long label ids.
+        labels: `(S,)` long label ids; for a model of spans `(S, 3)`, by role.
         words: The text of the entity that each support token belongs to; `""` outside of entities.
     """
 
@@ -86,12 +91,13 @@ def check_model(model: Any) -> None:
         )
 
 
-def read_support(support: Support, place: str | None = None) -> LabelledSupport:
+def read_support(support: Support, place: str | None = None, nested: bool = False) -> LabelledSupport:
     """Read a support set and check that each of its types has an example.
 
     Args:
         support: The labelled sentences; a `LabelledSupport` is returned as it is.
         place: Name of the support set in error messages; by default its path, or "the support set".
+        nested: Whether entities may nest, for a model of spans.
 
     Raises:
         LaclDataError: There is no sentence, no entity, or a type without an example.
@@ -102,7 +108,7 @@ def read_support(support: Support, place: str | None = None) -> LabelledSupport:
     check_source(support, "support")
     if place is None:
         place = str(support) if isinstance(support, str | Path) else "the support set"
-    dataset = read_dataset(support)
+    dataset = read_dataset(support, nested="keep" if nested else "error")
     if not len(dataset):
         raise LaclDataError(f"{place}: has no sentence; give at least one labelled sentence per type")
     types = entity_types(dataset)
@@ -159,6 +165,15 @@ def tokenize_support(
         labels = to_io(dataset, model.entity_types, unknown_types="outside")
     tokens = list(dataset["tokens"])
     sequences = tokenize_words(tokens, labels, model.tokenizer, model.max_sequence_length)
+    if model.config.max_span_words:
+        spans = label_spans(dataset, model.entity_types, "outside")
+        made = sequences_dataset(sequences, spans)
+        texts = [
+            " ".join(tokens[one.sentence][one.words[first] : one.words[last] + 1])
+            for one, own in zip(sequences, made["entities"], strict=True)
+            for first, last, _ in own
+        ]
+        return TokenizedSupport(made, texts)
     of_words: list[list[str]] = []
     for words, spans in zip(tokens, entity_spans(dataset), strict=True):
         of_words.append([""] * len(words))
@@ -182,17 +197,49 @@ def encode_tokenized(
     collate = DataCollatorForTokenClassification(model.tokenizer)
     sequences: Any = support.sequences
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    counts: list[int] = []
     with evaluating(model):
         for start in range(0, len(sequences), batch_size):
             stop = min(start + batch_size, len(sequences))
             with torch.device("cpu"):  # whatever default the caller has set
-                batch = collate([dict(sequences[index]) for index in range(start, stop)])
+                rows = [dict(sequences[index]) for index in range(start, stop)]
+                batch = collate([{name: row[name] for name in ENCODED} for row in rows])
             batch = batch.to(model.device)
             valid = batch["labels"] >= 0
             output = model(batch["input_ids"], batch["attention_mask"], return_dict=True)
             parts.append((output.mean[valid], output.variance[valid], batch["labels"][valid]))
+            counts.extend(valid.sum(1).tolist())
     mean, variance, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    if model.config.max_span_words:
+        return _by_role(mean, variance, labels, counts, support)
     return EncodedSupport(mean, variance, labels, support.entities)
+
+
+def _by_role(
+    mean: Tensor, variance: Tensor, labels: Tensor, counts: list[int], support: TokenizedSupport
+) -> EncodedSupport:
+    """Return support tokens by role: words as outside where they have no role, then those of entities."""
+    rows = pad_entities(support.sequences["entities"]).to(labels.device)
+    found = batch_entities(labels, torch.tensor(counts, device=labels.device), rows)
+    roles = role_labels(found, len(labels))
+    outside = torch.where(roles == OUTSIDE_ID, OUTSIDE_ID, -1).T
+    is_outside = (outside == OUTSIDE_ID).any(1)
+    length = found.last - found.first + 1
+    entity = torch.arange(len(length), device=labels.device).repeat_interleave(length)
+    word = torch.arange(len(entity), device=labels.device) - (length.cumsum(0) - length)[entity]
+    word = word + found.first[entity]
+    of_entity = found.label[entity]
+    within = torch.stack(
+        [
+            torch.where(word == found.first[entity], of_entity, -1),
+            torch.where(word == found.last[entity], of_entity, -1),
+            of_entity,
+        ],
+        dim=1,
+    )
+    taken = torch.cat([is_outside.nonzero().squeeze(1), word])
+    words = [""] * int(is_outside.sum()) + [support.entities[index] for index in entity.tolist()]
+    return EncodedSupport(mean[taken], variance[taken], torch.cat([outside[is_outside], within]), words)
 
 
 def encode_support(
@@ -226,7 +273,7 @@ def with_support(
             "or leave it out"
         )
     batch_size = BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, 1)
-    read = read_support(support)
+    read = read_support(support, nested=bool(model.config.max_span_words))
     own = with_own_labels(model)
     own.set_labels(read.types, label_names)
     store_support(own, encode_tokenized(own, tokenize_support(own, read.dataset, read.labels), batch_size))
@@ -235,7 +282,7 @@ def with_support(
 
 def store_support(model: LaclForTokenClassification, encoded: EncodedSupport) -> None:
     """Store a support set in a model, with a warning that names the labels of which it has no word."""
-    found = set(encoded.labels.tolist())
+    found = set(encoded.labels.unique().tolist())
     labels = model.config.id2label or {}
     missing = [labels[label] for label in sorted(labels) if label not in found]
     model.set_support(*encoded)
@@ -252,6 +299,8 @@ def store_support(model: LaclForTokenClassification, encoded: EncodedSupport) ->
 
 def joining_tokens(encoded: EncodedSupport) -> EncodedSupport:
     """Return only the support tokens of entities, without those of outside."""
-    inside = encoded.labels != OUTSIDE_ID
+    labels = encoded.labels
+    # By role, a token of an entity is inside of it.
+    inside = labels != OUTSIDE_ID if labels.dim() == 1 else labels[:, -1] > OUTSIDE_ID
     words = [word for word, joins in zip(encoded.words, inside.tolist(), strict=True) if joins]
     return EncodedSupport(encoded.mean[inside], encoded.variance[inside], encoded.labels[inside], words)

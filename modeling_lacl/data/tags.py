@@ -116,32 +116,65 @@ def io_lookup(
     Raises:
         ValueError: There is such a class and `unknown_types` is "error".
     """
-    if unknown_types not in ("error", "outside"):
-        raise ValueError(f"unknown_types must be 'error' or 'outside', got {unknown_types!r}")
-    order = {name: index for index, name in enumerate(types, start=1)}
-    present = entity_types(dataset)
-    missing = [name for name in present if name not in order]
-    if missing and unknown_types == "error":
-        raise ValueError(
-            f"the dataset has types that are not among the given ones: {', '.join(missing)}; "
-            "add them to types or pass unknown_types='outside'"
-        )
+    order = _label_ids(dataset, types, unknown_types)
     return np.array(
         [0, *(order.get(split_tag(name)[1], 0) for name in tag_names(dataset)[1:])], dtype=np.int64
     )
 
 
+def _label_ids(dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes) -> dict[str, int]:
+    """Return the label id of each type, i + 1 for `types[i]`; raises as `io_lookup`."""
+    if unknown_types not in ("error", "outside"):
+        raise ValueError(f"unknown_types must be 'error' or 'outside', got {unknown_types!r}")
+    order = {name: index for index, name in enumerate(types, start=1)}
+    missing = [name for name in entity_types(dataset) if name not in order]
+    if missing and unknown_types == "error":
+        raise ValueError(
+            f"the dataset has types that are not among the given ones: {', '.join(missing)}; "
+            "add them to types or pass unknown_types='outside'"
+        )
+    return order
+
+
+LabelSpan = tuple[int, int, int]
+"""An entity of a sentence: its first word, one past its last, and its label id."""
+
+
+def label_spans(
+    dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes = "error"
+) -> list[list[LabelSpan]]:
+    """Return the entities of every sentence by label id, i + 1 for `types[i]`; arguments as for `to_io`."""
+    order = _label_ids(dataset, types, unknown_types)
+    return [
+        [(start, end, order[name]) for start, end, name in spans if name in order]
+        for spans in entity_spans(dataset)
+    ]
+
+
+def _outermost(length: int, spans: Sequence[LabelSpan]) -> list[int]:
+    """Return the label id of every word of a sentence: that of the longest entity that covers it, or 0."""
+    labels = [0] * length
+    for start, end, label in sorted(spans, key=lambda span: span[1] - span[0]):
+        labels[start:end] = [label] * (end - start)
+    return labels
+
+
 def to_io(dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes = "error") -> list[list[int]]:
     """Return the IO label ids of every sentence, 0 for outside and i + 1 for `types[i]`.
 
+    Where entities nest, a word has the label of the longest that covers it.
+
     Args:
-        dataset: A dataset from `read_dataset`.
+        dataset: A dataset from `read_dataset`, of either form.
         types: Entity types in the order of the labels.
-        unknown_types: "error", or "outside" for tags whose type is not in `types`.
+        unknown_types: "error", or "outside" for entities whose type is not in `types`.
 
     Raises:
         ValueError: A type of the dataset is not in `types` and `unknown_types` is "error".
     """
+    if has_spans(dataset):
+        spans = label_spans(dataset, types, unknown_types)
+        return [_outermost(len(words), own) for words, own in zip(dataset["tokens"][:], spans, strict=True)]
     lookup = io_lookup(dataset, types, unknown_types)
     column = dataset.with_format("arrow")[:]["ner_tags"].combine_chunks()
     flat = lookup[column.flatten().to_numpy(zero_copy_only=False)].tolist()

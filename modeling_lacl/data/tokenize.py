@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..model.labels_lacl import fast_tokenizer, tokenizer_lock
 from ..model.words_lacl import align_words, word_offsets
-from .tags import UnknownTypes, io_lookup
+from .tags import LabelSpan, UnknownTypes, io_lookup, label_spans, to_io
 
 IGNORED = -100
 
@@ -134,9 +134,7 @@ def _kept(special_tokens_mask: Sequence[int], max_length: int) -> NDArray[np.int
     return np.sort(np.concatenate((np.flatnonzero(special), subwords)))
 
 
-def sequence_entities(
-    sequence: TokenSequence, spans: Sequence[tuple[int, int, int]]
-) -> list[tuple[int, int, int]]:
+def sequence_entities(sequence: TokenSequence, spans: Sequence[LabelSpan]) -> list[LabelSpan]:
     """Return the entities within a sequence as (first word, last word, label), by its own words with a label.
 
     Args:
@@ -166,6 +164,8 @@ _FEATURES = Features(
         "labels": List(Value("int64")),
     }
 )
+
+_SPAN_FEATURES = Features({**_FEATURES, "entities": List(List(Value("int32")))})
 
 
 def tokenize_dataset(
@@ -211,6 +211,8 @@ def tokenize_dataset(
     """
     if text_column not in dataset.column_names:
         raise ValueError(f"the dataset has no column {text_column!r}, only {', '.join(dataset.column_names)}")
+    if entities:
+        return _with_entities(dataset, tokenizer, types, max_length, text_column, unknown_types)
     lookup = io_lookup(dataset, types, unknown_types)
 
     def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -225,14 +227,54 @@ def tokenize_dataset(
     )
 
 
-def sequences_dataset(sequences: Sequence[TokenSequence]) -> Dataset:
-    """Return a Dataset of sequences with the columns of `tokenize_dataset`."""
-    return Dataset.from_dict(_columns(sequences), features=_FEATURES)
+def _with_entities(
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    types: Sequence[str],
+    max_length: int,
+    text_column: str,
+    unknown_types: UnknownTypes,
+) -> Dataset:
+    """Tokenise a dataset of either form, with the column `entities`; see `tokenize_dataset`."""
+    labels = to_io(dataset, types, unknown_types)
+    spans = label_spans(dataset, types, unknown_types)
+
+    def tokenize(words: list[list[str]], rows: list[int]) -> dict[str, list[Any]]:
+        sequences = tokenize_words(words, [labels[row] for row in rows], tokenizer, max_length)
+        return _columns(sequences, [spans[row] for row in rows])
+
+    dataset = dataset.with_format(None).select_columns([text_column])
+    if len(dataset) <= _AT_ONCE:
+        made = tokenize(dataset[:][text_column], list(range(len(dataset))))
+        return Dataset.from_dict(made, features=_SPAN_FEATURES)
+    return dataset.map(
+        tokenize,
+        with_indices=True,
+        input_columns=[text_column],
+        batched=True,
+        remove_columns=[text_column],
+        features=_SPAN_FEATURES,
+        desc="Tokenizing",
+    )
 
 
-def _columns(sequences: Sequence[TokenSequence]) -> dict[str, list[Any]]:
-    return {
+def sequences_dataset(
+    sequences: Sequence[TokenSequence], spans: Sequence[Sequence[LabelSpan]] | None = None
+) -> Dataset:
+    """Return a Dataset of sequences with the columns of `tokenize_dataset`; `spans` are of each sentence."""
+    return Dataset.from_dict(
+        _columns(sequences, spans), features=_FEATURES if spans is None else _SPAN_FEATURES
+    )
+
+
+def _columns(
+    sequences: Sequence[TokenSequence], spans: Sequence[Sequence[LabelSpan]] | None = None
+) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {
         "input_ids": [one.input_ids for one in sequences],
         "attention_mask": [np.ones(len(one.input_ids), dtype=np.int8) for one in sequences],
         "labels": [one.labels for one in sequences],
     }
+    if spans is not None:
+        columns["entities"] = [sequence_entities(one, spans[one.sentence]) for one in sequences]
+    return columns

@@ -64,8 +64,8 @@ def aggregate(
             the subword with the most probable label (`max`). Words are decoded and joined as in `predict`.
         ignore_labels: Labels that are not returned. Without `O`, outside is returned as well.
         delimiter: Delimiter between the words of a list.
-        threshold, overlap, batch_size, stride: As in `predict`. A model of spans finds them with `first`; with
-            the other strategies it labels tokens, by their scores of being inside an entity.
+        threshold, overlap, batch_size, stride: As in `predict`. A model of spans finds them with `first`;
+            with the other strategies it labels tokens, by their scores of being inside an entity.
 
     Returns:
         As in `predict`. With `none`, each dict has `entity` (label), `score`, `index` (of the token in the
@@ -334,9 +334,10 @@ class LaclTokenClassificationPipeline(_BatchingPipeline, TokenClassificationPipe
 
     Takes the arguments of the standard pipeline, and `labels`, `support`, `threshold` and `overlap`. The
     strategies are described in [`pipeline_lacl.aggregate`]. The standard pipeline removes everything before
-    the first hyphen of a label as a tag prefix ("creative-work" becomes "work"), returns `word` as decoded by the tokenizer,
-    and fails on texts longer than the encoder allows. This pipeline keeps labels unchanged, returns `word` as
-    `text[start:end]`, splits long texts into windows that overlap by `stride`, and returns scores as float.
+    the first hyphen of a label as a tag prefix ("creative-work" becomes "work"), returns `word` as decoded by
+    the tokenizer, and fails on texts longer than the encoder allows. This pipeline keeps labels unchanged,
+    returns `word` as `text[start:end]`, splits long texts into windows that overlap by `stride`, and returns
+    scores as float.
 
     Args:
         model: A [`LaclForTokenClassification`].

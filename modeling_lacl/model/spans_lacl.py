@@ -16,6 +16,7 @@ entities may nest).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -202,6 +203,19 @@ class Entities(NamedTuple):
     first: Tensor
     last: Tensor
     label: Tensor
+
+
+PADDING_ENTITY = -1
+"""Value in the rows of `entities` that are padding."""
+
+
+def pad_entities(rows: Sequence[Sequence[Sequence[int]]]) -> Tensor:
+    """Return (B, E, 3) long from the [first word, last word, label] of the entities of each sequence."""
+    counts = np.asarray([len(row) for row in rows])
+    padded = torch.full((len(rows), max(1, int(counts.max(initial=0))), 3), PADDING_ENTITY, dtype=torch.long)
+    inside = torch.arange(padded.shape[1]) < torch.from_numpy(counts).unsqueeze(1)
+    padded[inside] = torch.tensor([entity for row in rows for entity in row], dtype=torch.long).view(-1, 3)
+    return padded
 
 
 def batch_entities(labels: Tensor, counts: Tensor, entities: Tensor | None) -> Entities:

@@ -45,7 +45,7 @@ from ..data.support import (
 )
 from ..hub.card_facts import CardFacts, fingerprint, with_data
 from ..hub.model_card import known_facts
-from ..model.configuration_lacl import real_number, whole_number
+from ..model.configuration_lacl import OUTSIDE_ID, real_number, whole_number
 from ..model.modeling_lacl import LaclForTokenClassification
 from .arguments import LaclTrainingArguments
 from .card import facts_of_training
@@ -166,7 +166,7 @@ def adapt(
     weight_decay = real_number("weight_decay", weight_decay, 0)
     batch_size = whole_number("batch_size", batch_size, 1)
     seed = whole_number("seed", seed, 0, 2**32 - 1)
-    read = read_support(support)
+    read = read_support(support, nested=bool(model.config.max_span_words))
     names = names_for(read.types, label_names)
     adapted = _copied(model)
     adapted.set_labels(read.types, names)
@@ -329,7 +329,7 @@ def add_types(
     batch_size = whole_number("batch_size", batch_size, 1)
     if not model.has_support:
         raise ValueError("the model has no support set yet: adapt it to all of its types at once")
-    read = read_support(examples)
+    read = read_support(examples, nested=bool(model.config.max_span_words))
     names = names_for(read.types, label_names)
     old = model.entity_types
     changed = _copied(model)
@@ -381,9 +381,13 @@ def remove_types(model: LaclForTokenClassification, types: Sequence[str]) -> Lac
     names = {name: words for name, words in config.label_names.items() if name not in types}
     new_id = torch.tensor([0, *(left.index(name) + 1 if name in left else 0 for name in old)])
     changed.set_labels(left, names)
-    labels = new_id.to(model.support_labels.device)[model.support_labels]
+    new_id = new_id.to(model.support_labels.device)
+    # A negative label, for a role in which a token is no example, stays.
+    labels = torch.where(model.support_labels < 0, -1, new_id[model.support_labels.clamp_min(0)])
+    is_entity = (labels if labels.dim() == 1 else labels[:, -1]) > OUTSIDE_ID
     words = model.config.support_words and [
-        word if label else "" for word, label in zip(model.config.support_words, labels.tolist(), strict=True)
+        word if kept else ""
+        for word, kept in zip(model.config.support_words, is_entity.tolist(), strict=True)
     ]
     changed.set_support(model.support_mean, model.support_variance, labels, words)
     return changed.eval()

@@ -19,18 +19,7 @@ from transformers import DataCollatorForTokenClassification, PreTrainedTokenizer
 from ..data.sampling import LabelSet, sample_label_set
 from ..model.configuration_lacl import OUTSIDE_ID
 from ..model.labels_lacl import build_prompt, separator_id, tokenize_label_names
-
-PADDING_ENTITY = -1
-"""Value in the rows of `entities` that are padding."""
-
-
-def pad_entities(rows: Sequence[Sequence[Sequence[int]]]) -> Tensor:
-    """Return (B, E, 3) long from the [first word, last word, label] of the entities of each sequence."""
-    counts = np.asarray([len(row) for row in rows])
-    padded = torch.full((len(rows), max(1, int(counts.max(initial=0))), 3), PADDING_ENTITY, dtype=torch.long)
-    inside = torch.arange(padded.shape[1]) < torch.from_numpy(counts).unsqueeze(1)
-    padded[inside] = torch.tensor([entity for row in rows for entity in row], dtype=torch.long).view(-1, 3)
-    return padded
+from ..model.spans_lacl import PADDING_ENTITY, pad_entities
 
 
 def remap_entities(entities: Tensor, lookup: Tensor) -> Tensor:

@@ -121,7 +121,8 @@ def train_source(
     config: Any = model.config
     config.transitions = estimate_transitions(to_io(data.train, data.types, unknown_types="outside"))
     spans = bool(config.max_span_words)
-    if model_args.viterbi is None and model_args.method == "lacl" and not spans:  # possible now that there are transitions
+    # Viterbi, for tokens, is possible now that there are transitions.
+    if model_args.viterbi is None and model_args.method == "lacl" and not spans:
         config.viterbi = True
     stopping = training_args.early_stopping_patience
     trainer = LaclTrainer(
