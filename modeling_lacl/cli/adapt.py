@@ -9,7 +9,16 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from .app import app, next_step, no_short_bars
-from .options import Checkpoint, Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
+from .options import (
+    Checkpoint,
+    Encoding,
+    Format,
+    NestedOption,
+    Scheme,
+    TagColumn,
+    TokenColumn,
+    read_labelled,
+)
 
 SupportFile: TypeAlias = Annotated[
     Path,
@@ -65,6 +74,7 @@ def adapt(
     tag_column: TagColumn = None,
     scheme: Scheme = None,
     encoding: Encoding = "utf-8",
+    nested: NestedOption = "error",
 ) -> None:
     """Teach a model your entity types from a few labelled sentences.
 
@@ -82,7 +92,7 @@ def adapt(
     from ..training.adaptation import adapt as adapt_model
 
     no_short_bars()
-    dataset = read_labelled(support, data_format, token_column, tag_column, scheme, encoding)
+    dataset = read_labelled(support, data_format, token_column, tag_column, scheme, encoding, nested)
     examples = read_support(dataset, str(support))
     given: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
     adapted = adapt_model(load_model(checkpoint), examples, label_names, steps=steps, seed=seed, **given)

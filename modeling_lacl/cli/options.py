@@ -59,6 +59,14 @@ Scheme: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="IO|IOB1|BIO|BIOES|BILOU", help="Tagging scheme; detected by default."),
 ]
+NestedOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--nested",
+        metavar="error|outermost|innermost",
+        help="Of entities that overlap, keep the longest (outermost) or the shortest (innermost).",
+    ),
+]
 Encoding: TypeAlias = Annotated[str, typer.Option(help="Encoding of the labelled file.")]
 
 
@@ -107,10 +115,12 @@ def read_labelled(
     tag_column: str | None,
     scheme: str | None,
     encoding: str,
+    nested: str = "error",
 ) -> Dataset:
     """Call `read_dataset` with the values of the options; it raises the same errors."""
     from ..data.columns import column_of
     from ..data.reading import read_dataset
+    from ..data.spans import checked_nested
 
     return read_dataset(
         file,
@@ -119,4 +129,5 @@ def read_labelled(
         tag_column=column_of(tag_column),
         scheme=scheme,
         encoding=encoding,
+        nested=checked_nested(nested),
     )

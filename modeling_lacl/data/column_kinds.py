@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from .examples import LaclDataError
+from .spans import NESTED_OPTION
 from .tag_schemes import looks_like_tag, may_be_tag, split_tag
 
 _BLANK = frozenset(("", "_", "-", "*"))
@@ -17,20 +18,23 @@ _PARTS_OF_SPEECH = frozenset(
     "CC CD DT EX FW IN JJ JJR JJS LS MD NN NNP NNPS NNS PDT POS PRP PRP$ RB RBR RBS RP TO UH VB VBD VBG VBN "
     "VBP VBZ WDT WP WP$ WRB . , : '' `` $ # -LRB- -RRB- HYPH NFP".split()
 )
+_CHUNKS = frozenset("O NP VP PP ADVP ADJP SBAR PRT CONJP INTJ LST UCP".split())
 
 Rows = Sequence[Sequence[str]]
 
 
-def likely_tag_column(rows: Rows, columns: int, name: str) -> int:
-    """Return the number of the tag column.
+def likely_tag_columns(rows: Rows, columns: int, name: str, stacked: bool = False) -> tuple[int, list[int]]:
+    """Return the number of the tag column, and those of further ones with other tags of the same types.
 
     Args:
         rows: The first lines, each with its columns.
         columns: Number of columns.
         name: Name of the file in error messages.
+        stacked: Whether there may be further ones.
 
     Raises:
-        LaclDataError: Two columns have tags of the same types, or there are only features of CoNLL-U.
+        LaclDataError: Two columns have tags of the same types without `stacked`, or there are only features
+            of CoNLL-U.
     """
     strict, loose = (
         [sum(test(row[column]) for row in rows) / max(len(rows), 1) for column in range(columns)]
@@ -39,8 +43,9 @@ def likely_tag_column(rows: Rows, columns: int, name: str) -> int:
     last = columns - 1
     # "o" is also a word, and a frequent one in Portuguese: values that may be tags must be the majority.
     if strict[last] >= 0.1 or loose[last] >= 0.5:
-        _check_rivals(rows, [column for column in range(last) if strict[column] >= 0.1], last, name)
-        return last
+        return last, _rivals(
+            rows, [column for column in range(last) if strict[column] >= 0.1], last, name, stacked
+        )
     others = [(shares, column) for shares in (strict, loose) for column in reversed(range(last))]
     found = next((column for shares, column in others if shares[column] >= 0.5), last)
     values = [row[last] for row in rows]
@@ -52,20 +57,29 @@ def likely_tag_column(rows: Rows, columns: int, name: str) -> int:
                 "tags; write each word's tag (B-person, I-person, O) as a column, or read GUM's entities in "
                 "Python by load_corpus('gum', folder)"
             )
-    return found
+    return found, []
 
 
-def _check_rivals(rows: Rows, rivals: Sequence[int], tag: int, name: str) -> None:
-    """Raise if another column has other tags of the same types: GermEval's inner entities, predictions."""
+def _rivals(rows: Rows, others: Sequence[int], tag: int, name: str, stacked: bool) -> list[int]:
+    """Return the columns that have other tags of the same types: GermEval's inner entities, predictions."""
     types = [split_tag(row[tag])[1] for row in rows]
-    for rival in rivals:
+    # GermEval has a number, the word, the outer and the inner tag; other types can be the inner ones.
+    germeval = tag == 3 and is_word_index([row[0] for row in rows])
+    rivals = []
+    for rival in others:
         other = [split_tag(row[rival])[1] for row in rows]
-        if other != types and {*other} & {*types} - {"O"} and any(split_tag(row[rival])[0] for row in rows):
-            raise LaclDataError(
-                f"{name}: columns {rival} and {tag} both have tags of the same types, and differ (as the "
-                "outer and inner entities of GermEval, or gold and predicted tags); name one of them: "
-                f"--tag-column {rival}, in Python read_dataset(…, tag_column={rival})"
-            )
+        same_types = {*other} & {*types} - {"O"} or (germeval and rival == 2 and not {*other} <= _CHUNKS)
+        if other != types and same_types and any(split_tag(row[rival])[0] for row in rows):
+            rivals.append(rival)
+    if {*types} == {"O"}:
+        return rivals  # nothing is inner
+    if rivals and not stacked:
+        raise LaclDataError(
+            f"{name}: columns {rivals[0]} and {tag} both have tags of the same types, and differ: if they "
+            f"are outer and inner entities, as of GermEval, {NESTED_OPTION}; if gold and predicted tags, "
+            f"name one: --tag-column {rivals[0]}, in Python read_dataset(…, tag_column={rivals[0]})"
+        )
+    return rivals
 
 
 def likely_token_column(sentences: Sequence[Rows], others: Sequence[int], name: str) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from .column_kinds import is_word_index, likely_tag_column, likely_token_column
+from .column_kinds import is_word_index, likely_tag_columns, likely_token_column
 from .examples import LaclDataError, Sentence
 from .foreign_formats import describe_format
 from .lines import read_lines
@@ -38,6 +38,7 @@ class Layout:
         columns: Number of columns.
         by_tab: Columns are separated by tabs, otherwise by spaces.
         token, tag: Numbers of the token and the tag column.
+        more_tags: Numbers of further tag columns, such as GermEval's of inner entities.
         index: Number of the column that numbers the words as CoNLL-U does, or None.
         quoted: Words and tags stand in quotes, as some programs write tables.
     """
@@ -48,6 +49,7 @@ class Layout:
     tag: int
     index: int | None = None
     quoted: bool = False
+    more_tags: tuple[int, ...] = ()
 
     def cut(self, line: str) -> tuple[list[str], bool]:
         """Split a line into columns, and return whether the file's separator was used, not the other one."""
@@ -66,7 +68,11 @@ class Layout:
 
 
 def read_columns(
-    path: Path, encoding: str = "utf-8", token_column: int | None = None, tag_column: int | None = None
+    path: Path,
+    encoding: str = "utf-8",
+    token_column: int | None = None,
+    tag_column: int | None = None,
+    stacked: bool = False,
 ) -> Iterator[Sentence]:
     """Read the sentences of a column file lazily.
 
@@ -78,6 +84,8 @@ def read_columns(
         path: The file.
         encoding: Its encoding.
         token_column, tag_column: Number of the column from 0, negative from the right; detected if None.
+        stacked: Whether to read all columns that have tags of the same types; otherwise, and with
+            `tag_column`, one is read.
 
     Yields:
         The sentences.
@@ -91,11 +99,11 @@ def read_columns(
     problem = describe_format([line for _, line in sample if line.strip()][:20])
     if problem:
         raise LaclDataError(f"{path}: {problem}")
-    layout = detect_layout([line for _, line in sample], str(path), token_column, tag_column)
+    layout = detect_layout([line for _, line in sample], str(path), token_column, tag_column, stacked)
 
     seen_tags: set[str] = set()
     tokens: list[str] = []
-    tags: list[str] = []
+    tags: list[list[str]] = []  # of each word, one of each tag column
     numbers: list[int] = []
     document_id, next_document = "0", 0
 
@@ -104,24 +112,33 @@ def read_columns(
         comment = line.startswith("#") and not starts_document and _is_comment(line, layout, seen_tags)
         new_document = _NEW_DOCUMENT.match(line) if comment else None
         if (starts_document or new_document or not line.strip()) and tokens:
-            yield Sentence(tokens, tags, numbers, document_id=document_id)
+            yield _sentence(tokens, tags, numbers, document_id)
             tokens, tags, numbers = [], [], []
             next_document = max(next_document, 1)  # these sentences precede the first document mark
         if starts_document or new_document:
             document_id = new_document[1].strip() if new_document else str(next_document)
             next_document += 1
         elif not comment and line.strip() and not layout.is_no_word(line):
-            token, tag = _token_and_tag(line, layout, seen_tags, f"{path}:{number}")
+            token, own_tags = _token_and_tags(line, layout, seen_tags, f"{path}:{number}")
             tokens.append(token)
-            tags.append(tag)
+            tags.append(own_tags)
             numbers.append(number)
-            seen_tags.add(tag)
+            seen_tags.update(own_tags)
     if tokens:
-        yield Sentence(tokens, tags, numbers, document_id=document_id)
+        yield _sentence(tokens, tags, numbers, document_id)
+
+
+def _sentence(tokens: list[str], tags: list[list[str]], numbers: list[int], document_id: str) -> Sentence:
+    first, *others = zip(*tags, strict=True)
+    return Sentence(tokens, first, numbers, document_id=document_id, more_tags=others)
 
 
 def detect_layout(
-    lines: Sequence[str], name: str, token_column: int | None = None, tag_column: int | None = None
+    lines: Sequence[str],
+    name: str,
+    token_column: int | None = None,
+    tag_column: int | None = None,
+    stacked: bool = False,
 ) -> Layout:
     """Detect the number of columns, the separator, and the token and tag columns.
 
@@ -133,6 +150,7 @@ def detect_layout(
         lines: The first lines of the file.
         name: Name of the file in error messages.
         token_column, tag_column: Number of the column from 0, negative from the right; detected if None.
+        stacked: Whether all columns with tags of the same types are meant; otherwise they are an error.
 
     Raises:
         LaclDataError: There are fewer than two columns, a given column does not exist, or one that is not
@@ -155,10 +173,11 @@ def detect_layout(
         )
     sentences = _rows(lines, cut, columns)
     rows = list(chain.from_iterable(sentences))
+    more_tags: list[int] = []
     if tag_column is not None:
         tag = _checked_column(tag_column, columns, "tag_column", name)
     else:
-        tag = likely_tag_column(rows, columns, name)
+        tag, more_tags = likely_tag_columns(rows, columns, name, stacked)
     if token_column is not None:
         token = _checked_column(token_column, columns, "token_column", name)
         if token == tag:
@@ -166,10 +185,12 @@ def detect_layout(
                 f"{name}: token_column and tag_column are both column {token}; give both, numbered from 0"
             )
     else:
-        token = likely_token_column(sentences, [column for column in range(columns) if column != tag], name)
+        others = [column for column in range(columns) if column not in (tag, *more_tags)]
+        token = likely_token_column(sentences, others, name)
     index = 0 if 0 not in (token, tag) and is_word_index([row[0] for row in rows]) else None
     quoted = bool(rows) and all(is_quoted(row[token]) and is_quoted(row[tag]) for row in rows)
-    return Layout(columns, by_tab, token, tag, index, quoted)
+    more = tuple(column for column in more_tags if column != token)
+    return Layout(columns, by_tab, token, tag, index, quoted, more)
 
 
 def _rows(lines: Sequence[str], cut: Callable[[str], list[str]], columns: int) -> list[list[list[str]]]:
@@ -260,7 +281,7 @@ def _is_comment(line: str, layout: Layout, seen_tags: set[str]) -> bool:
     return not (certain or tag in seen_tags or looks_like_tag(tag))
 
 
-def _token_and_tag(line: str, layout: Layout, seen_tags: set[str], place: str) -> tuple[str, str]:
+def _token_and_tags(line: str, layout: Layout, seen_tags: set[str], place: str) -> tuple[str, list[str]]:
     fields, own_separator = layout.cut(line)
     if len(fields) != layout.columns:
         raise LaclDataError(
@@ -268,18 +289,18 @@ def _token_and_tag(line: str, layout: Layout, seen_tags: set[str], place: str) -
             "write the token and its tag separated as in the other lines, or leave the line blank "
             "to end a sentence"
         )
-    token, tag = fields[layout.token], fields[layout.tag].strip()
-    if layout.quoted and is_quoted(token) and is_quoted(tag):
-        token, tag = token[1:-1].replace('""', '"'), tag[1:-1]
+    token, tags = fields[layout.token], [fields[one].strip() for one in (layout.tag, *layout.more_tags)]
+    if layout.quoted and is_quoted(token) and all(map(is_quoted, tags)):
+        token, tags = token[1:-1].replace('""', '"'), [tag[1:-1] for tag in tags]
     token = token.strip(" ") or token
-    if not token or not tag:
+    if not token or not all(tags):
         raise LaclDataError(
             f"{place}: the {'tag' if token else 'token'} is empty; fill it in or remove the line"
         )
     # "New York" without its tag also has two columns if split at the space.
-    if not own_separator and tag not in seen_tags and not looks_like_tag(tag):
+    if not own_separator and tags[0] not in seen_tags and not looks_like_tag(tags[0]):
         separator = "tab" if layout.by_tab else "space"
         raise LaclDataError(
             f"{place}: no {separator} between token and tag as in the other lines; put one there"
         )
-    return token, tag
+    return token, tags

@@ -47,10 +47,11 @@ class Sentence:
 
     Attributes:
         tokens: The words, none of them empty.
-        tags: One tag per word, in the scheme of the source.
+        tags: One tag per word, in the scheme of the source; empty if there are `entities`.
         numbers: Line number of each token, or one line or example number for all of them.
         id, document_id: Ids given in the source, or None.
-        from_spans: The tags were made from character spans and are therefore BIO.
+        more_tags: Further tags of the words, such as those of a second column.
+        entities: (First word, one past the last, type) of each entity, in place of tags; they can nest.
         cut_words: Number of words that were split because a span begins or ends inside them.
     """
 
@@ -59,7 +60,8 @@ class Sentence:
     numbers: Sequence[int] | int
     id: str | None = None
     document_id: str | None = None
-    from_spans: bool = False
+    more_tags: Sequence[Sequence[str]] = ()
+    entities: Sequence[tuple[int, int, str]] | None = None
     cut_words: int = 0
 
     def number(self, position: int) -> int:
@@ -108,23 +110,23 @@ def read_record(
             f"{place}: no {wanted} among the keys {sorted(map(str, record))}; write {EXAMPLES}"
         )
     is_text = isinstance(record[token_key], str)
-    tag_key = tag_column or _first_key(record, SPAN_COLUMNS if is_text else TAG_COLUMNS)
+    keys = SPAN_COLUMNS if is_text else (*TAG_COLUMNS, *SPAN_COLUMNS)
+    tag_key = tag_column or _first_key(record, keys)
     if tag_key not in record:
-        wanted = (
-            repr(tag_column)
-            if tag_column
-            else " or ".join(map(repr, SPAN_COLUMNS if is_text else TAG_COLUMNS))
-        )
+        wanted = repr(tag_column) if tag_column else " or ".join(map(repr, keys))
         raise LaclDataError(
             f"{place}: no {wanted} among the keys {sorted(map(str, record))}; write {EXAMPLES}"
         )
-    cut_words = 0
+    values, cut_words = record[tag_key], 0
+    tags: list[str] = []
+    entities: list[tuple[int, int, str]] | None = None
     if is_text:
-        tokens, tags, cut_words = words_from_spans(
-            without_surrogates(record[token_key]), record[tag_key], place
-        )
+        tokens, entities, cut_words = words_from_spans(without_surrogates(record[token_key]), values, place)
+    elif tag_key in SPAN_COLUMNS or _has_spans(values):
+        tokens = _words(record[token_key], place)
+        entities = _word_spans(values, len(tokens), place)
     else:
-        tokens, tags = _from_tags(record[token_key], record[tag_key], id2label, place)
+        tokens, tags = _from_tags(record[token_key], values, id2label, place)
     document_key = _first_key(record, DOCUMENT_COLUMNS)
     return Sentence(
         tokens,
@@ -132,7 +134,7 @@ def read_record(
         number,
         id=_as_id(record.get("id")),
         document_id=_as_id(record[document_key]) if document_key else None,
-        from_spans=is_text,
+        entities=entities,
         cut_words=cut_words,
     )
 
@@ -148,13 +150,21 @@ def _as_id(value: Any) -> str | None:
 def _from_tags(
     tokens: Any, tags: Any, id2label: Mapping[int, str] | None, place: str
 ) -> tuple[list[str], list[str]]:
-    for name, values in (("tokens", tokens), ("tags", tags)):
-        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes):
-            raise LaclDataError(
-                f"{place}: {name} must be a list, got {type(values).__name__}; write {EXAMPLES}"
-            )
+    _check_list("tokens", tokens, place)
+    _check_list("tags", tags, place)
     if len(tokens) != len(tags):
         raise LaclDataError(f"{place}: {len(tokens)} tokens but {len(tags)} tags; give one tag per token")
+    words = _words(tokens, place)
+    return words, [_tag_name(tag, position, id2label, place) for position, tag in enumerate(tags)]
+
+
+def _check_list(name: str, values: Any, place: str) -> None:
+    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes):
+        raise LaclDataError(f"{place}: {name} must be a list, got {type(values).__name__}; write {EXAMPLES}")
+
+
+def _words(tokens: Any, place: str) -> list[str]:
+    _check_list("tokens", tokens, place)
     words: list[str] = []
     for position, token in enumerate(tokens):
         if not isinstance(token, str) or not token:
@@ -162,7 +172,7 @@ def _from_tags(
                 f"{place}: token {position} is {token!r}, not a word; correct it, or remove it with its tag"
             )
         words.append(without_surrogates(token))
-    return words, [_tag_name(tag, position, id2label, place) for position, tag in enumerate(tags)]
+    return words
 
 
 def _tag_name(tag: Any, position: int, id2label: Mapping[int, str] | None, place: str) -> str:
@@ -180,13 +190,17 @@ def _tag_name(tag: Any, position: int, id2label: Mapping[int, str] | None, place
     raise LaclDataError(f"{place}: tag {position} is {tag!r}, not a name; write it as 'O' or 'B-person'")
 
 
-def words_from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list[str], int]:
+def words_from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list[tuple[int, int, str]], int]:
     """Split a text into words, also where a span begins or ends.
 
     Returns:
-        The words, their BIO tags, and the number of words that were split because of a span.
+        The words, the spans as (first word, one past the last, label), and the number of words that were
+        split because of a span.
     """
-    entities = _checked_spans(text, spans, place)
+    _check_list("entities", spans, place)
+    found = [one for span in spans for one in _as_spans(span, place)]
+    # Some programs write a span twice; as a set, equal ones are one.
+    entities = sorted({_checked_span(text, one, place) for one in found})
     words = np.array(split_words(text), dtype=np.int64).reshape(-1, 2)
     borders = np.unique(np.array([(start, end) for start, end, _ in entities], dtype=np.int64))
     # Only the last word that begins before a border can contain it.
@@ -195,56 +209,63 @@ def words_from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list
     starts = np.sort(np.concatenate((words[:, 0], borders[inside])))
     ends = np.sort(np.concatenate((words[:, 1], borders[inside])))
 
-    tags = ["O"] * len(starts)
+    of_words: list[tuple[int, int, str]] = []
     for start, end, label in entities:
         first, stop = np.searchsorted(starts, (start, end), side="left").tolist()
         if first == stop:
             raise LaclDataError(
                 f"{place}: the span {start}–{end} ({label!r}) covers no word; correct or remove it"
             )
-        tags[first:stop] = [f"B-{label}", *[f"I-{label}"] * (stop - first - 1)]
+        of_words.append((first, stop, label))
     tokens = [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    return tokens, tags, len(np.unique(owner[inside]))
+    return tokens, of_words, len(np.unique(owner[inside]))
 
 
-def _checked_spans(text: str, spans: Any, place: str) -> list[tuple[int, int, str]]:
-    if not isinstance(spans, Sequence) or isinstance(spans, str | bytes):
-        raise LaclDataError(f"{place}: entities must be a list, got {type(spans).__name__}; write {EXAMPLES}")
-    # Some programs write a span twice; as a set, equal ones are one.
-    entities = sorted({_checked_span(text, _as_span(span, place), place) for span in spans})
-    for (start, end, label), (next_start, next_end, next_label) in zip(entities, entities[1:], strict=False):
-        if next_start < end:
+def _has_spans(values: Any) -> bool:
+    """Return whether a list beside words has spans, not tags."""
+    first = next(iter(values), None) if isinstance(values, Sequence) else None
+    return isinstance(first, Mapping) or (isinstance(first, Sequence) and not isinstance(first, str))
+
+
+def _word_spans(spans: Any, words: int, place: str) -> list[tuple[int, int, str]]:
+    """Return the entities of a list of words, from spans in word positions."""
+    _check_list("entities", spans, place)
+    entities = set()
+    for span in (one for given in spans for one in _as_spans(given, place)):
+        start, end, label = _ends_and_label(span, "words", place)
+        if not 0 <= start < end <= words:
             raise LaclDataError(
-                f"{place}: the spans {start}–{end} ({label!r}) and {next_start}–{next_end} ({next_label!r}) "
-                "overlap; keep one of them"
+                f"{place}: the span {start}–{end} ({label!r}) is not inside the {words} words; positions "
+                "count words from 0, and the end is exclusive"
             )
-    return entities
+        entities.add((start, end, label))
+    return sorted(entities)
 
 
-def _as_span(span: Any, place: str) -> Mapping[str, Any]:
-    """Return a span as a mapping with `start`, `end` and a label, also from ``(start, end, label)``."""
+def _as_spans(span: Any, place: str) -> list[Mapping[str, Any]]:
+    """Return a span as mappings with `start`, `end` and a label: one for each of its labels."""
     if isinstance(span, Sequence) and not isinstance(span, str | bytes) and len(span) == 3:
-        return dict(zip(("start", "end", "label"), span, strict=True))
+        return [dict(zip(("start", "end", "label"), span, strict=True))]
     if not isinstance(span, Mapping):
         raise LaclDataError(f"{place}: a span must be {{'start', 'end', 'label'}}, got {span!r}")
     if "start_offset" in span and "start" not in span:  # doccano
         span = {**span, "start": span["start_offset"], "end": span.get("end_offset")}
     labels = span.get("labels")  # Label Studio
     if isinstance(labels, Sequence) and not isinstance(labels, str) and _first_key(span, LABEL_KEYS) is None:
-        if len(labels) != 1:
+        if not labels:
             raise LaclDataError(
-                f"{place}: the span {span.get('start')}–{span.get('end')} has the labels {list(labels)!r}; "
-                "give it one"
+                f"{place}: the span {span.get('start')}–{span.get('end')} has no label among its labels; "
+                "give it one or remove it"
             )
-        span = {**span, "label": labels[0]}
-    return span
+        return [{**span, "label": label} for label in labels]
+    return [span]
 
 
-def _checked_span(text: str, span: Mapping[str, Any], place: str) -> tuple[int, int, str]:
+def _ends_and_label(span: Mapping[str, Any], units: str, place: str) -> tuple[int, int, str]:
     start, end = span.get("start"), span.get("end")
     if not (_is_offset(start) and _is_offset(end)):
         raise LaclDataError(
-            f"{place}: the span {dict(span)!r} needs 'start' and 'end' as whole numbers of characters"
+            f"{place}: the span {dict(span)!r} needs 'start' and 'end' as whole numbers of {units}"
         )
     label_key = _first_key(span, LABEL_KEYS)
     if label_key is None:
@@ -252,6 +273,11 @@ def _checked_span(text: str, span: Mapping[str, Any], place: str) -> tuple[int, 
     label = span[label_key]
     if not isinstance(label, str) or not label.strip() or label == "O":
         raise LaclDataError(f"{place}: the span {start}–{end} has the label {label!r}; name an entity type")
+    return int(start), int(end), without_surrogates(label)
+
+
+def _checked_span(text: str, span: Mapping[str, Any], place: str) -> tuple[int, int, str]:
+    start, end, label = _ends_and_label(span, "characters", place)
     if not 0 <= start <= end <= len(text):
         raise LaclDataError(
             f"{place}: the span {start}–{end} ({label!r}) is not inside the text of {len(text)} "
@@ -271,7 +297,7 @@ def _checked_span(text: str, span: Mapping[str, Any], place: str) -> tuple[int, 
                 f"{text[start:end]!r} there; correct the offsets (characters from 0, the end exclusive) or "
                 f"remove {key!r}"
             )
-    return int(start), int(end), without_surrogates(label)
+    return start, end, label
 
 
 def _without_spaces(text: str) -> str:

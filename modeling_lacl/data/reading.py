@@ -1,4 +1,4 @@
-"""`read_dataset`: any labelled source as a `datasets.Dataset` with BIO tags."""
+"""`read_dataset`: any labelled source as a `datasets.Dataset`, with BIO tags or with nested entities."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from .examples import (
 from .jsonl import is_json_array, is_jsonl, read_json, read_jsonl
 from .lines import read_lines, read_once
 from .records import OTHER_COLUMNS, read_records
+from .spans import Nested, checked_nested
 from .tag_schemes import split_tag
-from .tags import is_bio_dataset
+from .tags import is_bio_dataset, is_span_dataset
 
 FORMATS = ("columns", "jsonl", "json")
 
@@ -37,13 +38,15 @@ def read_dataset(
     scheme: str | None = None,
     id2label: Mapping[int, str] | Sequence[str] | None = None,
     encoding: str = "utf-8",
+    nested: Nested = "error",
 ) -> Dataset:
     """Read labelled sentences from a file, a Dataset or a list of examples.
 
     Args:
         source: Path of a column file (CoNLL, FEW-NERD), of JSON Lines or of a JSON array; a
-            `datasets.Dataset`; or examples ``{"tokens": […], "ner_tags": […]}`` or ``{"text": "…",
-            "entities": [{"start", "end", "label"}]}``. The key `entity_group` of predictions is accepted for
+            `datasets.Dataset`; or examples ``{"tokens": […], "ner_tags": […]}``, ``{"text": "…", "entities":
+            [{"start", "end", "label"}]}`` with character positions, or ``{"tokens": […], "entities": […]}``
+            with those of words; ends are exclusive. The key `entity_group` of predictions is accepted for
             `label`, and examples of Prodigy, doccano, Label Studio (JSON-MIN), GLiNER and spaCy's pairs are
             read as well; those with the `answer` "reject" or "ignore" are left out, with a warning.
         format: "columns", "jsonl" or "json" (an array); None detects it from the suffix and the first line.
@@ -54,10 +57,15 @@ def read_dataset(
         scheme: "IO", "IOB1", "BIO", "BIOES" or "BILOU"; None detects it.
         id2label: Names of tags that are given as numbers without a ClassLabel.
         encoding: Encoding of the file. Invalid bytes become U+FFFD and are logged as a warning.
+        nested: What becomes of entities that share a word: nested or overlapping ones, and several types of
+            one span. "error" raises; "outermost" keeps the longest of them and "innermost" the shortest, and
+            logs how many are left out; "keep" keeps all. Files can have them as spans, as further columns of
+            tags (GermEval), or as tags joined by ``|`` or ``#``.
 
     Returns:
         An in-memory Dataset with `id` (str), `document_id` (str), `tokens` (list of str) and `ner_tags` (list
-        of ClassLabel with the names O, B-x, I-x, B-y, …).
+        of ClassLabel with the names O, B-x, I-x, B-y, …). With `nested="keep"`, `entities` is in the place of
+        `ner_tags`: a sorted list of {"start": int, "end": int, "label": str} in positions of words.
 
     Raises:
         LaclDataError: The data cannot be read; the message gives the place (``file:line``) and the remedy.
@@ -70,7 +78,14 @@ def read_dataset(
         >>> dataset = read_dataset([{"text": "Ana Ruiz left.", "entities": spans}])
         >>> dataset["tokens"][0], dataset["ner_tags"][0]
         (['Ana', 'Ruiz', 'left', '.'], [1, 2, 0, 0])
+        >>> spans = [{"start": 0, "end": 3, "label": "university"}, {"start": 2, "end": 3, "label": "city"}]
+        >>> examples = [{"tokens": ["University", "of", "Oslo"], "entities": spans}]
+        >>> read_dataset(examples, nested="keep")["entities"][0] == spans
+        True
+        >>> read_dataset(examples, nested="outermost")["ner_tags"][0]
+        [1, 2, 2]
     """
+    checked_nested(nested)
     names = _as_mapping(id2label)
     labels = None if labels is None else _as_types(labels)
     check_source(source, "source")
@@ -80,9 +95,9 @@ def read_dataset(
             format = _format_of(path, format, encoding)
             origin = Origin(str(source), has_lines=format != "json")
             read: Any = {"columns": read_columns, "jsonl": read_jsonl, "json": read_json}[format]
-            given = () if format == "columns" else (names,)
+            given = (nested != "error",) if format == "columns" else (names,)
             sentences = read(path, encoding, token_column, tag_column, *given)
-            return build(sentences, origin, labels, scheme)
+            return build(sentences, origin, labels, scheme, nested=nested)
     else:
         if format is not None:
             raise ValueError("format is for files; leave it out for a Dataset or a list of examples")
@@ -96,13 +111,14 @@ def read_dataset(
             None if tag_column is None else str(tag_column),
         )
         if isinstance(source, Dataset):
-            if (labels, scheme, names, *keys) == (None,) * 5 and is_bio_dataset(source):
+            is_read = is_span_dataset if nested == "keep" else is_bio_dataset
+            if (labels, scheme, names, *keys) == (None,) * 5 and is_read(source):
                 return source.with_format(None)
             origin = Origin("dataset", has_lines=False)
-            return _from_dataset(source, origin, *keys, labels, scheme, names)
+            return _from_dataset(source, origin, *keys, labels, scheme, names, nested)
         origin = Origin("examples", has_lines=False)
         sentences = read_records(enumerate(source), origin, *keys, names)
-    return build(sentences, origin, labels, scheme)
+    return build(sentences, origin, labels, scheme, nested=nested)
 
 
 def check_source(source: Any, argument: str) -> None:
@@ -173,6 +189,7 @@ def _from_dataset(
     labels: list[str] | None,
     scheme: str | None,
     id2label: Mapping[int, str] | None,
+    nested: str,
 ) -> Dataset:
     wanted = {
         token_column,
@@ -195,4 +212,4 @@ def _from_dataset(
         declared = feature.names
         id2label = dict(enumerate(declared))
     sentences = read_records(enumerate(dataset), origin, token_column, tag_column, id2label)
-    return build(sentences, origin, labels, scheme, declared)
+    return build(sentences, origin, labels, scheme, declared, nested)

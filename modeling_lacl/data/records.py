@@ -80,8 +80,8 @@ def as_example(record: Any, place: str) -> Any:
             "instead, which is read"
         )
     if "tokenized_text" in record and "ner" in record:
-        tags = _tags_of_word_spans(record["tokenized_text"], record["ner"], place)
-        return {**record, "tokens": record["tokenized_text"], "ner_tags": tags}
+        spans = _word_spans(record["tokenized_text"], record["ner"], place)
+        return {"tokens": record["tokenized_text"], "entities": spans}
     token_key = next((key for key in TOKEN_COLUMNS if key in record), None)
     has_spans = isinstance(record.get("text"), str) and any(key in record for key in SPAN_COLUMNS)
     if token_key and has_spans and not any(key in record for key in TAG_COLUMNS):
@@ -117,12 +117,12 @@ def _are_token_mappings(tokens: Any) -> bool:
     )
 
 
-def _tags_of_word_spans(words: Any, spans: Any, place: str) -> list[str]:
-    """Return the BIO tags of GLiNER's spans ``[first word, last word, label]``."""
+def _word_spans(words: Any, spans: Any, place: str) -> list[tuple[int, int, str]]:
+    """Return GLiNER's spans ``[first word, last word, label]`` with exclusive ends."""
     if not (_is_list(words) and _is_list(spans)):
         raise LaclDataError(f"{place}: tokenized_text and ner must be lists, as GLiNER writes them")
-    tags = ["O"] * len(words)
-    for span in dict.fromkeys(tuple(span) if _is_list(span) else (span,) for span in spans):
+    found = []
+    for span in (tuple(span) if _is_list(span) else (span,) for span in spans):
         if (
             len(span) != 3
             or not all(isinstance(word, int | np.integer) for word in span[:2])
@@ -134,8 +134,5 @@ def _tags_of_word_spans(words: Any, spans: Any, place: str) -> list[str]:
                 f"{place}: ner has {list(span)!r}; a span is [first word, last word, label], and words are "
                 f"0 to {len(words) - 1} here"
             )
-        first, last, label = span
-        if any(tag != "O" for tag in tags[first : last + 1]):
-            raise LaclDataError(f"{place}: the span {list(span)!r} of ner overlaps another; keep one of them")
-        tags[first : last + 1] = [f"B-{label}", *[f"I-{label}"] * (last - first)]
-    return tags
+        found.append((span[0], span[1] + 1, span[2]))
+    return found

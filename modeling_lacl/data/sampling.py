@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ..model.configuration_lacl import OUTSIDE_ID
-from .tags import entity_types, to_io
+from .tags import entity_spans, entity_types, has_spans, to_io
 
 ATTEMPTS = 100
 """Number of random orders of the sentences to try before giving up."""
@@ -63,6 +63,33 @@ def count_entities(label_sequences: Iterable[Sequence[int]], num_labels: int) ->
     starts[1:] = (label[1:] != label[:-1]) | (sentence[1:] != sentence[:-1])
     starts &= label != OUTSIDE_ID
     np.add.at(counts, (sentence[starts], label[starts]), 1)
+    return counts
+
+
+def entity_counts(dataset: Dataset, types: Sequence[str]) -> np.ndarray:
+    """Count the entities of every type in every sentence of a dataset from `read_dataset`, of either form.
+
+    In a dataset with tags, adjacent entities of one type count as one, as in `count_entities`.
+
+    Args:
+        dataset: The sentences.
+        types: The entity types of the dataset, at least.
+
+    Returns:
+        An int64 array of shape `(sentences, len(types) + 1)`; column 0 (outside) is zero.
+
+    Raises:
+        ValueError: The dataset has a type that is not in `types`.
+    """
+    if not has_spans(dataset):
+        return count_entities(to_io(dataset, types), len(types) + 1)
+    columns = {name: column for column, name in enumerate(types, start=1)}
+    counts = np.zeros((len(dataset), len(types) + 1), dtype=np.int64)
+    for row, spans in enumerate(entity_spans(dataset)):
+        for *_, name in spans:
+            if name not in columns:
+                raise ValueError(f"the dataset has the type {name!r}, which is not in types; add it")
+            counts[row, columns[name]] += 1
     return counts
 
 
@@ -122,7 +149,7 @@ def sample_support(
     """Sample a support set with K to 2K entities of each of `types` from a dataset.
 
     Args:
-        dataset: Sentences as from `read_dataset`, with BIO tags in `ner_tags`.
+        dataset: Sentences as from `read_dataset`, with tags or with entities that can nest.
         types: Entity types.
         k: K, at least 1.
         generator: Random generator.
@@ -136,7 +163,7 @@ def sample_support(
     """
     others = [name for name in entity_types(dataset) if name not in types]
     everything = [*types, *others]
-    counts = count_entities(to_io(dataset, everything), len(everything) + 1)
+    counts = entity_counts(dataset, everything)
     wanted = range(1, len(types) + 1)
     return sample_support_from_counts(
         counts, wanted, k, generator, names=types, allow_other_types=allow_other_types

@@ -20,7 +20,7 @@ from ..model.prediction_lacl import BATCH_SIZE, evaluating
 from .examples import LaclDataError
 from .label_names import load_label_names, shipped_label_names
 from .reading import check_source, read_dataset
-from .tags import entity_spans, entity_types, gold_tags, to_io
+from .tags import entity_spans, entity_types, to_io
 from .tokenize import sequences_dataset, tokenize_words
 
 logger = logging.getLogger(__name__)
@@ -160,9 +160,9 @@ def tokenize_support(
     tokens = list(dataset["tokens"])
     sequences = tokenize_words(tokens, labels, model.tokenizer, model.max_sequence_length)
     of_words: list[list[str]] = []
-    for words, tags in zip(tokens, gold_tags(dataset), strict=True):
+    for words, spans in zip(tokens, entity_spans(dataset), strict=True):
         of_words.append([""] * len(words))
-        for first, stop, _ in entity_spans(tags):
+        for first, stop, _ in spans:
             of_words[-1][first:stop] = [" ".join(words[first:stop])] * (stop - first)
     entities = [of_words[one.sentence][word] for one in sequences for word in one.words.tolist()]
     return TokenizedSupport(sequences_dataset(sequences), entities)

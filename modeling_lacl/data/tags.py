@@ -1,8 +1,12 @@
-"""The tags of a dataset from `read_dataset`, as BIO names, as entity spans, and as IO label ids."""
+"""The labels of a dataset from `read_dataset`: as BIO names, as entity spans, and as IO label ids.
+
+Such a dataset has one of two forms: `ner_tags`, or `entities` that can nest (`nested="keep"`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +15,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from numpy.typing import NDArray
 
 from ..model.configuration_lacl import OUTSIDE
+from .spans import WordSpan
 from .tag_schemes import bio_tags, sentence_starts, split_tag
 
 UnknownTypes = Literal["error", "outside"]
@@ -22,6 +27,11 @@ def tag_names(dataset: Dataset) -> list[str]:
     Raises:
         ValueError: The dataset does not come from `read_dataset`.
     """
+    if has_spans(dataset):
+        raise ValueError(
+            "the dataset has 'entities', which can nest, in place of tags; for tags, read it by "
+            "read_dataset(…, nested='outermost') or 'innermost'"
+        )
     feature = getattr(dataset.features.get("ner_tags"), "feature", None)
     names = list(feature.names) if isinstance(feature, ClassLabel) else []
     if not names or names[0] != "O" or any(split_tag(name)[0] not in ("B", "I") for name in names[1:]):
@@ -31,15 +41,22 @@ def tag_names(dataset: Dataset) -> list[str]:
     return names
 
 
+def has_spans(dataset: Dataset) -> bool:
+    """Return whether a dataset has the form of `nested="keep"`: `entities` in place of `ner_tags`."""
+    return dataset.features.get("entities") == span_features()["entities"] and "ner_tags" not in (
+        dataset.features
+    )
+
+
 def gold_tags(dataset: Dataset) -> list[list[str]]:
     """Return the names of the BIO tags of every sentence of a dataset from `read_dataset`."""
     names = tag_names(dataset)
     return [[names[tag] for tag in tags] for tags in dataset["ner_tags"][:]]
 
 
-def entity_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+def bio_spans(tags: Sequence[str]) -> list[WordSpan]:
     """Return the entities of a sentence as (first word, one past the last, type), from valid BIO tags."""
-    spans: list[tuple[int, int, str]] = []
+    spans: list[WordSpan] = []
     for word, tag in enumerate(tags):
         prefix, name = split_tag(tag)
         if prefix == "B":
@@ -49,8 +66,40 @@ def entity_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     return spans
 
 
+def entity_spans(dataset: Dataset) -> list[list[WordSpan]]:
+    """Return the entities of every sentence of a dataset from `read_dataset`, of both forms.
+
+    Returns:
+        For each sentence its entities as (first word, one past the last, type), sorted.
+
+    Raises:
+        ValueError: The dataset does not come from `read_dataset`.
+
+    Example:
+        >>> from modeling_lacl import read_dataset
+        >>> spans = [{"start": 0, "end": 3, "label": "university"}, {"start": 2, "end": 3, "label": "city"}]
+        >>> examples = [{"tokens": ["University", "of", "Oslo"], "entities": spans}]
+        >>> entity_spans(read_dataset(examples, nested="keep"))
+        [[(0, 3, 'university'), (2, 3, 'city')]]
+        >>> entity_spans(read_dataset(examples, nested="innermost"))
+        [[(2, 3, 'city')]]
+    """
+    if not has_spans(dataset):
+        return [bio_spans(tags) for tags in gold_tags(dataset)]
+    return [
+        sorted((one["start"], one["end"], one["label"]) for one in spans)
+        for spans in dataset.with_format(None)["entities"][:]
+    ]
+
+
 def entity_types(dataset: Dataset) -> list[str]:
-    """Return the entity types of a dataset from `read_dataset`, in the order of its classes."""
+    """Return the entity types of a dataset from `read_dataset`, in the order of its classes.
+
+    Where entities can nest (`nested="keep"`), there are no classes; the order is that of first appearance.
+    """
+    if has_spans(dataset):
+        entities = dataset.with_format("arrow")[:]["entities"].combine_chunks()
+        return pc.unique(entities.flatten().field("label")).to_pylist()
     return list(dict.fromkeys(split_tag(name)[1] for name in tag_names(dataset)[1:]))
 
 
@@ -101,7 +150,15 @@ def to_io(dataset: Dataset, types: Sequence[str], unknown_types: UnknownTypes = 
 
 
 def keep_types(dataset: Dataset, types: Sequence[str]) -> Dataset:
-    """Return a dataset from `read_dataset` with only `types`; every other type becomes outside."""
+    """Return a dataset from `read_dataset`, of either form, with only `types`; all others become outside."""
+    if has_spans(dataset):
+
+        def select(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            return {
+                "entities": [[one for one in spans if one["label"] in types] for spans in rows["entities"]]
+            }
+
+        return dataset.map(select, batched=True, features=dataset.features, desc="Keeping types")
     names = bio_tags(types)
     ids = {name: index for index, name in enumerate(names)}
     lookup = [ids.get(name, 0) for name in tag_names(dataset)]
@@ -122,6 +179,38 @@ def bio_features(types: Sequence[str]) -> Features:
             "tokens": List(Value("string")),
             "ner_tags": List(ClassLabel(names=bio_tags(types))),
         }
+    )
+
+
+def span_features() -> Features:
+    """Return the features of a dataset from `read_dataset` whose entities can nest."""
+    return Features(
+        {
+            "id": Value("string"),
+            "document_id": Value("string"),
+            "tokens": List(Value("string")),
+            "entities": List({"start": Value("int32"), "end": Value("int32"), "label": Value("string")}),
+        }
+    )
+
+
+def is_span_dataset(dataset: Dataset) -> bool:
+    """Return whether a dataset is as from `read_dataset(…, nested="keep")`: its features, and valid spans."""
+    if dataset.features != span_features():
+        return False
+    table = dataset.with_format(None)
+    return all(map(_are_valid, table["tokens"][:], table["entities"][:]))
+
+
+def _are_valid(tokens: list[str | None] | None, spans: list[dict[str, Any]] | None) -> bool:
+    """Return whether spans are in order and inside of the words, and no word is empty."""
+    if tokens is None or spans is None or None in tokens or "" in tokens:
+        return False
+    if any(None in one.values() or one["label"] in ("", OUTSIDE) for one in spans):
+        return False
+    ordered = [(one["start"], one["end"], one["label"]) for one in spans]
+    return all(0 <= start < end <= len(tokens) for start, end, _ in ordered) and all(
+        one < other for one, other in pairwise(ordered)
     )
 
 

@@ -12,8 +12,8 @@ from datasets import Dataset
 from ..data.corpora.loading import load_corpus
 from ..data.examples import LaclDataError
 from ..data.reading import read_dataset
-from ..data.sampling import count_entities, sample_support_from_counts
-from ..data.tags import entity_types, keep_types, tag_names, to_io
+from ..data.sampling import entity_counts, sample_support_from_counts
+from ..data.tags import entity_types, keep_types, tag_names
 from ..files import sha256
 from .targets import TransferTarget
 
@@ -61,7 +61,7 @@ def support_sets(folder: Path, target: TransferTarget) -> dict[str, list[Support
         folder, target, target.test if target.corpus else target.sample_from, target.sample_from
     )
     names = entity_types(dataset)
-    counts = count_entities(to_io(dataset, names), len(names) + 1)
+    counts = entity_counts(dataset, names)
     found = np.flatnonzero(counts.sum(axis=0)).tolist()
     types = [names[label - 1] for label in found]
     if len(types) < len(names):  # a corpus also lists types that do not occur in this split

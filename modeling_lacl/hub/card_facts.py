@@ -18,7 +18,7 @@ import transformers
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ..data.tags import entity_spans, gold_tags
+from ..data.tags import entity_spans
 from ..model.configuration_lacl import LaclConfig
 from ..version import __version__
 
@@ -180,8 +180,8 @@ def with_data(facts: CardFacts, dataset: Dataset, types: Iterable[str]) -> CardF
     counts = dict.fromkeys(types, 0)
     examples: dict[str, list[str]] = {name: [] for name in counts}
     plain = dataset.with_format(None)
-    for tokens, tags in zip(plain["tokens"][:], gold_tags(plain), strict=True):
-        for first, stop, name in entity_spans(tags):
+    for tokens, spans in zip(plain["tokens"][:], entity_spans(plain), strict=True):
+        for first, stop, name in spans:
             if name in counts:
                 counts[name] += 1
                 _add_example(examples[name], " ".join(tokens[first:stop]))

@@ -132,6 +132,10 @@ class DataArguments:
         metadata=_help("Tagging scheme: IO, IOB1, BIO, BIOES or BILOU; detected by default."),
     )
     encoding: str = field(default="utf-8", metadata=_help("Encoding of train_file."))
+    nested: str = field(
+        default="error",
+        metadata=_help("Of entities that overlap, keep 'outermost' or 'innermost'; 'error' refuses them."),
+    )
     type_names: str | None = field(
         default=None,
         metadata=_help(

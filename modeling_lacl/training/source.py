@@ -23,6 +23,7 @@ from ..data.corpora.loading import load_corpus
 from ..data.label_names import label_names_for, load_label_names
 from ..data.reading import read_dataset
 from ..data.sampling import count_entities
+from ..data.spans import checked_nested
 from ..data.tags import entity_types, keep_types, to_io
 from ..data.tokenize import tokenize_dataset
 from ..hub.bundled import EMBEDDED_NAME, EMBEDDED_ORIGIN, embedded_encoder_path
@@ -168,6 +169,7 @@ def read_source(data_args: DataArguments) -> SourceData:
             tag_column=column_of(data_args.tag_column),
             scheme=data_args.scheme,
             encoding=data_args.encoding,
+            nested=checked_nested(data_args.nested),
         )
     if data_args.train_types:
         _check_types("train_types", data_args.train_types, dataset, data_args.train_file)

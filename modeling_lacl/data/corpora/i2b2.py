@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from ..examples import LaclDataError, Sentence, words_from_spans
+from ..spans import bio_of_spans
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +67,9 @@ def read_i2b2(path: Path) -> Iterator[Sentence]:
                 for tag in tags
                 if start <= tag.start < stop
             ]
-            words, bio, cut_words = words_from_spans(text[start:stop], spans, f"{path}:{number}")
-            yield Sentence(words, bio, number, document_id=path.stem, from_spans=True, cut_words=cut_words)
+            words, found, cut_words = words_from_spans(text[start:stop], spans, f"{path}:{number}")
+            bio = bio_of_spans(found, len(words))
+            yield Sentence(words, bio, number, document_id=path.stem, cut_words=cut_words)
         number += text.count("\n", start, stop)
         start = stop
 
