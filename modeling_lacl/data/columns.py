@@ -103,7 +103,7 @@ def read_columns(
 
     seen_tags: set[str] = set()
     tokens: list[str] = []
-    tags: list[list[str]] = [[] for _ in range(1 + len(layout.more_tags))]
+    tags: list[list[str]] = []  # of each word, one of each tag column
     numbers: list[int] = []
     document_id, next_document = "0", 0
 
@@ -112,8 +112,8 @@ def read_columns(
         comment = line.startswith("#") and not starts_document and _is_comment(line, layout, seen_tags)
         new_document = _NEW_DOCUMENT.match(line) if comment else None
         if (starts_document or new_document or not line.strip()) and tokens:
-            yield Sentence(tokens, tags[0], numbers, document_id=document_id, more_tags=tags[1:])
-            tokens, tags, numbers = [], [[] for _ in tags], []
+            yield _sentence(tokens, tags, numbers, document_id)
+            tokens, tags, numbers = [], [], []
             next_document = max(next_document, 1)  # these sentences precede the first document mark
         if starts_document or new_document:
             document_id = new_document[1].strip() if new_document else str(next_document)
@@ -121,12 +121,16 @@ def read_columns(
         elif not comment and line.strip() and not layout.is_no_word(line):
             token, own_tags = _token_and_tags(line, layout, seen_tags, f"{path}:{number}")
             tokens.append(token)
-            for column, tag in zip(tags, own_tags, strict=True):
-                column.append(tag)
+            tags.append(own_tags)
             numbers.append(number)
             seen_tags.update(own_tags)
     if tokens:
-        yield Sentence(tokens, tags[0], numbers, document_id=document_id, more_tags=tags[1:])
+        yield _sentence(tokens, tags, numbers, document_id)
+
+
+def _sentence(tokens: list[str], tags: list[list[str]], numbers: list[int], document_id: str) -> Sentence:
+    first, *others = zip(*tags, strict=True)
+    return Sentence(tokens, first, numbers, document_id=document_id, more_tags=others)
 
 
 def detect_layout(
