@@ -14,7 +14,7 @@ from modeling_lacl.data.label_table import split_joined
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.sampling import sample_support
 from modeling_lacl.data.spans import Nested
-from modeling_lacl.data.tags import entity_spans, entity_types, gold_tags, keep_types, to_io
+from modeling_lacl.data.tags import entity_spans, entity_types, gold_tags, keep_types, tag_names, to_io
 
 WORDS = ["University", "of", "Oslo", "staff", "left"]
 OUTER, INNER, LAST = (0, 3, "school"), (2, 3, "city"), (4, 5, "school")
@@ -206,4 +206,7 @@ def test_support_sets_of_nested_entities(tmp_path):
     with pytest.raises(ValueError, match="found no sample"):
         sample_support(kept, ["city"], 1, np.random.default_rng(0))
     with pytest.raises(ValueError, match="'entities', which can nest"):
-        to_io(kept, ["city", "school"])
+        tag_names(kept)
+    # Each word has the label of the longest entity that covers it.
+    longest = read_dataset(path, nested="outermost")
+    assert to_io(kept, ["city", "school"]) == to_io(longest, ["city", "school"])
