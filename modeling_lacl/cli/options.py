@@ -26,7 +26,20 @@ Labels: TypeAlias = Annotated[
     ),
 ]
 Threshold: TypeAlias = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Leave out entities with a lower score; by default 0.5 for a model of spans, else 0.",
+        show_default=False,
+    ),
+]
+Overlap: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="flat|nested|any",
+        help="Which entities of a model of spans may overlap: none, one within another, or any.",
+    ),
 ]
 Page: TypeAlias = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")]
 

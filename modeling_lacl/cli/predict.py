@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from .app import app
-from .options import Checkpoint, GivenTexts, Labels, Threshold, parse_labels
+from .options import Checkpoint, GivenTexts, Labels, Overlap, Threshold, parse_labels
 from .output import processes
 from .tagging import Request, tag
 
@@ -52,7 +52,8 @@ def predict(
     file: TextFile = "-",
     text: GivenTexts = None,
     labels: Labels = None,
-    threshold: Threshold = 0.0,
+    threshold: Threshold = None,
+    overlap: Overlap = "flat",
     batch_size: BatchSize = 32,
     words: Words = False,
     view: View = None,
@@ -86,6 +87,7 @@ def predict(
         text=text,
         labels=parse_labels(labels),
         threshold=threshold,
+        overlap=overlap,
         batch_size=batch_size,
         words=words,
         view=view,

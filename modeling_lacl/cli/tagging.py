@@ -29,7 +29,7 @@ class Request:
         file: File of texts; `-` for standard input.
         text: Texts to tag instead of `file`.
         labels: Labels instead of the model's own, as for `predict`.
-        threshold, batch_size: As for `predict`.
+        threshold, overlap, batch_size: As for `predict`.
         words: Whether texts are already split into words, separated by white space.
         view: Whether to show coloured text rather than JSON Lines; None means if standard output is a
             terminal.
@@ -43,7 +43,8 @@ class Request:
     file: str
     text: list[str] | None
     labels: list[str] | dict[str, str] | None
-    threshold: float
+    threshold: float | None
+    overlap: str
     batch_size: int
     words: bool
     view: bool | None
@@ -86,6 +87,7 @@ def tag(request: Request) -> None:
             one_by_one=one_by_one,
             labels=request.labels,
             threshold=request.threshold,
+            overlap=request.overlap,
             batch_size=request.batch_size,
         )
         put_out(results, request, target, list(request.labels or model.entity_types))
@@ -122,7 +124,12 @@ def line_file(request: Request) -> LineFile | None:
     """Return the JSON Lines file that this process writes, or None without `--output`."""
     if request.output is None:
         return None
-    settings = {"labels": request.labels, "threshold": request.threshold, "words": request.words}
+    settings: dict[str, Any] = {
+        "labels": request.labels,
+        "threshold": request.threshold,
+        "overlap": request.overlap,
+        "words": request.words,
+    }
     if request.world == 1:
         return LineFile(request.output, request.resume, job=job_key(request.checkpoint, None, **settings))
     job = job_key(request.checkpoint, Path(request.file), **settings)

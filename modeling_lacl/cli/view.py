@@ -22,7 +22,7 @@ def view(
     ] = None,
     text: GivenTexts = None,
     labels: Labels = None,
-    threshold: Threshold = 0.0,
+    threshold: Threshold = None,
 ) -> None:
     """Show the entities of texts on a web page, each with its nearest example. Needs the extra `spacy`.
 

@@ -18,7 +18,7 @@ from spacy.language import Language
 from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
-from spacy.util import minibatch
+from spacy.util import filter_spans, minibatch
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ class LaclComponent:
         name: str,
         model: str,
         labels: list[str] | dict[str, str] | None,
-        threshold: float,
+        threshold: float | None,
+        overlap: str,
         spans_key: str | None,
         batch_size: int,
         overwrite_ents: bool,
@@ -50,7 +51,8 @@ class LaclComponent:
         self.name = name
         self.checkpoint = model
         self.wanted = labels
-        self.threshold = real_number("threshold", threshold, 0, 1)
+        self.threshold = None if threshold is None else real_number("threshold", threshold, 0, 1)
+        self.overlap = overlap
         self.spans_key = spans_key
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.overwrite_ents = overwrite_ents
@@ -101,6 +103,7 @@ class LaclComponent:
                 is_split_into_words=True,
                 labels=self.wanted,
                 threshold=self.threshold,
+                overlap=self.overlap,
                 batch_size=self.batch_size,
             )
             for doc, tokens, entities in zip(docs, words, found, strict=True):
@@ -127,7 +130,7 @@ class LaclComponent:
             # Scores in the format of spaCy's span categorizer.
             attributes = {"scores": np.asarray(scores, dtype=np.float32)}
             doc.spans[self.spans_key] = SpanGroup(doc, name=self.spans_key, spans=spans, attrs=attributes)
-        former, new = list(doc.ents), list(spans)
+        former, new = list(doc.ents), filter_spans(spans)
         if self.overwrite_ents:
             former = [span for span in former if not _overlaps(span, new)]
         else:
@@ -179,7 +182,8 @@ def _overlaps(span: Span, others: Iterable[Span]) -> bool:
     default_config={
         "model": "lacl-minilm-fewnerd",
         "labels": None,
-        "threshold": 0.0,
+        "threshold": None,
+        "overlap": "flat",
         "spans_key": "lacl",
         "batch_size": 32,
         "overwrite_ents": False,
@@ -190,7 +194,8 @@ def make_lacl(
     name: str,
     model: str,
     labels: list[str] | dict[str, str] | None,
-    threshold: float,
+    threshold: float | None,
+    overlap: str,
     spans_key: str | None,
     batch_size: int,
     overwrite_ents: bool,
@@ -202,10 +207,12 @@ def make_lacl(
         model: Folder of a model or of an exported model, or name of a released model or of one on the Hub.
         labels: Labels to find instead of the model's own, zero-shot from label names alone: a list of label
             names, or a mapping from labels to label names.
-        threshold: Minimum score of the entities, from 0 to 1.
+        threshold: Minimum score of the entities, from 0 to 1; by default 0.5 for a model of spans, else 0.
+        overlap: Which entities of a model of spans may overlap: `flat`, `nested` or `any`. Of those that do,
+            `doc.ents` has the longest; all are in `doc.spans`.
         spans_key: Key of `doc.spans` for all entities, whose scores are in its `attrs["scores"]`; None for no
             span group.
         batch_size: Number of texts that go through the encoder at once.
         overwrite_ents: Whether entities replace overlapping ones of earlier components in `doc.ents`.
     """
-    return LaclComponent(name, model, labels, threshold, spans_key, batch_size, overwrite_ents)
+    return LaclComponent(name, model, labels, threshold, overlap, spans_key, batch_size, overwrite_ents)

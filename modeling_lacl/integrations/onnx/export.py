@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from ...model.modeling_lacl import LaclForTokenClassification
 from ...model.saving_lacl import CONFIG_FILE
 from ...optional import require
-from .runner import GRAPH_FILE, LaclOnnxModel
+from .runner import GRAPH_FILE, LaclOnnxModel, output_name
 
 TOLERANCE = 1e-2
 """Maximum difference between the probabilities of graph and model; rounding errors are far smaller."""
@@ -33,8 +34,8 @@ def export_onnx(
 
     The graph has the inputs `input_ids` and `attention_mask`, `(batch, length)` int64, and the output
     `logits`, `(batch, length, K)` float32: log-scores of the labels, with the current label names and support
-    of the model. Batch and length are dynamic; the maximum length is `max_text_length` in the exported
-    `config.json`.
+    of the model. For a model of spans the output is `role_logits`, `(batch, length, 3, K)`. Batch and length
+    are dynamic; the maximum length is `max_text_length` in the exported `config.json`.
 
     Args:
         model: A model with a label set; it is not modified.
@@ -77,7 +78,7 @@ class _Logits(nn.Module):
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        logits: Tensor = self.model(input_ids, attention_mask, return_dict=True).logits
+        logits: Tensor = self.model(input_ids, attention_mask, return_dict=True)[output_name(self.model)]
         return logits
 
 
@@ -111,7 +112,7 @@ def _write_graph(model: LaclForTokenClassification, file: Path) -> None:
             _Logits(model).eval(),
             _example(model, 2, min(8, model.config.max_text_length)),
             input_names=["input_ids", "attention_mask"],
-            output_names=["logits"],
+            output_names=[output_name(model)],
             dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
             dynamo=True,
             verbose=False,
@@ -143,10 +144,13 @@ def _compare(model: LaclForTokenClassification, folder: Path) -> None:
         ValueError: They differ by more than `TOLERANCE`.
     """
     input_ids, attention_mask = _example(model, 3, min(11, model.config.max_text_length))
-    found: Any = LaclOnnxModel.from_pretrained(folder)(input_ids, attention_mask).logits
+    name = output_name(model)
+    # Logits of roles are 0 for outside: their probabilities against it are compared.
+    as_probability = torch.sigmoid if name == "role_logits" else partial(torch.softmax, dim=-1)
+    found: Any = LaclOnnxModel.from_pretrained(folder)(input_ids, attention_mask)[name]
     with torch.inference_mode():
-        expected: Any = model(input_ids, attention_mask, return_dict=True).logits
-    different = (found.softmax(-1) - expected.softmax(-1))[attention_mask.bool()].abs()
+        expected: Any = model(input_ids, attention_mask, return_dict=True)[name]
+    different = (as_probability(found) - as_probability(expected))[attention_mask.bool()].abs()
     if not bool((different <= TOLERANCE).all()):  # also false for NaN
         raise ValueError(
             f"the graph of this {model.config.encoder_config.model_type} encoder gives other scores than the "

@@ -21,6 +21,11 @@ from ...optional import require
 GRAPH_FILE = "model.onnx"
 
 
+def output_name(model: Any) -> str:
+    """Return the name of a graph's output: the scores of tokens or, for a model of spans, of their roles."""
+    return "role_logits" if model.config.max_span_words else "logits"
+
+
 class LaclOnnxModel:
     """An exported model, with the same predictions as the model that it was exported from.
 
@@ -121,10 +126,14 @@ class LaclOnnxModel:
             return_dict: Ignored; the result is always a [`LaclOutput`].
 
         Returns:
-            A [`LaclOutput`] with only `logits`, `(B, L, K)` fp32.
+            A [`LaclOutput`] with only `logits`, `(B, L, K)` fp32, and `role_logits` for a model of spans.
         """
         feed = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
-        return LaclOutput(logits=torch.from_numpy(self.session.run(["logits"], feed)[0]))
+        name = output_name(self)
+        scores = torch.from_numpy(self.session.run([name], feed)[0])
+        if name == "logits":
+            return LaclOutput(logits=scores)
+        return LaclOutput(logits=scores[:, :, -1].log_softmax(-1), role_logits=scores)
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
         """Find the entities in texts; see [`prediction_lacl.predict`]. Refuses `labels` and `support`."""
