@@ -28,6 +28,7 @@ Labels: TypeAlias = Annotated[
 Threshold: TypeAlias = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
 ]
+BatchSize: TypeAlias = Annotated[int, typer.Option(min=1, help="Number of texts per batch.")]
 Page: TypeAlias = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")]
 
 # Options for reading labelled data.
