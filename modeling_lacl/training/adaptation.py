@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -60,16 +60,6 @@ MAX_STEPS = 40
 """Maximum number of optimiser steps if the loss stays above the threshold."""
 MAX_EPOCHS = 3
 """Maximum number of epochs; used instead of `MAX_STEPS` for support sets where it means more steps."""
-
-SPAN_STEPS = 40
-"""Number of optimiser steps for a model of spans, at least (see docs/experiments.md)."""
-SPAN_EPOCHS = 4
-"""Number of epochs for a model of spans, if they are more steps."""
-SPAN_LEARNING_RATE = 3e-5
-"""Default learning rate for a model of spans. Its head, small beside the encoder, takes ten times as much."""
-SPAN_BATCH_SIZE = 16
-TOKEN_LEARNING_RATE = 1e-4
-TOKEN_BATCH_SIZE = 32
 
 # Training seeds and draws from the generators of the process, which threads share. Callbacks may adapt, too.
 _training = threading.RLock()
@@ -122,9 +112,9 @@ def adapt(
     label_names: str | Path | Mapping[str, str] | None = None,
     *,
     steps: int | None = None,
-    learning_rate: float | None = None,
+    learning_rate: float = 1e-4,
     weight_decay: float = 0.01,
-    batch_size: int | None = None,
+    batch_size: int = 32,
     seed: int = 0,
     callbacks: Sequence[TrainerCallback] | None = None,
 ) -> LaclForTokenClassification:
@@ -143,13 +133,10 @@ def adapt(
         steps: Number of optimiser steps. With 0 the support set is encoded without fine-tuning. By default,
             fine-tuning stops once the model recognises the examples from label names alone, that is, once
             the context–label loss, averaged over one epoch, is below 0.2. It stops at the latest after 40
-            steps or three epochs, whichever is more. A model of spans takes 40 steps or four epochs,
-            whichever is more, while the learning rate falls to 0.
-        learning_rate: Learning rate of AdamW; by default 1e-4, and for a model of spans 3e-5, with ten times
-            as much for its head.
+            steps or three epochs, whichever is more.
+        learning_rate: Constant learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        batch_size: Sentences per step; by default 32, and for a model of spans 16. A smaller support set
-            forms a single batch.
+        batch_size: Sentences per step. A smaller support set forms a single batch.
         seed: Random seed for the order of sentences and labels and for dropout. The same seed gives the
             same model.
         callbacks: Callbacks of the trainer that fine-tunes the model, for example for logging or stopping.
@@ -175,16 +162,11 @@ def adapt(
     """
     check_model(model)
     steps = None if steps is None else whole_number("steps", steps, 0)
-    spans = bool(model.config.max_span_words)
-    if learning_rate is None:
-        learning_rate = SPAN_LEARNING_RATE if spans else TOKEN_LEARNING_RATE
     learning_rate = real_number("learning_rate", learning_rate, 0)
     weight_decay = real_number("weight_decay", weight_decay, 0)
-    if batch_size is None:
-        batch_size = SPAN_BATCH_SIZE if spans else TOKEN_BATCH_SIZE
     batch_size = whole_number("batch_size", batch_size, 1)
     seed = whole_number("seed", seed, 0, 2**32 - 1)
-    read = read_support(support, nested=spans)
+    read = read_support(support, nested=bool(model.config.max_span_words))
     names = names_for(read.types, label_names)
     adapted = _copied(model)
     adapted.set_labels(read.types, names)
@@ -269,14 +251,8 @@ def _fine_tune(
     **options: Any,
 ) -> LaclTrainer:
     batches = math.ceil(len(sequences) / batch_size)
-    stopping: list[TrainerCallback] = []
-    schedule = "constant"
-    if model.config.max_span_words:
-        steps = max(SPAN_STEPS, SPAN_EPOCHS * batches) if steps is None else steps
-        options["head_learning_rate"] = 10 * options["learning_rate"]
-        schedule = "linear"
-    elif steps is None:
-        stopping.append(_StopBelowThreshold(batches))
+    stopping: list[TrainerCallback] = [_StopBelowThreshold(batches)] if steps is None else []
+    if steps is None:
         steps = max(MAX_STEPS, MAX_EPOCHS * batches)
     # A label set too large for one prompt is learnt in parts: every batch samples another subset.
     prompts = model.label_prompts
@@ -285,7 +261,7 @@ def _fine_tune(
         arguments = LaclTrainingArguments(
             output_dir=folder,
             max_steps=steps,
-            lr_scheduler_type=schedule,
+            lr_scheduler_type="constant",
             per_device_train_batch_size=batch_size,
             labels_per_prompt=min(map(len, parts)) - 1,
             save_strategy="no",
@@ -303,22 +279,8 @@ def _fine_tune(
         )
         # A library function should not print training metrics to stdout.
         trainer.remove_callback(PrinterCallback)
-        with _without_dropout(model) if model.config.max_span_words else nullcontext():
-            trainer.train()
+        trainer.train()
     return trainer
-
-
-@contextmanager
-def _without_dropout(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off inside the context: it takes as long as the matrix products, and gains nothing."""
-    layers = {one: one.p for one in model.modules() if isinstance(one, nn.Dropout)}
-    for layer in layers:
-        layer.p = 0.0
-    try:
-        yield
-    finally:
-        for layer, probability in layers.items():
-            layer.p = probability
 
 
 def _fine_tuning_facts(trainer: LaclTrainer) -> dict[str, Any]:
