@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .data.examples import LaclDataError
     from .data.reading import read_dataset
     from .data.tokenize import tokenize_dataset
+    from .evaluation.model_evaluation import evaluate_model
+    from .evaluation.suggesting import suggest_sentences
     from .integrations.onnx.runner import LaclOnnxModel
     from .model.configuration_lacl import LaclConfig
     from .model.encoder_lacl import LaclOutput
@@ -42,9 +44,11 @@ _MODULES = {
     "LaclTrainingArguments": "training.arguments",
     "adapt": "training.adaptation",
     "add_types": "training.adaptation",
+    "evaluate_model": "evaluation.model_evaluation",
     "load_corpus": "data.corpora.loading",
     "read_dataset": "data.reading",
     "remove_types": "training.adaptation",
+    "suggest_sentences": "evaluation.suggesting",
     "tokenize_dataset": "data.tokenize",
     "train_source": "training.source",
 }
@@ -64,9 +68,11 @@ __all__ = [
     "__version__",
     "adapt",
     "add_types",
+    "evaluate_model",
     "load_corpus",
     "read_dataset",
     "remove_types",
+    "suggest_sentences",
     "tokenize_dataset",
     "train_source",
 ]

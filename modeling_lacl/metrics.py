@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Set as AbstractSet
+from typing import Any, TypedDict
 
 from seqeval.metrics.sequence_labeling import get_entities
 
@@ -47,7 +48,20 @@ def entity_scores(references: Sequence[Sequence[str]], predictions: Sequence[Seq
     Raises:
         ValueError: If the two differ in their number of sentences or words, or if a tag is not BIO.
     """
-    gold, found = _reference_and_predicted(references, predictions)
+    return span_scores(*_reference_and_predicted(references, predictions))
+
+
+def span_scores(gold: AbstractSet[tuple[Any, ...]], found: AbstractSet[tuple[Any, ...]]) -> EntityScores:
+    """Compute exact-match entity scores of spans, which may overlap.
+
+    Args:
+        gold: The entities of the references as tuples that begin with the type and name the place, such as
+            `(type, sentence, first word, last word)`.
+        found: The predicted entities, in the same form.
+
+    Returns:
+        As `entity_scores`.
+    """
     gold_counts = Counter(entity[0] for entity in gold)
     found_counts = Counter(entity[0] for entity in found)
     correct_counts = Counter(entity[0] for entity in gold & found)

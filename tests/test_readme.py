@@ -1,4 +1,4 @@
-"""What the README and the cards show is run: every command and every snippet, as they stand there.
+"""What README, docs/improve.md and cards show is run: every command and every snippet, as they stand there.
 
 They run in a folder like a clone, beside tiny data in the layouts of the corpora; what trains gets few steps.
 Whatever stands in a block, or between backticks as a command or a call, is run or the test fails.
@@ -31,6 +31,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     *sorted(path for path in (ROOT / "model_cards").glob("*.md") if path.name != "template.md"),
     *sorted((ROOT / "modeling_lacl" / "hub" / "released_models").glob("*/README.md")),
+    ROOT / "docs" / "improve.md",
 ]
 README = DOCUMENTS[0].read_text(encoding="utf-8")
 PROGRAMS = ("accelerate", "hf", "lacl", "pip", "pytest", "python", "python3", "torchrun")
@@ -42,10 +43,10 @@ SHORTER = {
     r"lacl train training/": "--max_steps 2 --per_device_train_batch_size 4 --save_steps 1",
     r"accelerate launch training/": "--max_steps 1 --per_device_train_batch_size 4",
     r"lacl evaluate .*/compare_minilm\.yaml": "--limit 1 --method LACL",
-    r"lacl evaluate": "--limit 1",
+    r"lacl evaluate .*\.yaml": "--limit 1",
 }
 """Arguments behind a command that would take long; of those that fit it, the first."""
-WRITES = ("--output", "--output_dir", "--svg")
+WRITES = ("--output", "--output_dir", "--svg", "--html")
 
 
 class Snippet(NamedTuple):
@@ -97,6 +98,7 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(clone)
     Path("support.txt").write_text(blocks("text")[0], encoding="utf-8")
     Path("support.jsonl").write_text(blocks("json")[0], encoding="utf-8")
+    shutil.copy("support.jsonl", "test.jsonl")
     Path("names.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
     Path("texts.txt").write_text("Ana Ruiz flew to Quito.\nAnd back.\n", encoding="utf-8")
     shutil.copy("training/recipes/few_nerd_inter_minilm.yaml", "recipe.yaml")

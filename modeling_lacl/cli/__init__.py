@@ -14,6 +14,7 @@ from . import (  # noqa: F401, I001
     plot,
     export,
     evaluate,
+    suggest,
     push,
     demo,
 )

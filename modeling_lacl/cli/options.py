@@ -41,6 +41,7 @@ Overlap: TypeAlias = Annotated[
         help="Which entities of a model of spans may overlap: none, one within another, or any.",
     ),
 ]
+BatchSize: TypeAlias = Annotated[int, typer.Option(min=1, help="Number of texts per batch.")]
 Page: TypeAlias = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")]
 
 # Options for reading labelled data.

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from .app import app
-from .options import Checkpoint, GivenTexts, Labels, Overlap, Threshold, parse_labels
+from .options import BatchSize, Checkpoint, GivenTexts, Labels, Overlap, Threshold, parse_labels
 from .output import processes
 from .tagging import Request, tag
 
@@ -19,7 +19,6 @@ TextFile: TypeAlias = Annotated[
         metavar="FILE", help="UTF-8 file with one text per line; standard input by default or for -."
     ),
 ]
-BatchSize: TypeAlias = Annotated[int, typer.Option(min=1, help="Number of texts per batch.")]
 Words: TypeAlias = Annotated[
     bool,
     typer.Option("--words", help="Lines are already split into words, separated by white space."),

@@ -11,13 +11,13 @@ from ..files import write_atomically
 from ..optional import require
 from .terminal import BACKGROUNDS, Entity, visible
 
-# displaCy fills in the fields in braces; all values are escaped first.
-_ENTITY = """
+ENTITY = """
 <mark class="entity" style="background: {bg}; padding: 0.3em 0.5em; margin: 0 0.2em;
 border-radius: 0.35em; line-height: 2.6; box-decoration-break: clone; -webkit-box-decoration-break: clone">
 {text}<span style="font-size: 0.8em; font-weight: bold; margin-left: 0.5em">{label}</span>
 <span style="font-size: 0.8em">{note}</span></mark>
 """
+"""A marked entity. displaCy fills in the fields in braces; all values are escaped first."""
 
 
 def render_html(
@@ -52,7 +52,7 @@ def render_html(
             marks.append({"start": entity["start"], "end": entity["end"], "label": shown, "params": params})
         documents.append({"text": visible(text), "ents": marks, "title": None})
     page: str = displacy.render(
-        documents, style="ent", page=True, manual=True, jupyter=False, options={"template": _ENTITY}
+        documents, style="ent", page=True, manual=True, jupyter=False, options={"template": ENTITY}
     )
     head = f'<meta charset="utf-8"><title>{html.escape(visible(title))}</title>'
     return page.replace("<title>displaCy</title>", head, 1).lstrip()

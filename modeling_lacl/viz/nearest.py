@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ..model.decoding_lacl import IMPOSSIBLE
+from ..model.losses_lacl import Gaussians
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.prediction_lacl import Entity, Predictor, Text, Window, text_from_string, text_from_words
+from ..model.spans_lacl import by_role
 
 
 def support_similarities(
@@ -38,9 +40,10 @@ def support_similarities(
 
 def nearest_examples(
     model: LaclForTokenClassification,
-    texts: Sequence[str],
+    texts: Sequence[str] | Sequence[Sequence[str]],
     entities: Sequence[Sequence[Entity]],
     batch_size: int = 32,
+    is_split_into_words: bool = False,
 ) -> list[list[str | None]]:
     """Return the nearest example of each entity: the one with the support token nearest to any of its words.
 
@@ -51,6 +54,7 @@ def nearest_examples(
         texts: The texts.
         entities: The entities of each text, from the model's `predict` with its own labels.
         batch_size: Number of windows of text that go through the encoder at once.
+        is_split_into_words: Whether the texts are lists of words, as for `predict`.
 
     Returns:
         For each entity of each text, the example as written in the support set; None if there is no example
@@ -63,8 +67,11 @@ def nearest_examples(
     if not model.has_support or not words:
         raise ValueError("the model holds no examples: adapt it again with this version")
     labels = list(model.config.id2label.values())
-    parts = [text_from_string(text, f"texts[{index}]") for index, text in enumerate(texts)]
+    to_text = text_from_words if is_split_into_words else text_from_string
+    parts = [to_text(text, f"texts[{index}]") for index, text in enumerate(texts)]
     label_of = model.support_labels.cpu()
+    if model.config.max_span_words:  # of words inside of entities, the last of the roles
+        label_of = label_of[:, -1]
     found: list[list[str | None]] = []
     for part, similarity, one in zip(parts, _similarities(model, parts, batch_size), entities, strict=True):
         found.append([])
@@ -79,14 +86,22 @@ def nearest_examples(
 def _similarities(model: LaclForTokenClassification, texts: Sequence[Text], batch_size: int) -> list[Tensor]:
     """Return the similarity of the words of each text to each support token, `(W, S)`."""
     predictor = Predictor.build(model, batch_size)
-    support = (model.support_mean, model.support_variance)
+    support = _compared(model, (model.support_mean, model.support_variance))
 
     def to_support(batch: Sequence[Window]) -> Tensor:
         """Return the similarities of a batch, `(B, L, S)`."""
         output = model(*predictor.inputs(batch), return_dict=True)
-        tokens = (output.mean.flatten(0, 1), output.variance.flatten(0, 1))
+        tokens = _compared(model, (output.mean.flatten(0, 1), output.variance.flatten(0, 1)))
         return model.similarity(tokens, support).unflatten(0, output.mean.shape[:2])
 
     # A word without a token is not similar to any example.
     missing = torch.full((len(model.support_labels),), IMPOSSIBLE)
     return predictor.read(texts, predictor.windows(texts), to_support, missing)
+
+
+def _compared(model: LaclForTokenClassification, tokens: Gaussians) -> Gaussians:
+    """Return the Gaussians `(N, d)` to compare: for a model of spans, those of words inside of entities."""
+    if not model.config.max_span_words:
+        return tokens
+    mean, variance = by_role(tokens)
+    return mean[-1], variance[-1]

@@ -72,7 +72,7 @@ def test_help_is_fast_and_loads_no_torch():
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "adapt", "predict", "view", "render", "export", "evaluate", "demo"]
+    "command", ["train", "adapt", "predict", "view", "render", "export", "evaluate", "suggest", "demo"]
 )
 def test_every_command_explains_itself_with_an_example(command):
     result = runner.invoke(cli.app, [command, "--help"])

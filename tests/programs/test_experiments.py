@@ -1,11 +1,13 @@
 """Each experiment in training/ runs, on a tiny plan with the packaged samples, and writes its report."""
 
+import gzip
 import json
 import runpy
 import sys
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.reading import read_dataset
+from modeling_lacl.data.tags import gold_tags
 from modeling_lacl.hub.bundled import embedded_encoder
 from modeling_lacl.training.arguments import parse_arguments
 from modeling_lacl.training.source import train_source
@@ -55,8 +58,9 @@ def run(monkeypatch, tmp_path, capsys):
         runpy.run_path(str(TRAINING / f"{program}.py"), run_name="__main__")
         printed = capsys.readouterr().out
         assert (output / "report.md").read_text().strip() in printed
-        figure = "curves.svg" if program == "adapting" else "scores.svg"
-        assert "<svg" in (output / figure).read_text()
+        if program != "suggesting":
+            figure = "curves.svg" if program == "adapting" else "scores.svg"
+            assert "<svg" in (output / figure).read_text()
         return printed, json.loads((output / "results.json").read_text())
 
     return call
@@ -210,6 +214,38 @@ def test_adapting(run, recipe, tmp_path):
         assert f"| {threshold} | {cells} |" in printed
     with pytest.raises(SystemExit, match="holds results with another adapt: give another --output"):
         run("adapting", plan, "--learning_rate", "1e-5")
+
+
+def test_suggesting(run, tmp_path):
+    rows = read_dataset(SAMPLES / "wnut17_test.txt")
+    examples = [
+        {"tokens": words, "ner_tags": tags}
+        for words, tags in zip(rows["tokens"], gold_tags(rows), strict=True)
+    ]
+    index: list[Any] = [
+        {"name": name, "role": name, "splits": {"dev": {}, "test": {}}} for name in ("wnut", "other")
+    ]
+    (tmp_path / "wnut").mkdir()
+    (tmp_path / "corpora.json").write_text(json.dumps(index))
+    for split, part in (("dev", examples[:60]), ("test", examples[60:])):
+        with gzip.open(tmp_path / "wnut" / f"{split}.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.writelines(json.dumps(one) + "\n" for one in part)
+    plan = {
+        **{"checkpoint": "lacl-minilm-fewnerd", "corpora": str(tmp_path / "corpora.json"), "role": "wnut"},
+        **{"pool_size": 12, "query_size": 6, "rounds": 2, "sentences": 3, "seeds": [0]},
+        "adapt": {"steps": 0},
+    }
+    printed, results = run("suggesting", plan)
+    (result,) = results.values()
+    assert list(results) == ["wnut, seed 0"] and len(result["random"]) == len(result["suggested"]) == 2
+    cells = [result["start"], *(result[way][round] for round in (0, 1) for way in ("random", "suggested"))]
+    assert f"| mean | {' | '.join(f'{cell:.1f}' for cell in cells)} |" in printed
+    assert f"after 6 sentences: {cells[4] - cells[3]:.1f}, mean" in printed
+    # What stands there is not run again.
+    changed = {"wnut, seed 0": {**result, "start": 50.0}}
+    (tmp_path / "suggesting" / "results.json").write_text(json.dumps(changed))
+    again, kept = run("suggesting", plan)
+    assert kept == changed and "| wnut | 50.0 |" in again
 
 
 def test_release(recipe, tmp_path, monkeypatch):

@@ -1,11 +1,10 @@
 """Web pages of tagged text, read back by Python's HTML parser."""
 
 import json
-import re
 import sys
-from html.parser import HTMLParser
 
 import pytest
+from web_page import Page, words  # type: ignore[import-not-found]  # in the folder above
 
 from modeling_lacl import adapt, cli
 from modeling_lacl.viz.html import render_html
@@ -23,42 +22,6 @@ ENTITIES = [
     },
     {"entity_group": "location", "score": 0.5, "word": "Quito", "start": 17, "end": 22},
 ]
-VOID = {"br", "meta"}
-
-
-class Page(HTMLParser):
-    """Text of a page, of its marks with their colours, and a check that what opens is closed."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.marks: list[str] = []
-        self.colours: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "mark":
-            self.marks.append("")
-            self.colours += re.findall("background: ([^;]+);", dict(attrs)["style"] or "")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-        if "mark" in self.open:
-            self.marks[-1] += data
-
-
-def words(text):
-    return " ".join(text.split())
 
 
 def test_each_entity_has_its_type_score_and_example():

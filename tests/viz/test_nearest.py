@@ -75,6 +75,10 @@ def test_equals_a_loop_over_support_tokens(adapted):
     found = adapted.predict(TEXTS)
     examples = nearest_examples(adapted, TEXTS, found, batch_size=2)
     assert [len(one) for one in examples] == [len(one) for one in found]
+    words = [
+        text.split() for text in TEXTS
+    ]  # as the texts are split anyway, apart from white space at the end
+    assert nearest_examples(adapted, words, found, is_split_into_words=True) == examples
     assert found[0]
     for entity, example in zip(found[0], examples[0], strict=True):
         assert example == brute_force(adapted, TEXTS[0], entity)
@@ -83,6 +87,17 @@ def test_equals_a_loop_over_support_tokens(adapted):
     for entity in adapted.predict(text):
         if entity["word"] in ("ana ruiz", "quito"):
             assert nearest_examples(adapted, [text], [[entity]]) == [[entity["word"]]]
+
+
+def test_of_a_model_of_spans(make_tiny_model):
+    model = adapt(make_tiny_model(max_span_words=3), SUPPORT, steps=0)
+    words = SUPPORT[0]["tokens"]
+    entities = [
+        {"entity_group": "person", "start": 0, "end": 8},
+        {"entity_group": "location", "start": 17, "end": 22},
+    ]
+    # Words of the support set, in their own sentence, are nearest to themselves.
+    assert nearest_examples(model, [words], [entities], is_split_into_words=True) == [["ana ruiz", "quito"]]
 
 
 def test_a_checkpoint_keeps_its_words_and_another_label_set_forgets_them(adapted, tmp_path):
