@@ -60,6 +60,7 @@ Scheme: TypeAlias = Annotated[
     typer.Option(metavar="IO|IOB1|BIO|BIOES|BILOU", help="Tagging scheme; detected by default."),
 ]
 Encoding: TypeAlias = Annotated[str, typer.Option(help="Encoding of the labelled file.")]
+TextEncoding: TypeAlias = Annotated[str, typer.Option("--encoding", help="Encoding of the texts.")]
 
 
 def parse_labels(given: Sequence[str] | None) -> list[str] | dict[str, str] | None:

@@ -9,15 +9,13 @@ from typing import Annotated, TypeAlias
 import typer
 
 from .app import app
-from .options import Checkpoint, GivenTexts, Labels, Threshold, parse_labels
+from .options import Checkpoint, GivenTexts, Labels, TextEncoding, Threshold, parse_labels
 from .output import processes
 from .tagging import Request, tag
 
 TextFile: TypeAlias = Annotated[
     str,
-    typer.Argument(
-        metavar="FILE", help="UTF-8 file with one text per line; standard input by default or for -."
-    ),
+    typer.Argument(metavar="FILE", help="File with one text per line; standard input by default or for -."),
 ]
 BatchSize: TypeAlias = Annotated[int, typer.Option(min=1, help="Number of texts per batch.")]
 Words: TypeAlias = Annotated[
@@ -55,6 +53,7 @@ def predict(
     threshold: Threshold = 0.0,
     batch_size: BatchSize = 32,
     words: Words = False,
+    encoding: TextEncoding = "utf-8",
     view: View = None,
     output: Output = None,
     resume: Resume = False,
@@ -88,6 +87,7 @@ def predict(
         threshold=threshold,
         batch_size=batch_size,
         words=words,
+        encoding=encoding,
         view=view,
         output=output,
         resume=resume,

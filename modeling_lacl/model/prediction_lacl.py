@@ -16,17 +16,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .configuration_lacl import OUTSIDE, OUTSIDE_ID, LaclConfig, real_number, whole_number
-from .decoding_lacl import decode_scores, label_runs, outside_scores, run_scores
+from .decoding_lacl import decode_scores, fill_gaps, has_token, label_runs, outside_scores, run_scores
 from .labels_lacl import fast_tokenizer, free_in_child, tokenizer_lock
 from .saving_lacl import package
-from .words_lacl import (
-    has_emoji,
-    is_emoji,
-    share_words,
-    split_words,
-    without_surrogates,
-    word_offsets,
-)
+from .words_lacl import EMOJI, share_words, split_words, without_surrogates, word_offsets
 
 _lock = threading.Lock()
 # Number of active predictions per module that was in training mode. Models can share modules.
@@ -38,8 +31,7 @@ free_in_child(_lock)
 def evaluating(model: Any) -> Iterator[None]:
     """Set the model to evaluation mode inside the context, and restore the mode of each module afterwards.
 
-    Threads can share the model: modules return to training mode when the last thread leaves the context. A
-    model that is not a PyTorch module (an exported model) has no modes and is left unchanged.
+    Modules that threads share return to training mode when the last one leaves. Exported models have no mode.
     """
     modules = model.modules() if isinstance(model, nn.Module) else ()
     with _lock:
@@ -192,9 +184,7 @@ def text_from_words(words: Any, where: str, delimiter: str = " ") -> Text:
         raise TypeError(f"{where} is of type {type(words).__name__}: give a list of words")
     for index, word in enumerate(words):
         if not isinstance(word, str):
-            raise TypeError(
-                f"{where}[{index}] is of type {type(word).__name__}: give a string for every word"
-            )
+            raise TypeError(f"{where}[{index}] is of type {type(word).__name__}: give every word as a string")
     return Text(delimiter.join(words), word_offsets(words, delimiter))
 
 
@@ -238,21 +228,14 @@ class Predictor:
         """Yield the entities of each text, except those with `ignored` labels, in the order of the texts."""
         for text, scores, ids in self.label_ids(texts):
             runs = label_runs(ids, with_outside=OUTSIDE not in ignored)
-            yield [
-                self._entity(text, run, score)
-                for run, score in zip(runs, run_scores(scores, runs), strict=True)
-                if score >= threshold and self.labels[run[2]] not in ignored
-            ]
-
-    def _entity(self, text: Text, run: tuple[int, int, int], score: float) -> Entity:
-        start, end = int(text.words[run[0], 0]), int(text.words[run[1] - 1, 1])
-        return {
-            "entity_group": self.labels[run[2]],
-            "score": score,
-            "word": text.text[start:end],
-            "start": start,
-            "end": end,
-        }
+            entities = []
+            for (first, stop, label_id), score in zip(runs, run_scores(scores, runs), strict=True):
+                label = self.labels[label_id]
+                if score >= threshold and label not in ignored:
+                    place = {"start": int(text.words[first, 0]), "end": int(text.words[stop - 1, 1])}
+                    word = text.text[place["start"] : place["end"]]
+                    entities.append({"entity_group": label, "score": score, "word": word, **place})
+            yield entities
 
     def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Tensor, np.ndarray]]:
         """Yield each text with the scores (W, K) and label ids (W,) of its words, in order."""
@@ -295,8 +278,7 @@ class Predictor:
 
     def logits(self, batch: Sequence[Window]) -> Tensor:
         """Return (B, L, K) log-scores of a batch of windows."""
-        scores: Tensor = self.model(*self.inputs(batch), return_dict=True).logits
-        return scores
+        return self.model(*self.inputs(batch), return_dict=True).logits
 
     def inputs(self, batch: Sequence[Window]) -> tuple[Tensor, Tensor]:
         """Return (B, L) token ids and (B, L) attention mask of a batch of windows."""
@@ -340,18 +322,25 @@ class Predictor:
 
 
 def decode_texts(config: LaclConfig, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
-    """Return (W,) label ids of each text, decoded from (W, K) scores and without emoji at edges."""
-    labels = decode_scores(config, scores)
-    return [_without_edge_emoji(text, ids) for text, ids in zip(texts, labels, strict=True)]
+    """Return (W,) label ids of each text, decoded from (W, K) scores and without emoji at edges.
+
+    A word without a token, such as a blank one, does not cut an entity; see `fill_gaps`.
+    """
+    known = [has_token(one) for one in scores]
+    labels = decode_scores(config, [one[mask] for one, mask in zip(scores, known, strict=True)])
+    return [
+        fill_gaps(_without_edge_emoji(text.text, text.words[mask], ids), mask)
+        for text, mask, ids in zip(texts, known, labels, strict=True)
+    ]
 
 
-def _without_edge_emoji(text: Text, label_ids: np.ndarray) -> np.ndarray:
+def _without_edge_emoji(text: str, words: np.ndarray, label_ids: np.ndarray) -> np.ndarray:
     """Return (W,) label ids in which entities do not begin or end with an emoji, unless all words are."""
-    if not has_emoji(text.text):
+    if not EMOJI.search(text):
         return label_ids
     trimmed = label_ids.copy()
     for first, stop, _ in label_runs(label_ids):
-        is_word = np.asarray([not is_emoji(text.text[start:end]) for start, end in text.words[first:stop]])
+        is_word = np.asarray([not EMOJI.match(text, start) for start in words[first:stop, 0]])
         kept = np.flatnonzero(is_word)
         if len(kept):
             trimmed[first : first + kept[0]] = OUTSIDE_ID
