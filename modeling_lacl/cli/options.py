@@ -82,6 +82,7 @@ NestedOption: TypeAlias = Annotated[
     ),
 ]
 Encoding: TypeAlias = Annotated[str, typer.Option(help="Encoding of the labelled file.")]
+TextEncoding: TypeAlias = Annotated[str, typer.Option("--encoding", help="Encoding of the texts.")]
 
 
 def parse_labels(given: Sequence[str] | None) -> list[str] | dict[str, str] | None:

@@ -66,6 +66,8 @@ def _check_result(text: Any, entities: list[dict[str, Any]]) -> None:
         words = entity["entity_group"], entity.get("nearest_example") or ""
         if not all(isinstance(one, str) for one in words) or not isinstance(entity["score"], int | float):
             raise TypeError(f"the type or the score of {entity!r}")
+        if not 0 <= entity["score"] <= 1:
+            raise ValueError(f"a score is from 0 to 1, and this one is {str(entity['score'])[:20]}")
         if not position <= start < end <= len(text):
             raise ValueError(f"the offsets {start} to {end} lie outside the text or overlap another entity")
         position = end

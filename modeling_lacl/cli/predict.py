@@ -9,15 +9,22 @@ from typing import Annotated, TypeAlias
 import typer
 
 from .app import app
-from .options import BatchSize, Checkpoint, GivenTexts, Labels, Overlap, Threshold, parse_labels
+from .options import (
+    BatchSize,
+    Checkpoint,
+    GivenTexts,
+    Labels,
+    Overlap,
+    TextEncoding,
+    Threshold,
+    parse_labels,
+)
 from .output import processes
 from .tagging import Request, tag
 
 TextFile: TypeAlias = Annotated[
     str,
-    typer.Argument(
-        metavar="FILE", help="UTF-8 file with one text per line; standard input by default or for -."
-    ),
+    typer.Argument(metavar="FILE", help="File with one text per line; standard input by default or for -."),
 ]
 Words: TypeAlias = Annotated[
     bool,
@@ -55,6 +62,7 @@ def predict(
     overlap: Overlap = "flat",
     batch_size: BatchSize = 32,
     words: Words = False,
+    encoding: TextEncoding = "utf-8",
     view: View = None,
     output: Output = None,
     resume: Resume = False,
@@ -89,6 +97,7 @@ def predict(
         overlap=overlap,
         batch_size=batch_size,
         words=words,
+        encoding=encoding,
         view=view,
         output=output,
         resume=resume,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .app import keep_input, no_short_bars, printable, saved
 from .output import LineFile, Result, Shard, job_key, write_lines
-from .texts import read_texts
+from .texts import in_utf8, read_texts
 
 if TYPE_CHECKING:
     from ..integrations.onnx.runner import LaclOnnxModel
@@ -31,6 +31,7 @@ class Request:
         labels: Labels instead of the model's own, as for `predict`.
         threshold, overlap, batch_size: As for `predict`.
         words: Whether texts are already split into words, separated by white space.
+        encoding: Encoding of the file.
         view: Whether to show coloured text rather than JSON Lines; None means if standard output is a
             terminal.
         output: JSON Lines file to write.
@@ -47,6 +48,7 @@ class Request:
     overlap: str
     batch_size: int
     words: bool
+    encoding: str
     view: bool | None
     output: Path | None
     resume: bool
@@ -112,24 +114,21 @@ def opened_texts(request: Request) -> Iterator[Iterable[str]]:
     if request.text is not None:
         yield list(read_texts(map(os.fsencode, request.text), "--text"))
     elif request.file == "-":
-        yield read_texts(sys.stdin.buffer, "standard input")
+        yield read_texts(in_utf8(sys.stdin.buffer, "standard input", request.encoding), "standard input")
     else:
         with open(request.file, "rb") as stream:
             keep_input(request.file, "--output", request.output)
             keep_input(request.file, "--svg", request.svg)
-            yield read_texts(stream, request.file, tell=request.rank == 0)
+            lines = in_utf8(stream, request.file, request.encoding)
+            yield read_texts(lines, request.file, tell=request.rank == 0)
 
 
 def line_file(request: Request) -> LineFile | None:
     """Return the JSON Lines file that this process writes, or None without `--output`."""
     if request.output is None:
         return None
-    settings: dict[str, Any] = {
-        "labels": request.labels,
-        "threshold": request.threshold,
-        "overlap": request.overlap,
-        "words": request.words,
-    }
+    names = ("labels", "threshold", "overlap", "words", "encoding")
+    settings = {name: getattr(request, name) for name in names}
     if request.world == 1:
         return LineFile(request.output, request.resume, job=job_key(request.checkpoint, None, **settings))
     job = job_key(request.checkpoint, Path(request.file), **settings)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 _LINES_LOOKED_AT = 20
 
@@ -13,19 +16,57 @@ _LINES_LOOKED_AT = 20
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
+# Names of a column of texts, at the head of a table.
+_TEXT_COLUMNS = {"text", "texts", "sentence", "sentences", "tokens", "words", "content", "body", "message"}
+
+
+def in_utf8(stream: BinaryIO, name: str, encoding: str) -> Iterable[bytes]:
+    """Return the lines of a stream in another encoding as lines of UTF-8, read as they arrive.
+
+    Args:
+        stream: The stream.
+        name: Its name in messages.
+        encoding: Its encoding; a stream of UTF-8 is returned as it is.
+
+    Raises:
+        ValueError: The encoding is unknown, or does not fit the stream at all.
+    """
+    try:
+        codec = codecs.lookup(encoding).name
+        "".encode(codec)  # not every codec encodes text
+    except LookupError:
+        raise ValueError(
+            f"{encoding!r} is no encoding: give --encoding one that Python knows, as utf-8"
+        ) from None
+    return stream if codec == "utf-8" else _transcoded(stream, name, codec)
+
+
+def _transcoded(stream: BinaryIO, name: str, codec: str) -> Iterator[bytes]:
+    # An explicit newline disables universal newlines.
+    with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline="\n") as lines:
+        try:
+            for line in lines:
+                yield line.encode("utf-8", "surrogateescape")
+        except UnicodeError as error:
+            raise ValueError(
+                f"{name}: cannot be read as {codec} ({error}): give its own --encoding"
+            ) from error
+
+
 def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator[str]:
-    """Decode lines of UTF-8 as they are read; bytes that are not UTF-8 become U+FFFD.
+    """Decode lines of UTF-8 as they are read; bytes that do not fit the encoding become U+FFFD.
 
     Args:
         lines: The lines, as an open binary file returns them.
         name: Name of their source in messages.
-        tell: Whether to warn on standard error of replaced bytes and of lines that look like labelled data.
+        tell: Whether the lines are texts, so that CSV and JSON are errors, and replaced bytes and lines that
+            look like labelled data are told on standard error.
 
     Yields:
         Each line without its line ending.
 
     Raises:
-        ValueError: The lines are UTF-16 or binary.
+        ValueError: The lines are UTF-16, binary, or, with `tell`, CSV or JSON.
     """
     from ..data.lines import describe_binary
 
@@ -35,7 +76,9 @@ def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator
     try:
         for number, line in enumerate(lines, start=1):
             if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise ValueError(f"{name}:1: this is UTF-16; save it as UTF-8")
+                raise ValueError(
+                    f"{name}:1: this is UTF-16; save it as UTF-8, or give predict and view --encoding utf-16"
+                )
             if number == 1 and (problem := describe_binary(line)):
                 raise ValueError(f"{name}: {problem}")
             text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
@@ -43,7 +86,10 @@ def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator
                 text, count = _UNDECODED.subn("\ufffd", text)
                 replaced += count
                 first = first or (number if count else 0)
-            text = text if number > 1 else text.removeprefix("\ufeff")
+            if number == 1:
+                text = text.removeprefix("\ufeff")
+                if tell and (problem := describe_table(text, name)):
+                    raise ValueError(f"{name}: {problem}")
             if beginning is not None:
                 beginning.append(text)
                 if len(beginning) == _LINES_LOOKED_AT:
@@ -55,8 +101,8 @@ def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator
             _tell_labelled(beginning, name, tell)
         if replaced and tell:
             print(
-                f"{name}: {replaced} bytes that are not UTF-8 were replaced by U+FFFD "
-                f"(the first in line {first})",
+                f"{name}: {replaced} bytes that do not fit the encoding were replaced by U+FFFD "
+                f"(the first in line {first}); --encoding names another",
                 file=sys.stderr,
             )
 
@@ -64,13 +110,45 @@ def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator
 def _tell_labelled(beginning: Sequence[str], name: str, tell: bool) -> None:
     """Warn on standard error if the first lines look like labelled data."""
     from ..data.columns import looks_like_columns
-    from ..data.jsonl import is_jsonl
 
-    kind = "words with tags in columns" if looks_like_columns(beginning) else ""
-    kind = "JSON" if is_jsonl(beginning[0]) else kind
-    if kind and tell:
+    if tell and looks_like_columns(beginning):
         print(
-            f"{name}: these lines look like {kind}, but are tagged as plain text: give one text per line, "
-            "without labels",
+            f"{name}: these lines look like words with tags in columns, but are tagged as plain text: give "
+            "one text per line, without labels",
             file=sys.stderr,
         )
+
+
+def describe_table(line: str, name: str) -> str:
+    """Return what a file of JSON or CSV is and what to do about it; "" if it may be one text per line.
+
+    Args:
+        line: Its first line.
+        name: Its name.
+    """
+    from ..data.jsonl import is_jsonl
+
+    suffix = Path(name).suffix.lower()
+    kind, column, further = "", "text", ""
+    if is_jsonl(line) or suffix in (".jsonl", ".ndjson"):
+        kind, reader = "JSON Lines", "from_json"
+        further = ", as by jq -r .text FILE; lacl adapt learns from labelled examples"
+        if '"entity_group"' in line:
+            further += ", and lacl render shows what lacl predict wrote"
+    elif suffix == ".json" or re.match(r'\[\s*\{\s*"', line):
+        kind, reader = "JSON", "from_json"
+    elif (header := _header(line)) or suffix in (".csv", ".tsv"):
+        kind, reader, column = "CSV", "from_csv", header or column
+    return kind and (
+        f"this is {kind}, and texts are read one per line: save the texts alone{further}. In Python, "
+        f"model.predict takes the column: datasets.Dataset.{reader}(FILE)[{column!r}]"
+    )
+
+
+def _header(line: str) -> str | None:
+    """Return the name of the column of texts if a line is the head of a table that has one."""
+    for delimiter in ",;\t":
+        names = [name.strip('"') for name in line.split(delimiter)]
+        if len(names) > 1 and all(re.fullmatch(r"[\w-]+", name) for name in names):
+            return next((name for name in names if name.lower() in _TEXT_COLUMNS), None)
+    return None

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from .app import app, keep_input, no_short_bars, saved
-from .options import Checkpoint, GivenTexts, Labels, Page, Threshold, parse_labels
-from .texts import read_texts
+from .options import Checkpoint, GivenTexts, Labels, Page, TextEncoding, Threshold, parse_labels
+from .texts import in_utf8, read_texts
 
 
 @app.command(no_args_is_help=True)
@@ -18,11 +18,12 @@ def view(
     output: Page,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="UTF-8 file with one text per line.", show_default=False),
+        typer.Argument(metavar="FILE", help="File with one text per line.", show_default=False),
     ] = None,
     text: GivenTexts = None,
     labels: Labels = None,
     threshold: Threshold = None,
+    encoding: TextEncoding = "utf-8",
 ) -> None:
     """Show the entities of texts on a web page, each with its nearest example. Needs the extra `spacy`.
 
@@ -40,7 +41,7 @@ def view(
     if file is not None:
         keep_input(file, "--output", output)
         with open(file, "rb") as stream:
-            text = list(read_texts(stream, str(file)))
+            text = list(read_texts(in_utf8(stream, str(file), encoding), str(file)))
     from ..integrations.predictors import load_predictor
     from ..model.modeling_lacl import LaclForTokenClassification
     from ..viz.html import save_html

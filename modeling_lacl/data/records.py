@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 # Keys of other programs, which a Dataset must keep: GLiNER's words and spans, doccano's spans, the answer.
 OTHER_COLUMNS = ("tokenized_text", "ner", "label", "answer")
 _LEFT_OUT = ("reject", "ignore")
+# Keys with one of which a record of Prodigy is labelled; the last two are of other tasks than entities.
+_LABELS = (*SPAN_COLUMNS, *TAG_COLUMNS, "label", "accept")
 
 
 def read_records(
@@ -82,6 +84,8 @@ def as_example(record: Any, place: str) -> Any:
     if "tokenized_text" in record and "ner" in record:
         spans = _word_spans(record["tokenized_text"], record["ner"], place)
         return {"tokens": record["tokenized_text"], "entities": spans}
+    if record.get("answer") == "accept" and all(record.get(key) is None for key in _LABELS):
+        record = {**record, "spans": []}  # Prodigy's, accepted without an entity
     token_key = next((key for key in TOKEN_COLUMNS if key in record), None)
     has_spans = isinstance(record.get("text"), str) and any(key in record for key in SPAN_COLUMNS)
     if token_key and has_spans and not any(key in record for key in TAG_COLUMNS):

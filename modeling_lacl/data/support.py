@@ -99,6 +99,8 @@ def read_support(support: Support, place: str | None = None, nested: bool = Fals
         place: Name of the support set in error messages; by default its path, or "the support set".
         nested: Whether entities may nest, for a model of spans.
 
+    A sentence that is there again with other labels is logged as a warning.
+
     Raises:
         LaclDataError: There is no sentence, no entity, or a type without an example.
         TypeError: `support` is not a source of labelled sentences.
@@ -123,7 +125,35 @@ def read_support(support: Support, place: str | None = None, nested: bool = Fals
             f"{place}: no example of {', '.join(missing)}; add a sentence with one, or leave the type out of "
             f"the classes: read_dataset(…, labels={present})"
         )
+    _warn_of_contradictions(list(dataset["tokens"]), types, labels, place)
     return LabelledSupport(dataset, types, labels)
+
+
+def _warn_of_contradictions(
+    sentences: list[list[str]], types: list[str], labels: list[list[int]], place: str
+) -> None:
+    """Log which sentences are there again with other labels: the model cannot follow both."""
+    names = ["outside", *types]
+    first_of: dict[tuple[str, ...], int] = {}
+    for number, words in enumerate(sentences):
+        first = first_of.setdefault(tuple(words), number)
+        one, other = labels[first], labels[number]
+        if one != other:
+            start = next(word for word in range(len(words)) if one[word] != other[word])
+            stop = start + 1
+            while stop < len(words) and (one[stop], other[stop]) == (one[start], other[start]):
+                stop += 1
+            logger.warning(
+                "%s: sentences %d and %d are the same and their labels are not: %r is %s in the first and %s "
+                "in the second, in %r; correct one, or take it out",
+                place,
+                first + 1,
+                number + 1,
+                " ".join(words[start:stop]),
+                names[one[start]],
+                names[other[start]],
+                " ".join(words),
+            )
 
 
 def names_for(types: list[str], label_names: str | Path | Mapping[str, str] | None) -> dict[str, str]:

@@ -31,9 +31,8 @@ AUTO_MAP = {
 }
 """Classes that the Auto classes load from a checkpoint's remote code where this package is not installed.
 
-All of them are named in the file that imports every other. transformers copies a file together with its
-imports and keys the copy by the contents, so that configuration, models and pipelines stay consistent even if
-one process loads checkpoints of two versions.
+All are named in the file that imports every other, since transformers copies a file with its imports and keys
+the copy by the contents: one process can load checkpoints of two versions.
 """
 
 CUSTOM_PIPELINES = {
@@ -243,8 +242,7 @@ class LaclConfig(PreTrainedConfig):
     @property
     def hidden_size(self) -> int:
         """Size of the encoder's hidden states."""
-        size: int = self.encoder_config.hidden_size
-        return size
+        return self.encoder_config.hidden_size
 
     @property
     def gaussian_size(self) -> int:
@@ -254,8 +252,7 @@ class LaclConfig(PreTrainedConfig):
     @property
     def vocab_size(self) -> int:
         """Size of the encoder's vocabulary; set by `resize_token_embeddings`."""
-        size: int = self.encoder_config.vocab_size
-        return size
+        return self.encoder_config.vocab_size
 
     @vocab_size.setter
     def vocab_size(self, size: int) -> None:

@@ -54,17 +54,12 @@ def nearest_in_blocks(
     support_labels: Tensor,
     num_labels: int,
 ) -> Tensor:
-    """Compute `nearest_neighbor_scores` block by block, to limit memory.
+    """Return `nearest_neighbor_scores` of (N, d) tokens and (S, d) support, in blocks to limit memory.
 
     Args:
         similarity: Function from (n, d) and (s, d) Gaussians to their (n, s) similarities.
-        tokens: Mean and variance, each (N, d).
-        support: Mean and variance, each (S, d).
-        support_labels: (S,) long, label ids in [0, num_labels).
-        num_labels: K, the number of labels.
-
-    Returns:
-        (N, K), dtype of the tokens.
+        tokens, support: Mean and variance of each.
+        support_labels, num_labels: As in `nearest_neighbor_scores`.
     """
     pairs = _PAIRS * (1 if support_labels.device.type == "cpu" else 32)
     rows = max(1, min(len(tokens[0]), _ROWS))
@@ -283,6 +278,19 @@ def outside_scores(num_labels: int) -> Tensor:
     return scores
 
 
+def has_token(scores: Tensor) -> np.ndarray:
+    """Return (W,) bool: whether the log-scores (W, K) of a word are others than `outside_scores`."""
+    return (scores != outside_scores(scores.shape[1])).any(dim=1).numpy()
+
+
+def fill_gaps(label_ids: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return (W,) label ids: those of the `known` words, and for other words that on both of their sides."""
+    padded = np.pad(label_ids, 1, constant_values=OUTSIDE_ID)
+    left = np.cumsum(known)
+    right = left + ~known
+    return np.where(padded[left] == padded[right], padded[left], OUTSIDE_ID)
+
+
 def label_runs(
     label_ids: np.ndarray | Tensor | Sequence[int], with_outside: bool = False
 ) -> list[tuple[int, int, int]]:
@@ -307,10 +315,10 @@ def label_runs(
 
 
 def run_scores(log_scores: Tensor, runs: Sequence[tuple[int, int, int]]) -> list[float]:
-    """Return the score of each entity: the mean softmax probability of its label over its words.
+    """Return the score of each entity: the mean softmax probability of its label over its words with tokens.
 
     Args:
-        log_scores: (W, K) float.
+        log_scores: (W, K) float on the CPU.
         runs: Entities of this text, as returned by `label_runs`.
 
     Returns:
@@ -322,8 +330,9 @@ def run_scores(log_scores: Tensor, runs: Sequence[tuple[int, int, int]]) -> list
     lengths = ends - starts
     # The words of all entities, concatenated.
     first = np.cumsum(lengths) - lengths
-    words = torch.from_numpy(np.arange(lengths.sum()) + np.repeat(starts - first, lengths))
-    run_label = torch.from_numpy(np.repeat(labels, lengths))
-    probabilities = log_scores.detach().cpu()[words].double().softmax(dim=-1)
-    label_probabilities = probabilities.gather(1, run_label.unsqueeze(1)).squeeze(1).numpy()
-    return np.clip(np.add.reduceat(label_probabilities, first) / lengths, 0.0, 1.0).tolist()
+    words = np.arange(lengths.sum()) + np.repeat(starts - first, lengths)
+    run_label = np.repeat(labels, lengths)
+    probabilities = log_scores.detach()[words].double().softmax(dim=-1).numpy()
+    counted = (run_label == OUTSIDE_ID) | has_token(log_scores)[words]
+    total = np.add.reduceat(probabilities[np.arange(len(words)), run_label] * counted, first)
+    return np.clip(total / np.add.reduceat(counted, first, dtype=np.int64), 0.0, 1.0).tolist()

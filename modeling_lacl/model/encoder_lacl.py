@@ -2,12 +2,9 @@
 
 Sequences of similar length are encoded together, to reduce padding.
 
-With `shared_prompt`, label names do not attend to the text and are encoded once for all sequences of a batch.
-In the ordinary layout each sequence consists of text and label names, and every token attends to all others,
-so that the names are encoded again with every text. Shared names are encoded separately, and their keys and
-values in each attention layer are appended to those of every text. A token of the text attends to text and
-names as before, a token of a name only to names. This uses the attention interface of transformers, which
-selects the attention function of an encoder by name.
+In the ordinary layout a sequence is text and label names, and every token attends to all others. With
+`shared_prompt`, label names do not attend to the text: they are encoded once for a batch, and their keys and
+values in each attention layer are appended to those of every text, by transformers' attention interface.
 """
 
 from __future__ import annotations
@@ -291,8 +288,7 @@ def attend(
     """Compute scaled dot-product attention, extended to the prompt if `prompt_states` is given."""
     if prompt_states is not None:
         key, value, attention_mask = prompt_states.extend(module, key, value, attention_mask)
-    result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    return result
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
 AttentionInterface.register(ATTENTION, attend)

@@ -16,8 +16,11 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from .configuration_lacl import OUTSIDE
+
+logger = logging.get_logger(__name__)
 
 SEPARATOR_LABEL = -1
 """Value of `prompt_labels` at separators."""
@@ -196,7 +199,7 @@ def tokenize_label_names(tokenizer: PreTrainedTokenizerBase, names: Sequence[str
     for name, ids in zip(names, token_ids, strict=True):
         if not ids:
             raise ValueError(f"the label name {name!r} has no token: give it other words")
-    return [list(ids) for ids in token_ids]
+    return token_ids
 
 
 def separator_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -217,6 +220,7 @@ class LabelSetMixin:
     # Provided by the model. `config` is a `LaclConfig`, whose fields transformers types as optional.
     config: Any
     device: Any
+    get_input_embeddings: Any
     name_or_path: Any
     support_mean: Tensor
     support_variance: Tensor
@@ -248,6 +252,8 @@ class LabelSetMixin:
     def set_labels(self, labels: Sequence[str], label_names: Mapping[str, str] | None = None) -> None:
         """Replace the label set of the model and clear its support set. On errors the model is unchanged.
 
+        A label name of which the tokenizer knows no token, such as an emoji, is logged as a warning.
+
         Args:
             labels: The labels, without `O` and without tag prefixes.
             label_names: Label names, by label. Defaults to `default_label_name` where one is missing.
@@ -260,7 +266,15 @@ class LabelSetMixin:
         names = self.resolve_names(labels, label_names)
         config, tokenizer = self.config, self.tokenizer
         token_ids = tokenize_label_names(tokenizer, list(names.values()))
-        _check_distinct(list(names.values()), token_ids)
+        owners: dict[tuple[int, ...], str] = {}
+        for name, ids in zip(names.values(), token_ids, strict=True):
+            if (owner := owners.setdefault(tuple(ids), name)) != name:
+                raise ValueError(f"the label names {owner!r} and {name!r} have the same tokens: change one")
+            if config.use_prompts and set(ids) == {tokenizer.unk_token_id}:
+                logger.warning_once(
+                    f"the tokenizer has no word of the label name {name!r}, so that the model cannot tell "
+                    "what it means: give it other words"
+                )
         separator = separator_id(tokenizer)
         split_prompt(token_ids, config.max_prompt_length)
         # Nothing fails from here on, so that an error leaves the model unchanged.
@@ -391,7 +405,7 @@ class LabelSetMixin:
             try:
                 # `config` avoids another request for it. Remote code of the tokenizer is refused explicitly;
                 # otherwise transformers would ask on standard input.
-                self.tokenizer = AutoTokenizer.from_pretrained(
+                loaded = AutoTokenizer.from_pretrained(
                     self.name_or_path,
                     config=self.config,
                     trust_remote_code=False,
@@ -401,23 +415,20 @@ class LabelSetMixin:
                 raise ValueError(
                     f"no usable tokenizer in {self.name_or_path!r}: set model.tokenizer"
                 ) from error
+            self.tokenizer = loaded
         return cast(PreTrainedTokenizerBase, self._tokenizer)
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         fast_tokenizer(tokenizer)
-        self._tokenizer = tokenizer
-
-
-def _check_distinct(names: Sequence[str], token_ids: Sequence[Sequence[int]]) -> None:
-    """Raise unless all names differ in their tokens."""
-    owners: dict[tuple[int, ...], str] = {}
-    for name, ids in zip(names, token_ids, strict=True):
-        owner = owners.setdefault(tuple(ids), name)
-        if owner is not name:
+        number = max(tokenizer.get_vocab().values(), default=-1) + 1
+        embeddings = self.get_input_embeddings().num_embeddings
+        if number > embeddings:
             raise ValueError(
-                f"the label names {owner!r} and {name!r} have the same tokens: give one of them other words"
+                f"the tokenizer has {number} tokens and the encoder has embeddings of {embeddings}: give the "
+                f"encoder's own tokenizer, or call resize_token_embeddings({number}) of the encoder or model"
             )
+        self._tokenizer = tokenizer
 
 
 def with_own_labels(model: Model) -> Model:

@@ -13,9 +13,8 @@ A all its candidates:
 - `decoupled`: as `supcon_out`, without the positives in the denominator (Yeh et al., ECCV 2022).
 
 In distributed training, the batches of all processes can form one contrastive batch: the anchors are the
-tokens of the process, the candidates those of all processes. The loss of a process is its share of the sum
-over all anchors, multiplied by the number of processes. The mean over the processes, which distributed
-training computes for gradients, is then the loss that one process would compute on the global batch.
+tokens of the process, the candidates those of all. The loss of a process is its share of the sum over all
+anchors, times the number of processes: the mean over the processes is the loss of the global batch.
 """
 
 from __future__ import annotations
@@ -229,8 +228,7 @@ def _blocked_sum(terms: _Terms, p: Gaussians, q: Gaussians) -> Tensor:
         # The number of rows is dynamic in an exported graph, so that only columns can be split into blocks.
         blocks = zip(*(part.split(EXPORTED_COLUMNS, -1) for part in columns), strict=True)
         return torch.cat([terms.value(rows[0] - mean, rows[1] + variance) for mean, variance in blocks], -1)
-    result: Tensor = _BlockedSum.apply(terms, *rows, *columns)
-    return result
+    return _BlockedSum.apply(terms, *rows, *columns)
 
 
 class _BlockedSum(torch.autograd.Function):
@@ -256,9 +254,8 @@ class _BlockedSum(torch.autograd.Function):
         for rows, dims in _blocks(mean_p, mean_q):
             difference = mean_p[dims, ..., rows, :] - mean_q[dims]
             variance = var_p[dims, ..., rows, :] + var_q[dims]
-            mean_gradient, variance_gradient = ctx.terms.partials(
-                gradient[..., rows, :], difference, variance
-            )
+            part = gradient[..., rows, :]
+            mean_gradient, variance_gradient = ctx.terms.partials(part, difference, variance)
             gradients[0][dims, ..., rows, :] += mean_gradient.sum(-1, keepdim=True)
             gradients[1][dims, ..., rows, :] += variance_gradient.sum(-1, keepdim=True)
             gradients[2][dims] -= mean_gradient.sum(-2, keepdim=True)
@@ -380,9 +377,8 @@ def _weighted_mean(
     """Return the weighted mean of the counted losses, 0 without any; total weight as in the global batch."""
     weights = weights * counted
     total = weights.sum() if global_batch is None else mean_over_processes(weights.sum())
-    return (losses.masked_fill(~counted, 0) * weights).sum() / total.clamp_min(
-        torch.finfo(weights.dtype).tiny
-    )
+    tiny = torch.finfo(weights.dtype).tiny
+    return (losses.masked_fill(~counted, 0) * weights).sum() / total.clamp_min(tiny)
 
 
 def _masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
@@ -451,8 +447,7 @@ def mean_over_processes(value: Tensor) -> Tensor:
 class _Gather(torch.autograd.Function):
     """Gather `(N, d)` of every process as `(processes, N, d)`; gradients are summed over the processes.
 
-    `torch.distributed.nn.functional.all_gather` does the same, but is deprecated since torch 2.13, and its
-    successor is neither public nor available in the oldest supported torch.
+    `torch.distributed.nn.functional.all_gather` is deprecated since torch 2.13, its successor not public.
     """
 
     @staticmethod

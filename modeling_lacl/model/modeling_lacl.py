@@ -68,8 +68,7 @@ class LaclModel(LaclPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        embeddings: nn.Module = self.encoder.get_input_embeddings()
-        return embeddings
+        return self.encoder.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.encoder.set_input_embeddings(value)

@@ -21,7 +21,7 @@ from transformers import Pipeline, PreTrainedTokenizerBase, TokenClassificationP
 from transformers.utils import ModelOutput
 
 from .configuration_lacl import OUTSIDE, LaclConfig, real_number
-from .decoding_lacl import IMPOSSIBLE, outside_scores
+from .decoding_lacl import outside_scores
 from .labels_lacl import tokenizer_lock
 from .modeling_lacl import LaclForTokenClassification, LaclModel
 from .prediction_lacl import Entity, Predictor, Text, Window, answer, model_for_call, predict
@@ -76,13 +76,10 @@ def aggregate(
         TypeError: As in `predict`.
     """
     minimum = None if threshold is None else real_number("threshold", threshold, 0, 1)
-    if aggregation_strategy not in STRATEGIES:
-        raise ValueError(
-            f"aggregation_strategy is {aggregation_strategy!r}: give one of {', '.join(STRATEGIES)}"
-        )
+    strategy = _strategy(aggregation_strategy)
     called = model_for_call(model, labels, support, batch_size)
-    predictor = STRATEGIES[aggregation_strategy].build(called, batch_size, stride, overlap=overlap)
-    find = partial(_found_tokens, predictor) if aggregation_strategy == "none" else predictor.entities
+    predictor = STRATEGIES[strategy].build(called, batch_size, stride, overlap=overlap)
+    find = partial(_found_tokens, predictor) if strategy == "none" else predictor.entities
     return answer(
         inputs,
         lambda texts: find(texts, minimum, ignore_labels),
@@ -138,6 +135,17 @@ class _TokenLabelPredictor(_TokenPredictor):
         return [text_scores.argmax(dim=1).numpy() for text_scores in scores]
 
 
+class _SimplePredictor(_TokenLabelPredictor):
+    """The same, but tokens that share a character have the label of the first: runs do not overlap."""
+
+    def decode(self, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+        firsts = []
+        for text in texts:
+            is_first = np.append(True, text.words[1:, 0] >= text.words[:-1, 1])[: len(text.words)]
+            firsts.append(np.maximum.accumulate(np.where(is_first, np.arange(len(is_first)), 0)))
+        return [ids[first] for ids, first in zip(super().decode(texts, scores), firsts, strict=True)]
+
+
 class _WordPredictor(_TokenPredictor, ABC):
     """Predictor that computes the scores of a word from all of its subwords."""
 
@@ -173,7 +181,8 @@ class _AveragePredictor(_WordPredictor):
         total = scores.new_zeros((number, scores.shape[1]), dtype=torch.float64)
         total = total.index_add(0, words, scores.double().softmax(dim=1))
         counts = torch.bincount(words, minlength=number).unsqueeze(1)
-        return (total / counts).log().clamp(min=IMPOSSIBLE).float()
+        # Not `IMPOSSIBLE`, by which words without a token are known.
+        return (total / counts).log().clamp(min=torch.finfo(torch.float32).min).float()
 
 
 class _MaxPredictor(_WordPredictor):
@@ -187,12 +196,20 @@ class _MaxPredictor(_WordPredictor):
 
 STRATEGIES = {
     "none": _TokenLabelPredictor,
-    "simple": _TokenLabelPredictor,
+    "simple": _SimplePredictor,
     "first": Predictor,
     "average": _AveragePredictor,
     "max": _MaxPredictor,
 }
 """Predictor of each aggregation strategy."""
+
+
+def _strategy(given: Any) -> str:
+    """Return the name of a strategy: of an `AggregationStrategy` of transformers, or a name in any case."""
+    name = str(getattr(given, "value", given)).lower()
+    if name not in STRATEGIES:
+        raise ValueError(f"aggregation_strategy is {given!r}: give one of {', '.join(STRATEGIES)}")
+    return name
 
 
 def _found_tokens(
@@ -360,13 +377,7 @@ class LaclTokenClassificationPipeline(_BatchingPipeline, TokenClassificationPipe
             raise TypeError(f"a {type(self).__name__} has no argument {', '.join(sorted(unknown))}")
         options = {name: value for name, value in kwargs.items() if value is not None}
         if aggregation_strategy is not None:
-            # An `AggregationStrategy` of transformers, or its name in any case.
-            strategy = str(getattr(aggregation_strategy, "value", aggregation_strategy)).lower()
-            if strategy not in STRATEGIES:
-                raise ValueError(
-                    f"aggregation_strategy is {aggregation_strategy!r}: give one of {', '.join(STRATEGIES)}"
-                )
-            options["aggregation_strategy"] = strategy
+            options["aggregation_strategy"] = _strategy(aggregation_strategy)
         return {}, options, {}
 
     def _forward(  # type: ignore[override]

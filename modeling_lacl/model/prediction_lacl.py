@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .configuration_lacl import OUTSIDE, OUTSIDE_ID, LaclConfig, real_number, whole_number
-from .decoding_lacl import IMPOSSIBLE, decode_scores, label_runs, outside_scores, run_scores
+from .decoding_lacl import (
+    decode_scores,
+    fill_gaps,
+    has_token,
+    label_runs,
+    outside_scores,
+    run_scores,
+)
 from .labels_lacl import fast_tokenizer, free_in_child, tokenizer_lock
 from .saving_lacl import package
 from .spans_lacl import OVERLAPS, ROLES, Spans, find_spans, room_in_text, select_spans
-from .words_lacl import (
-    has_emoji,
-    is_emoji,
-    share_words,
-    split_words,
-    without_surrogates,
-    word_offsets,
-)
+from .words_lacl import EMOJI, share_words, split_words, without_surrogates, word_offsets
 
 _lock = threading.Lock()
 # Number of active predictions per module that was in training mode. Models can share modules.
@@ -39,8 +39,7 @@ free_in_child(_lock)
 def evaluating(model: Any) -> Iterator[None]:
     """Set the model to evaluation mode inside the context, and restore the mode of each module afterwards.
 
-    Threads can share the model: modules return to training mode when the last thread leaves the context. A
-    model that is not a PyTorch module (an exported model) has no modes and is left unchanged.
+    Modules that threads share return to training mode when the last one leaves. Exported models have no mode.
     """
     modules = model.modules() if isinstance(model, nn.Module) else ()
     with _lock:
@@ -199,9 +198,7 @@ def text_from_words(words: Any, where: str, delimiter: str = " ") -> Text:
         raise TypeError(f"{where} is of type {type(words).__name__}: give a list of words")
     for index, word in enumerate(words):
         if not isinstance(word, str):
-            raise TypeError(
-                f"{where}[{index}] is of type {type(word).__name__}: give a string for every word"
-            )
+            raise TypeError(f"{where}[{index}] is of type {type(word).__name__}: give every word as a string")
     return Text(delimiter.join(words), word_offsets(words, delimiter))
 
 
@@ -263,14 +260,10 @@ class Predictor:
             ]
 
     def _entity(self, text: Text, run: tuple[int, int, int], score: float) -> Entity:
-        start, end = int(text.words[run[0], 0]), int(text.words[run[1] - 1, 1])
-        return {
-            "entity_group": self.labels[run[2]],
-            "score": score,
-            "word": text.text[start:end],
-            "start": start,
-            "end": end,
-        }
+        first, stop, label = run
+        place = {"start": int(text.words[first, 0]), "end": int(text.words[stop - 1, 1])}
+        word = text.text[place["start"] : place["end"]]
+        return {"entity_group": self.labels[label], "score": score, "word": word, **place}
 
     def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Tensor, np.ndarray]]:
         """Yield each text with the scores (W, K) and label ids (W,) of its words, in order."""
@@ -318,8 +311,7 @@ class Predictor:
 
     def logits(self, batch: Sequence[Window]) -> Tensor:
         """Return (B, L, K) log-scores of a batch of windows."""
-        scores: Tensor = self.model(*self.inputs(batch), return_dict=True).logits
-        return scores
+        return self.model(*self.inputs(batch), return_dict=True).logits
 
     def inputs(self, batch: Sequence[Window]) -> tuple[Tensor, Tensor]:
         """Return (B, L) token ids and (B, L) attention mask of a batch of windows."""
@@ -412,10 +404,9 @@ class SpanPredictor(Predictor):
             yield from ((text, *found) for text, found in zip(buffer, selected, strict=True))
 
     def scores(self, texts: Sequence[Text]) -> list[Tensor]:
-        """Return (W, 3 K) logits of the words of each text. A word without tokens may only be inside."""
-        missing = torch.full((len(ROLES), len(self.labels)), IMPOSSIBLE, dtype=torch.float32, device="cpu")
-        missing[-1] = missing[:, OUTSIDE_ID] = 0.0
-        return self.read(texts, self.windows(texts), self.role_logits, missing.flatten())
+        """Return (W, 3 K) logits of the words of each text; `IMPOSSIBLE` for words without tokens."""
+        missing = outside_scores(len(self.labels)).repeat(len(ROLES))
+        return self.read(texts, self.windows(texts), self.role_logits, missing)
 
     def role_logits(self, batch: Sequence[Window]) -> Tensor:
         """Return (B, L, 3 K) logits of a batch of windows."""
@@ -426,16 +417,20 @@ class SpanPredictor(Predictor):
         self, texts: Sequence[Text], scores: Sequence[Tensor], threshold: float | None = None
     ) -> Iterator[tuple[list[tuple[int, int, int]], list[float]]]:
         """Yield the chosen spans of each text and their scores."""
-        counts = torch.tensor([len(text.words) for text in texts], device="cpu")
         slope, intercept = self._calibration()
         threshold = DEFAULT_THRESHOLD if threshold is None else threshold
         lowest = (_logit(threshold) - intercept) / slope
-        words = torch.cat(list(scores)).view(-1, len(ROLES), len(self.labels))
+        # Words without a token do not count: an entity goes on behind them.
+        known = [has_token(one) for one in scores]
+        counts = torch.tensor([int(mask.sum()) for mask in known], device="cpu")
+        place = np.flatnonzero(np.concatenate(known))
+        words = torch.cat(list(scores)).view(-1, len(ROLES), len(self.labels))[torch.from_numpy(place)]
         several, width = self.overlap == "any", self.model.config.max_span_words
         found = find_spans(words, room_in_text(counts), width, lowest, several)
-        chosen = select_spans(_without_edge_emoji_of(texts, found), self.overlap)
+        found = found._replace(first=place[found.first], last=place[found.last])
+        chosen = select_spans(_without_edge_emoji_spans(texts, found), self.overlap)
         probability = 1 / (1 + np.exp(-np.clip(slope * chosen.logit.astype(np.float64) + intercept, -50, 50)))
-        bounds = np.concatenate(([0], np.cumsum(counts.numpy())))
+        bounds = np.concatenate(([0], np.cumsum([len(text.words) for text in texts])))
         cuts = np.searchsorted(chosen.first, bounds)
         spans = np.stack([chosen.first, chosen.last, chosen.label], 1)
         for base, begin, end in zip(bounds[:-1], cuts[:-1], cuts[1:], strict=True):
@@ -455,35 +450,37 @@ def _logit(probability: float) -> float:
     return float(np.log(odds / (1 - odds)))
 
 
-def _without_edge_emoji_of(texts: Sequence[Text], spans: Spans) -> Spans:
+def _without_edge_emoji_spans(texts: Sequence[Text], spans: Spans) -> Spans:
     """Return the spans that do not begin or end with an emoji, unless they are nothing else."""
-    emoji = [
-        [is_emoji(text.text[start:end]) for start, end in text.words]
-        if has_emoji(text.text)
-        else [False] * len(text.words)
-        for text in texts
-    ]
-    is_one = np.fromiter((one for text in emoji for one in text), dtype=bool)
-    if not is_one.any():
+    if not any(EMOJI.search(text.text) for text in texts):
         return spans
+    emoji = [[bool(EMOJI.match(text.text, start)) for start in text.words[:, 0]] for text in texts]
+    is_one = np.fromiter((one for text in emoji for one in text), dtype=bool)
     before = np.concatenate(([0], np.cumsum(is_one)))
     alone = before[spans.last + 1] - before[spans.first] == spans.last - spans.first + 1
     return spans.take(alone | ~(is_one[spans.first] | is_one[spans.last]))
 
 
 def decode_texts(config: LaclConfig, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
-    """Return (W,) label ids of each text, decoded from (W, K) scores and without emoji at edges."""
-    labels = decode_scores(config, scores)
-    return [_without_edge_emoji(text, ids) for text, ids in zip(texts, labels, strict=True)]
+    """Return (W,) label ids of each text, decoded from (W, K) scores and without emoji at edges.
+
+    A word without a token, such as a blank one, does not cut an entity; see `fill_gaps`.
+    """
+    known = [has_token(one) for one in scores]
+    labels = decode_scores(config, [one[mask] for one, mask in zip(scores, known, strict=True)])
+    return [
+        fill_gaps(_without_edge_emoji(text.text, text.words[mask], ids), mask)
+        for text, mask, ids in zip(texts, known, labels, strict=True)
+    ]
 
 
-def _without_edge_emoji(text: Text, label_ids: np.ndarray) -> np.ndarray:
+def _without_edge_emoji(text: str, words: np.ndarray, label_ids: np.ndarray) -> np.ndarray:
     """Return (W,) label ids in which entities do not begin or end with an emoji, unless all words are."""
-    if not has_emoji(text.text):
+    if not EMOJI.search(text):
         return label_ids
     trimmed = label_ids.copy()
     for first, stop, _ in label_runs(label_ids):
-        is_word = np.asarray([not is_emoji(text.text[start:end]) for start, end in text.words[first:stop]])
+        is_word = np.asarray([not EMOJI.match(text, start) for start in words[first:stop, 0]])
         kept = np.flatnonzero(is_word)
         if len(kept):
             trimmed[first : first + kept[0]] = OUTSIDE_ID

@@ -132,9 +132,8 @@ class LaclPreTrainedModel(PreTrainedModel):
             ValueError: If weights are missing, left over or not finite, or are no safetensors of its own.
         """
         kwargs["use_safetensors"] = True
-        place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "").rstrip(
-            os.sep
-        )
+        place = os.path.join(pretrained_model_name_or_path or "", kwargs.get("subfolder") or "")
+        place = place.rstrip(os.sep)
         if os.path.isfile(place):
             # transformers would treat it as weights and unpickle it.
             raise OSError(f"{place} is a file: name the folder of the checkpoint")

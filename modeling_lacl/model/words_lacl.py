@@ -8,34 +8,47 @@ from collections.abc import Sequence
 import numpy as np
 import regex
 
+# No word: characters without a shape, or of which none is known, that stand between words.
+_UNSEEN = r"[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{DI}\u2800\ufffd]"
 # Scripts written without spaces. There, each letter with its marks is a word, as no rule finds longer words.
 _SPACELESS = (
     r"[[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc\uff70\uff9e\uff9f]&&\p{L}]"
 )
-_SPACED = rf"[[\p{{L}}\p{{N}}_]--{_SPACELESS}]"
+_SPACED = rf"[[\p{{L}}\p{{N}}_]--{_SPACELESS}--\p{{DI}}]"
 # Marks, and the invisible characters inside words: soft hyphen, zero-width joiner and non-joiner.
 _INSIDE = r"[\p{M}\u00ad\u200c\u200d]"
+# An English ending that is a word of its own: the possessive, and verbs that are shortened like it.
+_ENDING = rf"['’ʼ＇](?i:s|ll|re|ve)(?!{_SPACED}|{_INSIDE})"
+_RUN = rf"{_SPACED}(?:(?!{_ENDING})(?:{_SPACED}|{_INSIDE}))*"
+# As in H&M, example.org, c/o, 40,000, 10:30, L'Oréal and WH-1000, not in UK-based.
+_JOINT = r"(?:[&./+@'’]|://|(?<=\p{N})[,:](?=\p{N})|-(?!\p{Ll}))"
 _WORD = regex.compile(
     rf"""
       {_SPACELESS}\p{{M}}*
-    | {_SPACED}(?:{_SPACED}|{_INSIDE}|(?<=\p{{L}}\p{{M}}*)['’](?={_SPACED})(?=\p{{L}}))*
-    | \p{{RI}}\p{{RI}}                                          # a flag
-    | \S(?:[\p{{M}}\p{{EMod}}\u200d]|(?<=\u200d)\p{{ExtPict}})* # punctuation, a symbol, an emoji sequence
+    | (?<=\S){_ENDING}
+    | {_RUN}(?:(?!{_ENDING}){_JOINT}{_RUN})*
+    | \p{{RI}}\p{{RI}}  # a flag
+    # punctuation, a symbol, an emoji sequence
+    | (?!{_UNSEEN})\S(?:[\p{{M}}\p{{EMod}}\u200d\U000e0020-\U000e007f]|(?<=\u200d)\p{{ExtPict}})*
     """,
     regex.VERBOSE | regex.V1,
 )
 
-_EMOJI = regex.compile(r"[\p{ExtPict}\p{RI}]")
+EMOJI = regex.compile(r"[\p{ExtPict}\p{RI}]")
+"""Begins an emoji or a flag."""
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Split a text into words: runs of letters, marks, digits and `_`; any other character is a word.
+    """Split a text into words: runs of letters, marks, digits and `_`; any other visible character is a word.
 
-    An apostrophe between letters is part of the word. In scripts written without spaces (Han, Hiragana,
-    Katakana, Thai, Lao, Khmer, Myanmar) each letter with its marks is a word. An emoji sequence is one word.
+    Runs are one word where `&`, `.`, `/`, `+`, `@`, `://` or an apostrophe joins them, `,` or `:` between
+    digits, or a hyphen that no lower-case letter follows. `'s`, `'ll`, `'re` and `'ve` at an end are their
+    own words. In scripts written without spaces (Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar) each
+    letter with its marks is a word. An emoji sequence is one. Control and format characters, those for
+    private use and U+FFFD are not words.
 
     Returns:
-        `(start, end)` character offsets, in order. Every character except white space is in exactly one word.
+        `(start, end)` character offsets, in order. Every visible character is in exactly one word.
     """
     return [match.span() for match in _WORD.finditer(text)]
 
@@ -45,16 +58,6 @@ def word_offsets(words: Sequence[str], delimiter: str = " ") -> np.ndarray:
     lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
     starts = np.cumsum(lengths + len(delimiter)) - lengths - len(delimiter)
     return np.stack([starts, starts + lengths], axis=1)
-
-
-def is_emoji(word: str) -> bool:
-    """Return whether a word is an emoji or a flag."""
-    return _EMOJI.match(word) is not None
-
-
-def has_emoji(text: str) -> bool:
-    """Return whether a text contains an emoji or a flag."""
-    return _EMOJI.search(text) is not None
 
 
 def align_words(offsets: np.ndarray, words: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -207,7 +208,6 @@ def test_labels_can_be_repeated(lacl, checkpoint):
         ("ana\tB-person\nflew\tO\n\nquito\tB-city\n", "look like words with tags in columns"),
         ("ana B-person\nflew O\n" * 40, "look like words with tags in columns"),
         ("ana b-person\nflew o\nquito b-city\n", "look like words with tags in columns"),
-        ('{"text": "ana", "entities": []}\n', "look like JSON"),
         ("ana flew\nto quito\nvitamin O\n", None),
         ("ana\tflew\nto\tquito\nthe\tplay\n", None),
         ("ana\n" * 40, None),
@@ -219,6 +219,64 @@ def test_labelled_data_in_place_of_texts_are_reported(lacl, checkpoint, tmp_path
     assert code == 0 and len(lines(out)) == content.count("\n")
     assert err.count(f"{tmp_path / 'x.txt'}: these lines") == bool(warning)
     assert warning is None or warning in err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.txt", '{"text": "ana", "entities": []}\n', "this is JSON Lines, .*jq -r .text FILE; lacl adapt"),
+        ("x.txt", '{"text": "a", "entities": [{"entity_group": "b"}]}\n', "JSON Lines.*lacl render shows"),
+        ("x.jsonl", '["ana", "flew"]\n', "this is JSON Lines"),
+        ("x.json", '[\n {"text": "ana"}]\n', r"this is JSON, .*Dataset.from_json\(FILE\)\['text'\]"),
+        ("x.txt", '[{"text": "ana"}]\n', "this is JSON, "),
+        ("x.csv", "ana flew\n", "this is CSV"),
+        ("x.txt", "id,Sentence,label\n1,ana flew,x\n", r"this is CSV.*from_csv\(FILE\)\['Sentence'\]"),
+        ("x.txt", '"text";"label"\n"ana flew";"x"\n', "this is CSV"),
+        ("x.txt", "text\tlabel\nana flew\tx\n", "this is CSV"),
+        ("x.txt", "text, or label\n[ana], flew\n{ana}\n", None),
+        ("x.txt", "ana,ruiz\nid,label\n", None),
+    ],
+)
+def test_tables_in_place_of_texts_are_errors(lacl, checkpoint, tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    runs = [lacl("predict", checkpoint, tmp_path / name)]
+    if name == "x.txt":
+        runs.append(lacl("predict", checkpoint, stdin=content.encode()))
+    for code, out, err in runs:
+        assert (code, out == "") == ((0, False) if message is None else (2, True))
+        assert message is None or re.search(message, err)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp1252", "UTF8"])
+def test_texts_in_another_encoding(lacl, checkpoint, tmp_path, encoding):
+    text = (
+        "Ana flög nach Quitö\r\nin den\x85 späten Stunden\n" if encoding != "cp1252" else "Ana flög\nspäter\n"
+    )
+    content = text.encode(encoding)
+    (tmp_path / "x.txt").write_bytes(content)
+    expected = [line.rstrip("\r") for line in text.split("\n")][:-1]
+    for arguments, stdin in (([tmp_path / "x.txt"], b""), ([], content)):
+        code, out, err = lacl("predict", checkpoint, *arguments, "--encoding", encoding, stdin=stdin)
+        assert code == 0 and "U+FFFD" not in err
+        assert [one["text"] for one in lines(out)] == expected
+
+
+def test_an_encoding_that_does_not_fit(lacl, checkpoint, tmp_path):
+    file = tmp_path / "x.txt"
+    for content, encoding, message in (
+        ("ana".encode("utf-16"), "utf-8", "give predict and view --encoding utf-16"),
+        (b"ana\n" * 3 + b"\x00", "utf-16", "x.txt: cannot be read as utf-16 .* give its own --encoding"),
+        (b"ana\n", "klingon", "'klingon' is no encoding: give --encoding one that Python knows"),
+        (b"ana\n", "base64", "'base64' is no encoding"),
+    ):
+        file.write_bytes(content)
+        for command in (["predict"], ["view", "--output", tmp_path / "x.html"]):
+            code, out, err = lacl(command[0], checkpoint, file, *command[1:], "--encoding", encoding)
+            assert (code, out) == (2, "") and re.search(message, err)
+    file.write_bytes(b"ana\nfl\x81w\n")
+    code, out, err = lacl("predict", checkpoint, file, "--encoding", "cp1252")
+    assert code == 0 and lines(out)[1]["text"] == "fl\ufffdw"
+    assert "1 bytes that do not fit the encoding were replaced by U+FFFD (the first in line 2)" in err
 
 
 def test_files_that_are_no_text_are_named(lacl, checkpoint, tmp_path):

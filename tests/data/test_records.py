@@ -95,6 +95,28 @@ def test_named(example, message):
 
 
 @pytest.mark.parametrize("kind", ["list", "lines", "dataset"])
+def test_accepted_without_an_entity(tmp_path, kind):
+    """Prodigy writes no `spans` where nothing was marked; such a record is an example of outside."""
+    examples = [
+        {"text": TEXT, "tokens": TOKENS, "spans": WITH_IDS, "answer": "accept"},
+        {"text": "Then home", "answer": "accept"},
+        {"text": "Mira flew", "tokens": TOKENS[:2], "answer": "accept"},
+    ]
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, examples)))
+    source = {"list": examples, "lines": path, "dataset": Dataset.from_list(examples)}[kind]
+    assert gold_tags(read_dataset(source)) == [TAGS, ["O", "O"], ["O", "O"]]
+
+
+@pytest.mark.parametrize(
+    "other", [{}, {"label": "GOOD", "answer": "accept"}, {"accept": ["A"], "answer": "accept"}]
+)
+def test_a_text_that_nobody_looked_at_for_entities_is_no_example(other):
+    with pytest.raises(LaclDataError, match="no 'entities' or 'spans' among"):
+        read_dataset([{"text": TEXT, **other}])
+
+
+@pytest.mark.parametrize("kind", ["list", "lines", "dataset"])
 def test_rejected_examples_are_left_out(tmp_path, caplog, kind):
     examples = [
         {"text": "Oslo ran", "spans": [{"start": 0, "end": 4, "label": "person"}], "answer": "reject"},

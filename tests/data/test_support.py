@@ -9,7 +9,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 import modeling_lacl
-from modeling_lacl import LaclDataError, adapt
+from modeling_lacl import LaclDataError, adapt, add_types
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.support import read_support
 from modeling_lacl.model.pipeline_lacl import LaclPipeline, LaclTokenClassificationPipeline
@@ -129,6 +129,36 @@ def test_classes_without_an_example_can_be_left_out_as_the_error_says():
     with pytest.raises(LaclDataError, match=r"no example of a, c; .*read_dataset\(…, labels=\['b'\]\)"):
         read_support(support)
     assert read_support(read_dataset(support, labels=["b"])).types == ["b"]
+
+
+@pytest.mark.parametrize("how", ["adapt", "add_types", "support="])
+def test_a_sentence_that_is_labelled_in_two_ways_is_told(model, caplog, how):
+    def one(words, **labels):
+        tokens = words.split()
+        return {"tokens": tokens, "ner_tags": [labels.get(word, "O") for word in tokens]}
+
+    examples = [
+        one("Ana Ruiz left Lima", Ana="person", Ruiz="person", Lima="city"),
+        one("Lima left", Lima="city"),  # another sentence
+        one("Ana Ruiz left Lima", Ana="person", Ruiz="person", Lima="city"),  # the same twice
+        one("Ana Ruiz left Lima", Ana="ship", Ruiz="ship", Lima="city"),
+        one("Ana Ruiz left Lima", Ana="person", Ruiz="person"),
+    ]
+    if how == "support=":
+        model.predict(TEXTS, support=examples)
+    elif how == "adapt":
+        adapt(model, examples, steps=0)
+    else:
+        add_types(adapt(model, TAGS, steps=0), examples)
+    told = [one.getMessage() for one in caplog.records if "labels are not" in one.getMessage()]
+    assert told == [
+        f"the support set: sentences 1 and {second} are the same and their labels are not: {difference} in "
+        "the second, in 'Ana Ruiz left Lima'; correct one, or take it out"
+        for second, difference in (
+            (4, "'Ana Ruiz' is person in the first and ship"),
+            (5, "'Lima' is city in the first and outside"),
+        )
+    ]
 
 
 BARE = [

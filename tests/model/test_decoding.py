@@ -12,9 +12,12 @@ from modeling_lacl.model import decoding_lacl as decoding
 from modeling_lacl.model.decoding_lacl import (
     combine_scores,
     expand_transitions,
+    fill_gaps,
+    has_token,
     label_runs,
     nearest_in_blocks,
     nearest_neighbor_scores,
+    outside_scores,
     prototypes,
     run_scores,
     viterbi,
@@ -286,12 +289,36 @@ def test_label_runs_match_groupby(labels):
     assert label_runs(torch.tensor(labels, dtype=torch.long)) == runs_by_groupby(labels)
 
 
-@given(seed=st.integers(0, 2**31), labels=st.lists(st.integers(0, 2), max_size=20))
-def test_run_scores_match_a_loop(seed, labels):
+@given(st.lists(st.integers(-1, 3), max_size=20))
+def test_fill_gaps_matches_a_loop(labels):
+    """Where −1 stands for a word without a token."""
+    known = np.array([label >= 0 for label in labels], dtype=bool)
+    expected = []
+    for word, label in enumerate(labels):
+        before = [one for one in labels[:word] if one >= 0]
+        after = [one for one in labels[word:] if one >= 0]
+        agree = before and after and before[-1] == after[0]
+        expected.append(label if label >= 0 else after[0] if agree else 0)
+    assert fill_gaps(np.array(labels, dtype=np.int64)[known], known).tolist() == expected
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    labels=st.lists(st.integers(0, 2), max_size=20),
+    blank=st.sets(st.integers(0, 19)),
+)
+def test_run_scores_match_a_loop(seed, labels, blank):
     scores = torch.randn(len(labels), 3, generator=torch.Generator().manual_seed(seed))
+    blank = {w for w in blank if 0 < w < len(labels) - 1 and labels[w - 1] == labels[w] == labels[w + 1]}
+    blank -= {w + 1 for w in blank}
+    scores[list(blank)] = outside_scores(3)
+    assert has_token(scores).tolist() == [w not in blank for w in range(len(labels))]
     probabilities = scores.double().softmax(1)
-    runs = label_runs(np.array(labels))
+    runs = label_runs(np.array(labels), with_outside=True)
     found = run_scores(scores, runs)
-    expected = [np.mean([float(probabilities[w, label]) for w in range(s, e)]) for s, e, label in runs]
+    expected = [
+        np.mean([float(probabilities[w, label]) for w in range(s, e) if w not in blank or not label])
+        for s, e, label in runs
+    ]
     assert found == pytest.approx(expected)
     assert all(type(score) is float and 0.0 <= score <= 1.0 for score in found)

@@ -1,6 +1,7 @@
 """What the model compares tokens with: the names of its labels, and a support of examples."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from small_models import (  # type: ignore[import-not-found]  # pytest finds it 
     prompts_of,
     with_support,
 )
+from transformers.testing_utils import CaptureLogger
+from transformers.utils import logging
 
 from modeling_lacl.model.labels_lacl import build_prompt, split_prompt, tokenize_label_names
 from modeling_lacl.model.losses_lacl import pairwise_divergence
@@ -65,6 +68,38 @@ def test_refused_labels_leave_the_model_as_it_was(tiny_model, labels, names, mes
         tiny_model.set_labels(labels, names)
     assert tiny_model.config.to_dict() == before
     assert tiny_model.has_support
+
+
+def test_names_of_unknown_tokens_alone_are_told_once(tiny_model):
+    """An emoji, or letters that are not in the vocabulary; "ana" beside one is a word."""
+    with CaptureLogger(logging.get_logger("modeling_lacl.model.labels_lacl")) as told:
+        for labels in (["person", "🛸"], {"b": "ana 🛸", "x": "☿ ♃"}, ["person"]):
+            of_call = tiny_model.with_labels(labels)
+            of_call.predict(["ana", "flew"])
+            of_call.predict("ana")
+            tiny_model.set_labels(list(labels), labels if isinstance(labels, dict) else None)
+    found = re.findall("no word of the label name '(.*?)'", told.out)
+    assert found == ["🛸", "☿ ♃"]
+    assert "give it other words" in told.out
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings(tiny_model, tiny_tokenizer, tmp_path):
+    larger = copy.deepcopy(tiny_tokenizer)
+    larger.add_tokens(["quux", "corge"])
+    tokens = len(tiny_tokenizer)
+    message = rf"tokenizer has {tokens + 2} tokens and .* embeddings of {tokens}: .*resize_token_embeddings"
+    with pytest.raises(ValueError, match=message):
+        tiny_model.tokenizer = larger
+    with pytest.raises(ValueError, match=message):
+        type(tiny_model).from_encoder(tiny_model.lacl.encoder, larger, ["person"])
+    assert tiny_model.tokenizer is tiny_tokenizer
+    tiny_model.save_pretrained(tmp_path)
+    larger.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        type(tiny_model).from_pretrained(tmp_path).predict("ana quux")
+    tiny_model.resize_token_embeddings(tokens + 2)
+    tiny_model.tokenizer = larger
+    assert isinstance(tiny_model.predict("ana quux corge"), list)
 
 
 def test_tokenizer_without_a_separator(tiny_model, tiny_tokenizer):

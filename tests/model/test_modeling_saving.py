@@ -149,6 +149,7 @@ def test_the_tokenizer_travels_with_the_model(tiny_model, tiny_tokenizer, tmp_pa
 
 def test_no_tokenizer(tmp_path, tiny_tokenizer):
     model = build()
+    model.resize_token_embeddings(len(tiny_tokenizer))
     with pytest.raises(ValueError, match=r"no tokenizer: set model\.tokenizer"):
         _ = model.tokenizer
     model.save_pretrained(tmp_path / "first")

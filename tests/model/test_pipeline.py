@@ -2,7 +2,7 @@
 
 import json
 import re
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 from datasets import Dataset
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
@@ -268,6 +268,7 @@ class TestTokenClassification:
     @pytest.mark.parametrize("strategy", STRATEGIES)
     @settings(max_examples=40, deadline=None)
     @given(text=st.text(max_size=60))
+    @example(text="서울 空港 é")  # several tokens a letter, of different types
     def test_any_text_with_a_tokenizer_of_bytes(self, of_bytes, strategy, text):
         """Where a letter may have several tokens, and a space belongs to the next word's first."""
         found = of_bytes(text, aggregation_strategy=strategy, ignore_labels=[])
@@ -276,7 +277,12 @@ class TestTokenClassification:
         assert all(one["word"] == one["word"].strip(" \n\t\u00a0") for one in found)
         assert all(start < end for start, end in places) and places == sorted(places)
         covered = {place for start, end in places for place in range(start, end)}
-        assert covered >= {place for place, letter in enumerate(text) if not letter.isspace()}
+        if strategy in ("none", "simple"):  # the others have words, and none of what is not seen
+            assert covered >= {place for place, letter in enumerate(text) if not letter.isspace()}
+        else:
+            assert covered >= {place for start, end in split_words(text) for place in range(start, end)}
+        if strategy != "none":
+            assert all(before[1] <= after[0] for before, after in pairwise(places))
         if strategy == "none" and text.split() == [text]:
             assert [one["index"] for one in found] == list(range(1, len(text.encode()) + 1))
 
@@ -294,6 +300,15 @@ class TestTokenClassification:
         ]
         scores = [float(probabilities[at].max()) for at in tokens]
         assert [one["score"] for one in by_token] == pytest.approx(scores, abs=1e-5)
+
+        # The bytes of a character have the label of the first.
+        letters = {offsets[at][0]: names[int(probabilities[at].argmax())] for at in reversed(tokens)}
+        simple = of_bytes(text, aggregation_strategy="simple", ignore_labels=[])
+        places = [place for one in simple for place in range(one["start"], one["end"]) if place in letters]
+        assert places == sorted(letters)
+        assert [one["entity_group"] for one in simple] == [
+            label for label, _ in groupby(letters[place] for place in places)
+        ]
 
         of_words: dict[str, list[tuple[str, float]]] = {"max": [], "average": []}
         for start, end in split_words(text):
