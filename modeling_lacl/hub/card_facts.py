@@ -73,6 +73,8 @@ class CardFacts:
         language: Language codes.
         license: Identifier of the licence of the model on the Hub.
         datasets: Names of the training data, on the Hub or elsewhere, including those of the source model.
+        corpora: If they are many, the corpora of the training data or of the source model's: `name`,
+            `domain`, `sentences`, `licence` and `attribution` of each.
         tags: Additional tags for the Hub.
         sentences: Number of sentences in the training data.
         entities: Number of entities of each type in these sentences.
@@ -93,6 +95,7 @@ class CardFacts:
     language: list[str] = field(default_factory=list)
     license: str | None = None
     datasets: list[str] = field(default_factory=list)
+    corpora: list[dict[str, Any]] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     sentences: int | None = None
     entities: dict[str, int] = field(default_factory=dict)
@@ -129,6 +132,7 @@ class CardFacts:
             language=list(self.language),
             license=self.license,
             datasets=list(self.datasets),
+            corpora=list(self.corpora),
         )
 
 

@@ -156,6 +156,7 @@ def card_text(config: LaclConfig, facts: CardFacts) -> str:
         adapted=bool(settings.support_size),
         can_predict=bool(labels) and bool(settings.use_prompts or settings.support_size),
         labels_table=_label_table(settings, labels, facts),
+        corpora_table=_corpora_table(facts),
         results_table=_result_table(facts),
         types_table=_type_table(facts),
         result_notes=[f"{_cell(one.dataset)}, {one.shots}: {one.how}" for one in facts.results if one.how],
@@ -212,6 +213,15 @@ def _label_table(config: Any, labels: Sequence[str], facts: CardFacts) -> str:
         for label in labels
     ]
     return _table(["label", "name", "entities", "examples"], rows, [2])
+
+
+def _corpora_table(facts: CardFacts) -> str:
+    texts = ("name", "domain", "licence", "attribution")
+    rows = [
+        [*(_cell(str(one.get(key) or "–")) for key in texts), str(one.get("sentences", "–"))]
+        for one in facts.corpora
+    ]
+    return _table(["corpus", *texts[1:], "sentences"], rows, [4])
 
 
 def _result_table(facts: CardFacts) -> str:

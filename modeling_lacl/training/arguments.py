@@ -16,6 +16,10 @@ from transformers import HfArgumentParser, TrainingArguments
 from ..data.yaml_files import read_yaml
 
 SAMPLING = ("plain", "episodes")
+ATTENTION = ("eager", "sdpa")
+ENCODER_OPTIONS = ("dropout", "attention", "freeze_embeddings")
+"""Model arguments about the training of the encoder, which are no options of `LaclConfig`."""
+DEFAULT_LABELS = ("person", "organization", "location", "date", "event", "product")
 
 
 def _help(text: str, **metadata: Any) -> dict[str, Any]:
@@ -102,21 +106,43 @@ class ModelArguments:
         default=None,
         metadata=_help("Exponent of the transition probabilities in Viterbi decoding, at least 0."),
     )
+    dropout: float | None = field(
+        default=None,
+        metadata=_help("Dropout of the encoder while it trains; by default, that of its configuration."),
+    )
+    attention: str | None = field(
+        default=None,
+        metadata=_help("Attention of the encoder while it trains: eager or sdpa.", choices=ATTENTION),
+    )
+    freeze_embeddings: bool = field(
+        default=False, metadata=_help("Whether the word embeddings of the encoder stay as they are.")
+    )
+
+    def __post_init__(self) -> None:
+        if self.attention not in (None, *ATTENTION):
+            raise ValueError(f"attention is {self.attention!r}; give one of {', '.join(ATTENTION)}")
+        if self.dropout is not None and not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout is {self.dropout}; it must be from 0 to below 1")
 
     def config_kwargs(self) -> dict[str, Any]:
         """Return the options of `LaclConfig` that are set."""
-        values = {key: value for key, value in vars(self).items() if key not in ("encoder", "method")}
-        return {key: value for key, value in values.items() if value is not None}
+        others = ("encoder", "method", *ENCODER_OPTIONS)
+        return {key: value for key, value in vars(self).items() if key not in others and value is not None}
 
 
 @dataclass
 class DataArguments:
-    """The labelled source data."""
+    """The labelled source data: one file or corpus, or many corpora with label sets of their own.
 
-    train_file: str = field(
+    Raises:
+        ValueError: Neither `train_file` nor `corpora` is given, or options of one with the other.
+    """
+
+    train_file: str | None = field(
+        default=None,
         metadata=_help(
             "File of labelled sentences (CoNLL-style columns or JSON Lines); with corpus, its folder."
-        )
+        ),
     )
     corpus: str | None = field(
         default=None,
@@ -174,6 +200,41 @@ class DataArguments:
             "Types to evaluate on during training. Sentences that contain one are not trained on."
         ),
     )
+    corpora: list[str] = field(
+        default_factory=list,
+        metadata=_help(
+            "Many corpora in place of train_file: mappings with folder (of an index) or file, see "
+            "docs/corpora.md; on the command line each as JSON."
+        ),
+    )
+    corpus_power: float = field(
+        default=0.5,
+        metadata=_help("A corpus with n sentences has the weight n ** corpus_power, unless it has its own."),
+    )
+    families: str | None = field(
+        default=None,
+        metadata=_help(
+            "Families of corpora, for foreign_labels: 'wide' (part of the package) or a YAML file."
+        ),
+    )
+    name_variants: str | None = field(
+        default=None,
+        metadata=_help("Other names of the types of corpora: 'wide' (part of the package) or a YAML file."),
+    )
+    default_labels: list[str] = field(
+        default_factory=lambda: list(DEFAULT_LABELS),
+        metadata=_help("With corpora, the label set of the saved model."),
+    )
+
+    def __post_init__(self) -> None:
+        if bool(self.corpora) == bool(self.train_file):
+            raise ValueError("give either train_file (one file or corpus) or corpora (many), and not both")
+        if self.corpora:
+            singles = ("corpus", "type_names", "coarse_names", "train_types", "held_out_types")
+            if given := [name for name in singles if getattr(self, name)]:
+                raise ValueError(f"{given[0]} is for train_file; with corpora, leave it out")
+            if not self.default_labels:
+                raise ValueError("default_labels is empty; name the types of the saved model")
 
 
 @dataclass
@@ -224,6 +285,20 @@ class LaclTrainingArguments(TrainingArguments):
             "Probability that the types of a coarse group (see coarse_names) are merged into one in a batch."
         ),
     )
+    group_size: int = field(
+        default=8,
+        metadata=_help("With corpora: number of sentences of one corpus, with one prompt, in a batch."),
+    )
+    foreign_labels: int = field(
+        default=3,
+        metadata=_help(
+            "With corpora: most labels of another family in a prompt, none of which occurs in the texts."
+        ),
+    )
+    variant_probability: float = field(
+        default=0.3,
+        metadata=_help("With corpora: probability that a label goes by another of its names."),
+    )
     sampling: str = field(
         default="plain",
         metadata=_help(
@@ -262,13 +337,14 @@ class LaclTrainingArguments(TrainingArguments):
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
         if self.sampling not in SAMPLING:
             raise ValueError(f"sampling is {self.sampling!r}; give one of {', '.join(SAMPLING)}")
-        for name in ("labels_per_prompt", "n_way", "k_shot", "q_shot", "eval_draws", "eval_query_size"):
+        counts = ("labels_per_prompt", "group_size", "n_way", "k_shot", "q_shot", "eval_draws")
+        for name in (*counts, "eval_query_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("eval_k_shot", "early_stopping_patience"):
+        for name in ("eval_k_shot", "early_stopping_patience", "foreign_labels"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be below 0")
-        for name in ("present_share", "coarse_probability"):
+        for name in ("present_share", "coarse_probability", "variant_probability"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
 
@@ -364,10 +440,8 @@ def _recipe_arguments(path: Path) -> list[str]:
         if value is None or value == []:
             continue
         values = value if isinstance(value, list) else [value]
-        if isinstance(value, dict):
-            values = [json.dumps(value)]
         # `=` keeps a value that starts with a dash from being read as an argument.
-        texts = [str(item) for item in values]
+        texts = [json.dumps(item, default=str) if isinstance(item, dict) else str(item) for item in values]
         arguments += [f"--{key}={texts[0]}"] if len(texts) == 1 else [f"--{key}", *texts]
     return arguments
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from ..data.corpus_sampling import CorpusBatchSampler
 from ..data.sampling import EpisodeBatchSampler
 
 
@@ -82,13 +83,15 @@ class EpochStart(TrainerCallback):
     """
 
     def __init__(self) -> None:
-        self.sampler: EpisodeBatchSampler | SeedableRandomSampler | LengthGroupedSampler | None = None
+        self.sampler: (
+            EpisodeBatchSampler | CorpusBatchSampler | SeedableRandomSampler | LengthGroupedSampler | None
+        ) = None
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         epoch = int(state.epoch or 0)
-        if isinstance(self.sampler, EpisodeBatchSampler | SeedableRandomSampler):
+        if isinstance(self.sampler, EpisodeBatchSampler | CorpusBatchSampler | SeedableRandomSampler):
             self.sampler.set_epoch(epoch)
         # In the first epoch, PyTorch's global generator is in the same state however often a run is resumed.
         # It is used there, so that the order for a given seed does not change between versions. With several

@@ -29,6 +29,7 @@ _ARGUMENTS = (
     "seed",
 )
 _EPISODE_ARGUMENTS = ("n_way", "k_shot", "q_shot")
+_CORPUS_ARGUMENTS = ("group_size", "foreign_labels", "variant_probability")
 
 
 def facts_of_training(trainer: Any) -> CardFacts:
@@ -36,11 +37,16 @@ def facts_of_training(trainer: Any) -> CardFacts:
     args, state = trainer.args, trainer.state
     model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     known = trainer.card_facts
-    if not known.examples and trainer.train_dataset is not None:
+    # Sequences of many corpora have label sets of their own.
+    if not known.examples and trainer.train_dataset is not None and trainer.corpora is None:
         sequences: Any = trainer.train_dataset
         # Collected once, not at every save.
         known = trainer.card_facts = with_sequences(known, sequences, model.tokenizer, model.config.id2label)
-    names = (*_ARGUMENTS, *(_EPISODE_ARGUMENTS if args.sampling == "episodes" else ()))
+    names = (
+        *_ARGUMENTS,
+        *(_EPISODE_ARGUMENTS if args.sampling == "episodes" else ()),
+        *(() if trainer.corpora is None else _CORPUS_ARGUMENTS),
+    )
     hyperparameters: dict[str, Any] = {name: _plain(getattr(args, name, None)) for name in names}
     hyperparameters |= {
         "processes": args.world_size,

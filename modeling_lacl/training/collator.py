@@ -143,7 +143,7 @@ class LaclDataCollator:
         return sample_label_set(
             self.label_names,
             present,
-            self._generator(features),
+            content_generator(self.seed, features),
             size=len(present) if self.episodic else self.labels_per_prompt,
             present_share=1.0 if self.episodic else self.present_share,
             coarse_names=None if self.episodic else self.coarse_names,
@@ -167,11 +167,13 @@ class LaclDataCollator:
                 "lower labels_per_prompt, shorten the label names, or raise max_prompt_length"
             )
 
-    def _generator(self, features: Sequence[Mapping[str, Any]]) -> np.random.Generator:
-        digest = 0
-        for sequence in features:
-            digest = zlib.crc32(np.asarray(sequence["input_ids"], dtype=np.int64).tobytes(), digest)
-        return np.random.default_rng((self.seed, digest))
+
+def content_generator(seed: int, features: Sequence[Mapping[str, Any]]) -> np.random.Generator:
+    """Return a generator that depends on the seed and the `input_ids` of the sequences alone."""
+    digest = 0
+    for sequence in features:
+        digest = zlib.crc32(np.asarray(sequence["input_ids"], dtype=np.int64).tobytes(), digest)
+    return np.random.default_rng((seed, digest))
 
 
 def _check_names(label_names: Sequence[str], coarse_names: Mapping[str, str]) -> None:

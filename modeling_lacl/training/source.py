@@ -1,4 +1,4 @@
-"""The first stage from end to end: from a labelled file to a source-trained checkpoint."""
+"""The first stage from end to end: from labelled data to a source-trained checkpoint."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ from ..hub.publishing import publish
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.saving_lacl import CONFIG_FILE
 from .arguments import DataArguments, LaclTrainingArguments, ModelArguments
+from .corpora import load_corpora
+from .encoder_options import encoder_options
 from .trainer import LaclTrainer
 from .transitions import estimate_transitions
 
@@ -78,7 +80,7 @@ def train_source(
 
     Args:
         model_args: The encoder and the options of the model.
-        data_args: The labelled source data.
+        data_args: The labelled source data: one file or corpus, or many corpora.
         training_args: The training arguments.
         callbacks: Further callbacks of the trainer.
 
@@ -111,34 +113,29 @@ def train_source(
     if training_args.process_index == 0:
         clear_output_dir(training_args)
     set_seed(training_args.seed)
-    data = read_source(data_args)
     encoder = embedded_encoder_path(model_args.encoder)
     tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)  # or it would ask
-    names = {name: data.label_names[name] for name in data.types}
-    model = model_class(model_args.method).from_encoder(
-        encoder, tokenizer, data.types, names, **model_args.config_kwargs()
-    )
+    facts = _card_facts(model_args, data_args)
+    data: dict[str, Any]
+    if data_args.corpora:
+        model, data = _with_corpora(encoder, tokenizer, model_args, data_args, facts)
+    else:
+        model, data = _with_one_corpus(encoder, tokenizer, model_args, data_args, facts)
     config: Any = model.config
-    config.transitions = estimate_transitions(to_io(data.train, data.types, unknown_types="outside"))
-    spans = bool(config.max_span_words)
     # Viterbi, for tokens, is possible now that there are transitions.
-    if model_args.viterbi is None and model_args.method == "lacl" and not spans:
+    tokens = not config.max_span_words
+    if tokens and config.transitions and model_args.viterbi is None and model_args.method == "lacl":
         config.viterbi = True
     stopping = training_args.early_stopping_patience
     trainer = LaclTrainer(
         model=model,
         args=training_args,
-        train_dataset=tokenize_dataset(
-            data.train, tokenizer, data.types, config.max_text_length, unknown_types="outside", entities=spans
-        ),
-        eval_dataset=data.held_out,
-        coarse_names=data.coarse_names,
-        eval_label_names=data.label_names,
-        card_facts=with_data(_card_facts(model_args, data_args), data.train, data.types),
         callbacks=[*callbacks, *([EarlyStoppingCallback(stopping)] if stopping else [])],
+        **data,
     )
-    metrics = trainer.train(resume_from_checkpoint=_resume(training_args)).metrics
-    if data.held_out is not None:
+    with encoder_options(model, model_args):
+        metrics = trainer.train(resume_from_checkpoint=_resume(training_args)).metrics
+    if trainer.eval_dataset is not None:
         metrics.update(trainer.evaluate())
     if training_args.should_save:
         _save(trainer, metrics)
@@ -146,6 +143,49 @@ def train_source(
             trainer.upload()
     trainer.accelerator.wait_for_everyone()
     return model
+
+
+def _with_one_corpus(
+    encoder: str, tokenizer: Any, model_args: ModelArguments, data_args: DataArguments, facts: CardFacts
+) -> tuple[LaclForTokenClassification, dict[str, Any]]:
+    """Return a model with the types of a file or corpus, and the trainer's arguments about these data."""
+    data = read_source(data_args)
+    names = {name: data.label_names[name] for name in data.types}
+    model = model_class(model_args.method).from_encoder(
+        encoder, tokenizer, data.types, names, **model_args.config_kwargs()
+    )
+    config: Any = model.config
+    config.transitions = estimate_transitions(to_io(data.train, data.types, unknown_types="outside"))
+    return model, {
+        "train_dataset": tokenize_dataset(
+            data.train,
+            tokenizer,
+            data.types,
+            config.max_text_length,
+            unknown_types="outside",
+            entities=bool(config.max_span_words),
+        ),
+        "eval_dataset": data.held_out,
+        "coarse_names": data.coarse_names,
+        "eval_label_names": data.label_names,
+        "card_facts": with_data(facts, data.train, data.types),
+    }
+
+
+def _with_corpora(
+    encoder: str, tokenizer: Any, model_args: ModelArguments, data_args: DataArguments, facts: CardFacts
+) -> tuple[LaclForTokenClassification, dict[str, Any]]:
+    """Return a model with the default labels, and the trainer's arguments about the corpora."""
+    if model_args.method != "lacl":
+        raise ValueError(f"method {model_args.method} has one label set; train lacl on corpora")
+    model = LaclForTokenClassification.from_encoder(
+        encoder, tokenizer, data_args.default_labels, **model_args.config_kwargs()
+    )
+    config: Any = model.config
+    corpora = load_corpora(data_args, tokenizer, config.max_text_length)
+    if not config.max_span_words:  # a model of spans has no transitions
+        config.transitions = estimate_transitions(corpora.label_sequences())
+    return model, {"corpora": corpora, "card_facts": corpora.card_facts(facts)}
 
 
 def read_source(data_args: DataArguments) -> SourceData:
@@ -161,6 +201,8 @@ def read_source(data_args: DataArguments) -> SourceData:
         ValueError: The file does not have one of the types, or no type is left to train on.
         LaclDataError: The file cannot be read.
     """
+    if data_args.train_file is None:
+        raise ValueError("read_source reads train_file; load_corpora reads corpora")
     if data_args.corpus:
         dataset = load_corpus(data_args.corpus, data_args.train_file, splits=["train"])["train"]
     else:

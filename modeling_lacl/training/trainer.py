@@ -21,6 +21,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import speed_metrics
 from transformers.training_args import ParallelMode
 
+from ..data.corpus_sampling import CorpusBatchSampler
 from ..data.sampling import EpisodeBatchSampler, LabelSet
 from ..hub.card_facts import CardFacts
 from ..hub.model_card import known_facts
@@ -28,6 +29,8 @@ from ..model.modeling_lacl import LaclForTokenClassification
 from .arguments import LaclTrainingArguments
 from .callbacks import EpochStart, LogWindow, Stopwatch
 from .collator import LaclDataCollator
+from .corpora import TrainingCorpora
+from .corpus_collator import CorpusDataCollator
 from .hub_trainer import HubTrainer
 from .validation import FewShotValidation
 
@@ -35,7 +38,7 @@ LOSS_PARTS = ("context_context_loss", "context_label_loss")
 
 
 class LaclTrainer(HubTrainer):
-    """Trains a `LaclForTokenClassification`, on source data or on a support set.
+    """Trains a `LaclForTokenClassification`, on source data (one corpus or many) or on a support set.
 
     In addition to the logs of `Trainer`, the parts of the loss (means since the last log) and
     `tokens_per_second` are logged (text tokens, without padding and prompts, during training alone).
@@ -55,6 +58,7 @@ class LaclTrainer(HubTrainer):
         eval_label_names: Label names of the held-out types. A type without one gets a name derived from its
             label.
         card_facts: Facts about the training data, for the model card.
+        corpora: Many corpora in place of `train_dataset`, each with a label set of its own.
         **kwargs: Further arguments of `Trainer`: `callbacks`, `model_init`, …
 
     Example:
@@ -85,8 +89,14 @@ class LaclTrainer(HubTrainer):
         coarse_names: Mapping[str, str] | None = None,
         eval_label_names: Mapping[str, str] | None = None,
         card_facts: CardFacts | None = None,
+        corpora: TrainingCorpora | None = None,
         **kwargs: Any,
     ) -> None:
+        if corpora is not None:
+            if train_dataset is not None or args.sampling != "plain":
+                raise ValueError("corpora are trained on without train_dataset, and with sampling='plain'")
+            train_dataset = corpora.sequences
+        self.corpora = corpora
         if model is not None:
             if processing_class is not None:
                 model.tokenizer = processing_class
@@ -125,33 +135,28 @@ class LaclTrainer(HubTrainer):
                 self._validation(dataset)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Return batches of random sentences, or, with `sampling="episodes"`, one episode per batch.
+        """Return batches of random sentences, groups from many corpora, or one episode per batch.
 
-        An epoch has the same number of batches in both cases. With several processes, their plain batches
-        together form one contrastive batch, whereas every process has a separate episode.
+        An epoch has the same number of batches in all cases. With several processes, their plain batches
+        together form one contrastive batch, whereas every process has separate episodes, or groups of
+        corpora.
         """
         if self.model_init is not None:  # a trial of a search has another model and arguments
             self._renew_collator()
-        if self.args.sampling == "plain" or self.train_dataset is None:
+        dataset: Any = self.train_dataset
+        if dataset is None or (self.args.sampling == "plain" and self.corpora is None):
             if isinstance(self.data_collator, LaclDataCollator):
                 self.data_collator.deferred = self._across_processes
             plain: Any = super().get_train_dataloader()
             if isinstance(plain.get_sampler(), SeedableRandomSampler):
                 self._epoch_start.sampler = plain.get_sampler()
             return cast(DataLoader, plain)
-        dataset = self._remove_unused_columns(self.train_dataset, description="Training")
+        if self.corpora is None:
+            dataset = self._remove_unused_columns(dataset, description="Training")
         # Each process gets the same number: accelerate 1.3 cannot even out batches of different sizes.
         self.accelerator.even_batches = False
         each = -(-len(dataset) // (self._train_batch_size * self.args.world_size))
-        sampler = EpisodeBatchSampler(
-            dataset["labels"],
-            len(self.model.config.id2label or {}),
-            n_way=self.args.n_way,
-            k_shot=self.args.k_shot,
-            q_shot=self.args.q_shot,
-            episodes=each * self.args.world_size,
-            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-        )
+        sampler = self._batch_sampler(dataset, each * self.args.world_size)
         self._epoch_start.sampler = sampler
         loader = DataLoader(
             dataset,
@@ -165,9 +170,30 @@ class LaclTrainer(HubTrainer):
         prepared: DataLoader = self.accelerator.prepare(loader)
         return prepared
 
+    def _batch_sampler(self, dataset: Dataset, batches: int) -> EpisodeBatchSampler | CorpusBatchSampler:
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        if self.corpora is not None:
+            return CorpusBatchSampler(
+                [corpus.lengths for corpus in self.corpora.corpora],
+                [corpus.weight for corpus in self.corpora.corpora],
+                size=self._train_batch_size,
+                group_size=self.args.group_size,
+                batches=batches,
+                seed=seed,
+            )
+        return EpisodeBatchSampler(
+            dataset["labels"],
+            len(self.model.config.id2label or {}),
+            n_way=self.args.n_way,
+            k_shot=self.args.k_shot,
+            q_shot=self.args.q_shot,
+            episodes=batches,
+            seed=seed,
+        )
+
     def _renew_collator(self) -> None:
         if self._own_collator:
-            self.data_collator = default_collator(self.model, self.args, self._coarse_names)
+            self.data_collator = default_collator(self.model, self.args, self._coarse_names, self.corpora)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         sampler = super()._get_train_sampler(train_dataset)
@@ -354,18 +380,43 @@ def default_collator(
     model: LaclForTokenClassification,
     args: LaclTrainingArguments,
     coarse_names: Mapping[str, str] | None = None,
+    corpora: TrainingCorpora | None = None,
 ) -> Any:
-    """Return the collator for a model's label set: with a sampled prompt, or with padding alone.
+    """Return the collator for a model: with a sampled prompt, a prompt for each corpus, or padding alone.
 
     Args:
         model: The model, with its labels.
         args: The training arguments.
         coarse_names: Type -> name of its coarse group.
+        corpora: The corpora to train on, if they are many.
 
     Returns:
-        A `LaclDataCollator`, or a collator that only pads if the model uses no prompts.
+        A `LaclDataCollator`, a `CorpusDataCollator` for corpora, or a collator that only pads if the model
+        uses no prompts.
+
+    Raises:
+        ValueError: The model uses no prompts, which corpora need.
     """
     config: Any = model.config
+    seed = args.seed if args.data_seed is None else args.data_seed
+    if corpora is not None:
+        if not config.use_prompts:
+            raise ValueError(
+                "corpora need label prompts, since each has its own label set; leave out use_prompts: false"
+            )
+        return CorpusDataCollator(
+            model.tokenizer,
+            corpora.corpora,
+            outside_name=config.outside_name,
+            group_size=args.group_size,
+            labels_per_prompt=args.labels_per_prompt,
+            foreign_labels=args.foreign_labels,
+            variant_probability=args.variant_probability,
+            coarse_probability=args.coarse_probability,
+            max_prompt_length=config.max_prompt_length,
+            entities=bool(getattr(config, "max_span_words", 0)),
+            seed=seed,
+        )
     if not config.use_prompts:
         return DataCollatorForTokenClassification(model.tokenizer)
     names = config.label_names
@@ -378,7 +429,7 @@ def default_collator(
         coarse_probability=args.coarse_probability,
         episodic=args.sampling == "episodes",
         max_prompt_length=config.max_prompt_length,
-        seed=args.seed if args.data_seed is None else args.data_seed,
+        seed=seed,
     )
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..model.configuration_lacl import OUTSIDE_ID
 from ..model.decoding_lacl import SUCCESSORS
 
 
-def estimate_transitions(label_sequences: Iterable[Sequence[int]]) -> dict[str, dict[str, float]]:
+def estimate_transitions(
+    label_sequences: Iterable[Sequence[int] | NDArray[np.int64]],
+) -> dict[str, dict[str, float]]:
     """Estimate the abstract transition probabilities of a labelled corpus, with add-one smoothing.
 
     Args:
