@@ -196,8 +196,7 @@ def tokenize_support(
     tokens = list(dataset["tokens"])
     sequences = tokenize_words(tokens, labels, model.tokenizer, model.max_sequence_length)
     if model.config.max_span_words:
-        spans = label_spans(dataset, model.entity_types, "outside")
-        made = sequences_dataset(sequences, spans)
+        made = sequences_dataset(sequences, label_spans(dataset, model.entity_types, "outside"))
         texts = [
             " ".join(tokens[one.sentence][one.words[first] : one.words[last] + 1])
             for one, own in zip(sequences, made["entities"], strict=True)

@@ -414,7 +414,7 @@ def default_collator(
             variant_probability=args.variant_probability,
             coarse_probability=args.coarse_probability,
             max_prompt_length=config.max_prompt_length,
-            entities=bool(getattr(config, "max_span_words", 0)),
+            entities=bool(config.max_span_words),
             seed=seed,
         )
     if not config.use_prompts:

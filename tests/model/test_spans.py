@@ -59,7 +59,7 @@ def test_spans_are_found_in_blocks(monkeypatch, several):
     whole = find_spans(roles, room, 3, 0.0, several)
     monkeypatch.setattr("modeling_lacl.model.spans_lacl._CELLS", 1)
     parts = find_spans(roles, room, 3, 0.0, several)
-    assert all(np.array_equal(one, other) for one, other in zip(whole, parts, strict=True))
+    assert [one.tolist() for one in whole] == [one.tolist() for one in parts]
     ends = np.repeat(np.cumsum(counts), counts)
     expected = [
         (first, last, label)
@@ -74,7 +74,7 @@ def test_spans_are_found_in_blocks(monkeypatch, several):
     else:
         assert sorted({one[:2] for one in found}) == sorted({one[:2] for one in expected})
         assert len(found) == len({one[:2] for one in found})
-        best = {}
+        best: dict[tuple[int, int], tuple[int, int, int]] = {}
         for one in expected:
             best[one[:2]] = max(best.get(one[:2], one), one, key=lambda span: _logit(roles, *span))
         assert sorted(best.values()) == sorted(found)
@@ -88,7 +88,7 @@ spans = st.lists(
 
 def _greedy(candidates, overlap):
     """Take the best span that may stand beside those taken, one after the other."""
-    taken = []
+    taken: list[tuple[int, int, int, float]] = []
     for first, last, label, logit in sorted(candidates, key=lambda one: (-one[3], one[0], -one[1])):
         beside = True
         for left, right, *_ in taken:
@@ -105,16 +105,16 @@ def _greedy(candidates, overlap):
 @given(spans, st.sampled_from(["flat", "nested"]))
 def test_the_choice_is_that_of_taking_the_best_first(drawn, overlap):
     candidates = [(first, first + more, label, logit) for first, more, label, logit in drawn]
-    arrays = np.array([one[:3] for one in candidates], dtype=np.int64).reshape(-1, 3).T
+    first, last, label = np.array([one[:3] for one in candidates], dtype=np.int64).reshape(-1, 3).T
     logits = np.array([one[3] for one in candidates], dtype=np.float32)
     # Ties are broken by position; equal spans with equal logits by chance of their order.
     if len(np.unique(logits)) < len(logits):
         return
-    chosen = select_spans(Spans(*arrays, logits), overlap)
+    chosen = select_spans(Spans(first, last, label, logits), overlap)
     assert sorted(zip(*(part.tolist() for part in chosen), strict=True)) == _greedy(candidates, overlap)
     order = list(zip(chosen.first.tolist(), (-chosen.last).tolist(), strict=True))
     assert order == sorted(order)
-    assert len(select_spans(Spans(*arrays, logits), "any").logit) == len(candidates)
+    assert len(select_spans(Spans(first, last, label, logits), "any").logit) == len(candidates)
 
 
 def test_the_rounds_of_the_choice_are_few_for_a_long_text():
@@ -122,7 +122,10 @@ def test_the_rounds_of_the_choice_are_few_for_a_long_text():
     rng = np.random.default_rng(0)
     first = np.sort(rng.integers(0, number, number))
     candidates = Spans(
-        first, first + rng.integers(0, 5, number), np.ones(number, np.int64), rng.normal(size=number)
+        first,
+        first + rng.integers(0, 5, number),
+        np.ones(number, np.int64),
+        rng.normal(size=number).astype(np.float32),
     )
     chosen = select_spans(candidates, "flat")  # in a fraction of a second; one by one it would take minutes
     assert (chosen.first[1:] > chosen.last[:-1]).all()
