@@ -114,13 +114,14 @@ def opened_texts(request: Request) -> Iterator[Iterable[str]]:
     if request.text is not None:
         yield list(read_texts(map(os.fsencode, request.text), "--text"))
     elif request.file == "-":
-        yield read_texts(in_utf8(sys.stdin.buffer, "standard input", request.encoding), "standard input")
+        name = "standard input"
+        yield read_texts(in_utf8(sys.stdin.buffer, name, request.encoding), name, True, request.encoding)
     else:
         with open(request.file, "rb") as stream:
             keep_input(request.file, "--output", request.output)
             keep_input(request.file, "--svg", request.svg)
             lines = in_utf8(stream, request.file, request.encoding)
-            yield read_texts(lines, request.file, tell=request.rank == 0)
+            yield read_texts(lines, request.file, request.rank == 0, request.encoding)
 
 
 def line_file(request: Request) -> LineFile | None:

@@ -53,14 +53,17 @@ def _transcoded(stream: BinaryIO, name: str, codec: str) -> Iterator[bytes]:
             ) from error
 
 
-def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator[str]:
-    """Decode lines of UTF-8 as they are read; bytes that do not fit the encoding become U+FFFD.
+def read_texts(
+    lines: Iterable[bytes], name: str, tell: bool = True, encoding: str = "utf-8"
+) -> Iterator[str]:
+    """Decode lines of UTF-8 as they are read; bytes that are not UTF-8 become U+FFFD.
 
     Args:
         lines: The lines, as an open binary file returns them.
         name: Name of their source in messages.
         tell: Whether the lines are texts, so that CSV and JSON are errors, and replaced bytes and lines that
             look like labelled data are told on standard error.
+        encoding: What the lines were before `in_utf8`, for messages.
 
     Yields:
         Each line without its line ending.
@@ -101,8 +104,8 @@ def read_texts(lines: Iterable[bytes], name: str, tell: bool = True) -> Iterator
             _tell_labelled(beginning, name, tell)
         if replaced and tell:
             print(
-                f"{name}: {replaced} bytes that do not fit the encoding were replaced by U+FFFD "
-                f"(the first in line {first}); --encoding names another",
+                f"{name}: {replaced} bytes that are not {encoding.upper()} were replaced by U+FFFD "
+                f"(the first in line {first}); another --encoding can be given",
                 file=sys.stderr,
             )
 

@@ -41,7 +41,7 @@ def view(
     if file is not None:
         keep_input(file, "--output", output)
         with open(file, "rb") as stream:
-            text = list(read_texts(in_utf8(stream, str(file), encoding), str(file)))
+            text = list(read_texts(in_utf8(stream, str(file), encoding), str(file), True, encoding))
     from ..integrations.predictors import load_predictor
     from ..model.modeling_lacl import LaclForTokenClassification
     from ..viz.html import save_html

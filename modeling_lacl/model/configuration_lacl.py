@@ -6,6 +6,7 @@ import copy
 import operator
 import os
 import re
+from math import inf
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
@@ -51,12 +52,7 @@ _CHOICES = {
     "loss_type": LOSS_TYPES,
     "support_method": SUPPORT_METHODS,
 }
-_NON_NEGATIVE = {
-    "alpha": 1.0,
-    "label_weight": 1.0,
-    "class_weight_power": float("inf"),
-    "transition_power": float("inf"),
-}
+_NON_NEGATIVE = {"alpha": 1.0, "label_weight": 1.0, "class_weight_power": inf, "transition_power": inf}
 _POSITIVE = ("similarity_temperature", "variance_epsilon")
 _INTEGERS = {
     "projection_size": 1,

@@ -146,6 +146,8 @@ def test_render_escapes_and_takes_entities_in_any_order(lacl, tmp_path):
         (row(start=-1), "the offsets -1 to 8 lie outside the text"),
         (row(start=0.5), "TypeError"),
         (row(score="high"), "the type or the score"),
+        (row(score=10**400), "a score is from 0 to 1, and this one is 10000000"),
+        (row(score=float("nan")), "a score is from 0 to 1, and this one is nan"),
         (row(entity_group=None), "the type or the score"),
         (row(nearest_example=3), "the type or the score"),
         (json.dumps({"text": TEXT, "entities": [ENTITIES[0], ENTITIES[0]]}), "or overlap another entity"),
