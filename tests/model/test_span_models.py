@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from modeling_lacl import LaclConfig, LaclForTokenClassification, LaclPipeline, add_types, remove_types
 from modeling_lacl import adapt as adapt_model
+from modeling_lacl.hub.bundled import embedded_encoder
 from modeling_lacl.model.losses_lacl import context_context_loss
 from modeling_lacl.model.prediction_lacl import Predictor, SpanPredictor
 from modeling_lacl.model.spans_lacl import (
@@ -194,8 +196,10 @@ def test_the_token_strategies_of_the_pipeline_work_on_a_model_of_spans(adapted):
     assert "".join(one["word"] for one in first).replace(" ", "") == TEXTS[0].replace(" ", "")
 
 
-def test_fine_tuning_learns_nested_entities(spans):
-    learnt = adapt_model(spans, NESTED, steps=60, learning_rate=3e-3)
+def test_fine_tuning_a_real_encoder_learns_nested_entities():
+    tokenizer = AutoTokenizer.from_pretrained(embedded_encoder())
+    untrained = LaclForTokenClassification.from_encoder("minilm", tokenizer, ["person"], max_span_words=4)
+    learnt = adapt_model(untrained, NESTED, steps=25, learning_rate=1e-4)
     found = learnt.predict(TEXTS[1], overlap="nested")
     assert [(one["entity_group"], one["word"]) for one in found] == [
         ("school", "University of Oslo"),
