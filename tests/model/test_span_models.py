@@ -65,8 +65,7 @@ def test_the_losses_are_those_of_roles_and_spans(spans):
             context_context_loss(
                 spans.similarity(pair, pair), of_role, class_weight_power=spans.config.class_weight_power
             )
-            for of_role, *pair in zip(role_labels(found, 5), mean, variance, strict=True)
-            for pair in [tuple(pair)]
+            for of_role, pair in zip(role_labels(found, 5), zip(mean, variance, strict=True), strict=True)
         ]
     ).mean()
     assert output.context_context_loss.item() == pytest.approx(expected.item(), rel=1e-5)

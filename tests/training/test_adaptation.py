@@ -227,7 +227,6 @@ def test_a_number_of_steps_is_kept(make_tiny_model, tiny_tokenizer, trained):
         ({"learning_rate": float("nan")}, ValueError, "learning_rate is nan"),
         ({"weight_decay": -0.1}, ValueError, "weight_decay is -0.1: give a number, 0 or more"),
         ({"batch_size": 0}, ValueError, "batch_size is 0: give a whole number, 1 or more"),
-        ({"batch_size": None}, TypeError, "batch_size is None"),
         ({"seed": "a"}, TypeError, "seed is 'a'"),
         ({"seed": -1}, ValueError, "seed is -1: give a whole number, from 0 to 4294967295"),
         ({"model": "lacl-minilm-fewnerd"}, TypeError, "model is of type str: give a model"),
