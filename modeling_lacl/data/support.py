@@ -117,8 +117,8 @@ def read_support(support: Support, place: str | None = None, nested: bool = Fals
     if not types:
         raise LaclDataError(f"{place}: has no entity; give at least one labelled example per type")
     labels = to_io(dataset, types)
-    seen = {label for sentence in labels for label in sentence}
-    missing = [name for index, name in enumerate(types, start=1) if index not in seen]
+    seen = {name for spans in entity_spans(dataset) for *_, name in spans}
+    missing = [name for name in types if name not in seen]
     if missing:
         present = [name for name in types if name not in missing]
         raise LaclDataError(
