@@ -16,8 +16,10 @@ from .options import (
     Format,
     Labels,
     NestedOption,
+    Overlap,
     Scheme,
     TagColumn,
+    Threshold,
     TokenColumn,
     parse_labels,
     read_labelled,
@@ -68,9 +70,8 @@ def evaluate(
         ),
     ] = None,
     labels: Labels = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Leave out entities with a lower score.")
-    ] = None,
+    threshold: Threshold = None,
+    overlap: Overlap = "flat",
     batch_size: BatchSize = 32,
     data_format: Format = None,
     token_column: TokenColumn = None,
@@ -147,7 +148,9 @@ def evaluate(
     notice = own_labels_notice(model, "to evaluate others, give --labels, as in --labels person,city")
     if notice and wanted is None:
         print(printable(notice), file=sys.stderr)
-    evaluation = evaluate_model(model, dataset, labels=wanted, threshold=threshold, batch_size=batch_size)
+    evaluation = evaluate_model(
+        model, dataset, labels=wanted, threshold=threshold, overlap=overlap, batch_size=batch_size
+    )
     print(printable(evaluation.to_markdown()))
     if output is not None:
         from ..files import write_atomically

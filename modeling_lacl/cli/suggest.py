@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from .app import app, keep_input, no_short_bars, printable, saved
-from .options import BatchSize, Checkpoint, Labels, parse_labels, read_labelled
+from .options import BatchSize, Checkpoint, Labels, Overlap, TextEncoding, parse_labels, read_labelled
 from .output import write_lines
 from .predict import TextFile
-from .texts import read_texts
+from .texts import in_utf8, read_texts
 
 
 @app.command(no_args_is_help=True)
@@ -34,6 +34,8 @@ def suggest(
         ),
     ] = None,
     labels: Labels = None,
+    overlap: Overlap = "flat",
+    encoding: TextEncoding = "utf-8",
     batch_size: BatchSize = 32,
     seed: Annotated[
         int, typer.Option(min=0, help="Random seed. The same seed gives the same sentences.")
@@ -53,11 +55,12 @@ def suggest(
     wanted = parse_labels(labels)
     labelled = [words for one in exclude or () for words in _words_of(one)]
     if file == "-":
-        texts = list(read_texts(sys.stdin.buffer, "standard input"))
+        name = "standard input"
+        texts = list(read_texts(in_utf8(sys.stdin.buffer, name, encoding), name))
     else:
         with open(file, "rb") as stream:
             keep_input(file, "--output", output)
-            texts = list(read_texts(stream, file))
+            texts = list(read_texts(in_utf8(stream, file, encoding), file))
     from ..evaluation.suggesting import suggest_sentences
     from ..hub.loading import load_model
     from ..integrations.predictors import own_labels_notice
@@ -68,7 +71,14 @@ def suggest(
     if notice and wanted is None:
         print(printable(notice), file=sys.stderr)
     suggested = suggest_sentences(
-        model, texts, number, labels=wanted, exclude=labelled, batch_size=batch_size, seed=seed
+        model,
+        texts,
+        number,
+        labels=wanted,
+        exclude=labelled,
+        overlap=overlap,
+        batch_size=batch_size,
+        seed=seed,
     )
     if len(suggested) < number:
         print(

@@ -50,6 +50,7 @@ def suggest_sentences(
     *,
     labels: Sequence[str] | Mapping[str, str] | None = None,
     exclude: Iterable[Sequence[str]] = (),
+    overlap: str = "flat",
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -65,6 +66,7 @@ def suggest_sentences(
         number: Number of sentences to suggest; all are if there are fewer.
         labels: Entity types instead of the model's own, zero-shot, as for `predict`.
         exclude: Sentences, as lists of words, that are labelled already: the `tokens` of a dataset.
+        overlap: Which of the entities may overlap, as for `predict`.
         batch_size: Texts per forward pass.
         seed: Random seed of the choice between sentences; the same seed gives the same suggestions.
 
@@ -91,6 +93,7 @@ def suggest_sentences(
     own = model_for_call(model, labels, None, batch_size)
     chosen = choose(list(survey(own, new, batch_size)), number, np.random.default_rng(seed))
     suggested = [new[index] for index in chosen]
+    found = own.predict(suggested, overlap=overlap, batch_size=batch_size)
     return [
         {
             "text": text,
@@ -104,7 +107,7 @@ def suggest_sentences(
                 for entity in entities
             ],
         }
-        for text, entities in zip(suggested, own.predict(suggested, batch_size=batch_size), strict=True)
+        for text, entities in zip(suggested, found, strict=True)
     ]
 
 

@@ -92,7 +92,9 @@ def test_suggestions(place):
         entity.keys() == {"start", "end", "label", "score"} for one in found for entity in one["entities"]
     )
     assert len(read_dataset(written)) == 2
-    # Without what is labelled, and to standard output.
-    done = run("suggest", place / "ner", place / "texts.txt", "--exclude", place / "test.jsonl")
+    # Without what is labelled, in another encoding, and to standard output.
+    (place / "utf-16.txt").write_text((place / "texts.txt").read_text(), encoding="utf-16")
+    options = ("--exclude", place / "test.jsonl", "--encoding", "utf-16")
+    done = run("suggest", place / "ner", place / "utf-16.txt", *options)
     assert {json.loads(line)["text"] for line in done.stdout.splitlines()} == {"ana flew", "to york"}
     assert "only 2 of 5 texts are left" in done.stderr
