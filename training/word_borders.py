@@ -27,7 +27,7 @@ import regex
 from torch import Tensor
 
 from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.data.tags import entity_spans
+from modeling_lacl.data.tags import bio_spans
 from modeling_lacl.model.prediction_lacl import Predictor, Text
 from modeling_lacl.model.words_lacl import split_words
 
@@ -102,7 +102,7 @@ def read_corpus(folder: Path, most: int) -> list[tuple[str, list[Span]]]:
                 row = json.loads(line)
                 # In EWT a hyphen is a token where it joins words; elsewhere it is one only between spaces.
                 text, places = detokenize(row["tokens"], hyphens=folder.name == "uner_en_ewt")
-                spans = entity_spans(row["ner_tags"])
+                spans = bio_spans(row["ner_tags"])
                 examples.append((text, [(places[a][0], places[b - 1][1], name) for a, b, name in spans]))
     return examples[:most]
 
