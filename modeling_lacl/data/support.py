@@ -99,7 +99,7 @@ def read_support(support: Support, place: str | None = None, nested: bool = Fals
         place: Name of the support set in error messages; by default its path, or "the support set".
         nested: Whether entities may nest, for a model of spans.
 
-    A sentence that is there again with other labels is logged as a warning.
+    A sentence that is there again with other entities is logged as a warning.
 
     Raises:
         LaclDataError: There is no sentence, no entity, or a type without an example.
@@ -116,8 +116,7 @@ def read_support(support: Support, place: str | None = None, nested: bool = Fals
     types = entity_types(dataset)
     if not types:
         raise LaclDataError(f"{place}: has no entity; give at least one labelled example per type")
-    labels = to_io(dataset, types)
-    seen = {name for spans in entity_spans(dataset) for *_, name in spans}
+    seen = {name for spans in entity_spans(dataset) for _, _, name in spans}
     missing = [name for name in types if name not in seen]
     if missing:
         present = [name for name in types if name not in missing]
@@ -125,35 +124,34 @@ def read_support(support: Support, place: str | None = None, nested: bool = Fals
             f"{place}: no example of {', '.join(missing)}; add a sentence with one, or leave the type out of "
             f"the classes: read_dataset(…, labels={present})"
         )
-    _warn_of_contradictions(list(dataset["tokens"]), types, labels, place)
-    return LabelledSupport(dataset, types, labels)
+    _warn_of_contradictions(dataset, place)
+    return LabelledSupport(dataset, types, to_io(dataset, types))
 
 
-def _warn_of_contradictions(
-    sentences: list[list[str]], types: list[str], labels: list[list[int]], place: str
-) -> None:
-    """Log which sentences are there again with other labels: the model cannot follow both."""
-    names = ["outside", *types]
+def _warn_of_contradictions(dataset: Dataset, place: str) -> None:
+    """Log which sentences are there again with other entities: the model cannot follow both."""
     first_of: dict[tuple[str, ...], int] = {}
-    for number, words in enumerate(sentences):
+    entities = [set(spans) for spans in entity_spans(dataset)]
+    for number, words in enumerate(dataset["tokens"][:]):
         first = first_of.setdefault(tuple(words), number)
-        one, other = labels[first], labels[number]
-        if one != other:
-            start = next(word for word in range(len(words)) if one[word] != other[word])
-            stop = start + 1
-            while stop < len(words) and (one[stop], other[stop]) == (one[start], other[start]):
-                stop += 1
-            logger.warning(
-                "%s: sentences %d and %d are the same and their labels are not: %r is %s in the first and %s "
-                "in the second, in %r; correct one, or take it out",
-                place,
-                first + 1,
-                number + 1,
-                " ".join(words[start:stop]),
-                names[one[start]],
-                names[other[start]],
-                " ".join(words),
-            )
+        if entities[first] == entities[number]:
+            continue
+        start, stop, _ = min(entities[first] ^ entities[number], key=lambda span: (span[0], -span[1]))
+        one, other = (
+            " and ".join(sorted(name for *span, name in entities[index] if span == [start, stop]))
+            for index in (first, number)
+        )
+        logger.warning(
+            "%s: sentences %d and %d are the same and their entities are not: %r is %s in the first and %s "
+            "in the second, in %r; correct one, or take it out",
+            place,
+            first + 1,
+            number + 1,
+            " ".join(words[start:stop]),
+            one or "none",
+            other or "none",
+            " ".join(words),
+        )
 
 
 def names_for(types: list[str], label_names: str | Path | Mapping[str, str] | None) -> dict[str, str]:

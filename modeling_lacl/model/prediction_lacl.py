@@ -421,7 +421,7 @@ class SpanPredictor(Predictor):
         threshold = DEFAULT_THRESHOLD if threshold is None else threshold
         lowest = (_logit(threshold) - intercept) / slope
         # Words without a token do not count: an entity goes on behind them.
-        known = [has_token(one) for one in scores]
+        known = [has_token(one[:, : len(self.labels)]) for one in scores]
         counts = torch.tensor([int(mask.sum()) for mask in known], device="cpu")
         place = np.flatnonzero(np.concatenate(known))
         words = torch.cat(list(scores)).view(-1, len(ROLES), len(self.labels))[torch.from_numpy(place)]

@@ -150,15 +150,29 @@ def test_a_sentence_that_is_labelled_in_two_ways_is_told(model, caplog, how):
         adapt(model, examples, steps=0)
     else:
         add_types(adapt(model, TAGS, steps=0), examples)
-    told = [one.getMessage() for one in caplog.records if "labels are not" in one.getMessage()]
+    told = [one.getMessage() for one in caplog.records if "entities are not" in one.getMessage()]
     assert told == [
-        f"the support set: sentences 1 and {second} are the same and their labels are not: {difference} in "
+        f"the support set: sentences 1 and {second} are the same and their entities are not: {difference} in "
         "the second, in 'Ana Ruiz left Lima'; correct one, or take it out"
         for second, difference in (
             (4, "'Ana Ruiz' is person in the first and ship"),
-            (5, "'Lima' is city in the first and outside"),
+            (5, "'Lima' is city in the first and none"),
         )
     ]
+
+
+def test_nested_entities_that_differ_are_told(caplog):
+    def one(*spans):
+        entities = [{"start": start, "end": end, "label": label} for start, end, label in spans]
+        return {"tokens": ["University", "of", "Oslo"], "entities": entities}
+
+    whole, city, place = (0, 3, "university"), (2, 3, "city"), (2, 3, "place")
+    read_support(
+        [one(whole, city), one(whole, place), one(city, whole), one(whole, city, place)], nested=True
+    )
+    told = [one.getMessage() for one in caplog.records if "entities are not" in one.getMessage()]
+    assert ["'Oslo' is city in the first and place in" in one for one in told] == [True, False]
+    assert "'Oslo' is city in the first and city and place in" in told[1]
 
 
 BARE = [
