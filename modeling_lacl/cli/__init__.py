@@ -8,6 +8,7 @@ the commands, so that `lacl --help` responds at once.
 from . import (  # noqa: F401, I001
     train,
     adapt,
+    convert,
     predict,
     view,
     render,

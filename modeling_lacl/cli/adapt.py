@@ -24,7 +24,7 @@ SupportFile: TypeAlias = Annotated[
     Path,
     typer.Argument(
         metavar="SUPPORT",
-        help="Labelled sentences: CoNLL-style columns or JSON Lines.",
+        help="Labelled sentences: columns as in CoNLL, JSON Lines, or the export of a labelling tool.",
         show_default=False,
     ),
 ]

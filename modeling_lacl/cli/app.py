@@ -95,9 +95,9 @@ def keep_input(file: str | Path, option: str, output: Path | None) -> None:
         raise typer.BadParameter(f"{option} is the input file: {output}")
 
 
-def saved(file: Path) -> None:
-    """Report which file was written."""
-    print(f"Saved to {printable(str(file))}", file=sys.stderr)
+def saved(file: Path, what: str | None = None) -> None:
+    """Report which file was written, and what it is."""
+    print(f"Saved to {printable(str(file))}" + (f": {what}" if what else ""), file=sys.stderr)
 
 
 def next_step(command: str) -> None:

@@ -48,7 +48,10 @@ Page: TypeAlias = Annotated[Path, typer.Option("--output", "-o", metavar="FILE",
 Format: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="columns|jsonl|json", help="Format of the labelled file; detected by default."
+        "--format",
+        metavar="columns|jsonl|json|csv|…",
+        help="Format of the labelled file: columns, jsonl, json, csv, conllu, brat, spacy, parquet or "
+        "dataset; detected by default.",
     ),
 ]
 TokenColumn: TypeAlias = Annotated[

@@ -54,8 +54,8 @@ def likely_tag_columns(rows: Rows, columns: int, name: str, stacked: bool = Fals
             feature = next(value for value in values if "=" in value)
             raise LaclDataError(
                 f"{name}: column {last} has features as CoNLL-U's MISC has ({feature!r}), and no column has "
-                "tags; write each word's tag (B-person, I-person, O) as a column, or read GUM's entities in "
-                "Python by load_corpus('gum', folder)"
+                "tags; write each word's tag (B-person, I-person, O) as a column, or entities into MISC: "
+                "brackets under Entity, or tags under NER"
             )
     return found, []
 

@@ -6,7 +6,6 @@ the number of columns and the separator by majority, the tag column by values th
 
 from __future__ import annotations
 
-import csv
 import re
 import unicodedata
 from collections import Counter
@@ -165,11 +164,12 @@ def detect_layout(
     counts = Counter(len(cut(line)) for line in (with_tab if by_tab else content))
     columns = counts.most_common(1)[0][0] if counts else 2
     if columns < 2:
-        problem = looks_like_csv(content[:20]) or _looks_oddly_spaced(content)
+        problem = _looks_oddly_spaced(content)
         if problem:
             raise LaclDataError(f"{name}: {problem}")
         raise LaclDataError(
-            f"{name}: lines have a single column; a token and its tag are needed in each, separated by a tab"
+            f"{name}: lines have a single column; a token and its tag are needed in each, separated by a tab "
+            "(tried: JSON, CSV, CoNLL-U, brat, spaCy, Parquet, and columns, which is nearest)"
         )
     sentences = _rows(lines, cut, columns)
     rows = list(chain.from_iterable(sentences))
@@ -207,21 +207,6 @@ def _rows(lines: Sequence[str], cut: Callable[[str], list[str]], columns: int) -
         if any(sentences):
             break
     return [sentence for sentence in sentences if sentence]
-
-
-def looks_like_csv(lines: Sequence[str]) -> str | None:
-    """Return what to do about lines separated by commas or semicolons, or None if they are not."""
-    for sign, meaning in ((",", "CSV"), (";", "CSV with semicolons")):
-        try:  # with the csv module, since separators inside quotes do not count
-            counts = {len(row) for row in csv.reader(lines, delimiter=sign)}
-        except csv.Error:
-            continue
-        if len(counts) == 1 and max(counts) > 1:
-            return (
-                f"looks like {meaning}, which is not read: write a token and its tag per line with a tab "
-                "between them and a blank line between sentences, or JSON Lines"
-            )
-    return None
 
 
 def _looks_oddly_spaced(lines: Sequence[str]) -> str | None:

@@ -31,13 +31,19 @@ class LaclDataError(ValueError):
 
 @dataclass(frozen=True)
 class Origin:
-    """Name of a source, for places in it: ``train.txt:12`` for lines of a file, else ``examples[12]``."""
+    """Name of a source, for places in it: ``train.txt:12`` for lines of a file, else ``examples[12]``.
+
+    A source of several files has a list of `places`, which grows as it is read.
+    """
 
     name: str
     has_lines: bool = True
+    places: list[str] | None = None
 
     def at(self, number: int) -> str:
-        """Return the name of the place with this line or example number."""
+        """Return the name of the place with this line or example number, or index in `places`."""
+        if self.places is not None:
+            return self.places[number]
         return f"{self.name}:{number}" if self.has_lines else f"{self.name}[{number}]"
 
 
@@ -53,6 +59,8 @@ class Sentence:
         more_tags: Further tags of the words, such as those of a second column.
         entities: (First word, one past the last, type) of each entity, in place of tags; they can nest.
         cut_words: Number of words that were split because a span begins or ends inside them.
+        text, offsets: The text that the words are from, and (start, end) of each word in it; None if the
+            source has words alone.
     """
 
     tokens: Sequence[str]
@@ -63,6 +71,8 @@ class Sentence:
     more_tags: Sequence[Sequence[str]] = ()
     entities: Sequence[tuple[int, int, str]] | None = None
     cut_words: int = 0
+    text: str | None = None
+    offsets: Sequence[tuple[int, int]] | None = None
 
     def number(self, position: int) -> int:
         """Return the line or example number of the token at a position."""
@@ -104,6 +114,9 @@ def read_record(
     if not isinstance(record, Mapping):
         raise LaclDataError(f"{place}: expected an example like {EXAMPLES}, got {type(record).__name__}")
     token_key = token_column or _first_key(record, TOKEN_COLUMNS) or ("text" if "text" in record else None)
+    words = None
+    if token_column is None and has_text_spans(record) and _first_key(record, TAG_COLUMNS) is None:
+        words, token_key = record.get(str(token_key)), "text"  # of the text, to which the spans refer
     if token_key not in record:
         wanted = repr(token_column) if token_column else "'tokens' or 'text'"
         raise LaclDataError(
@@ -117,26 +130,117 @@ def read_record(
         raise LaclDataError(
             f"{place}: no {wanted} among the keys {sorted(map(str, record))}; write {EXAMPLES}"
         )
-    values, cut_words = record[tag_key], 0
-    tags: list[str] = []
-    entities: list[tuple[int, int, str]] | None = None
-    if is_text:
-        tokens, entities, cut_words = words_from_spans(without_surrogates(record[token_key]), values, place)
-    elif tag_key in SPAN_COLUMNS or _has_spans(values):
-        tokens = _words(record[token_key], place)
-        entities = _word_spans(values, len(tokens), place)
-    else:
-        tokens, tags = _from_tags(record[token_key], values, id2label, place)
+    values = record[tag_key]
     document_key = _first_key(record, DOCUMENT_COLUMNS)
-    return Sentence(
-        tokens,
-        tags,
-        number,
-        id=_as_id(record.get("id")),
-        document_id=_as_id(record[document_key]) if document_key else None,
-        entities=entities,
-        cut_words=cut_words,
+    ids: dict[str, Any] = {
+        "id": _as_id(record.get("id")),
+        "document_id": _as_id(record[document_key]) if document_key else None,
+    }
+    if is_text:
+        text = without_surrogates(record[token_key])
+        return sentence_of_text(text, values, number, place, words, **ids)
+    if tag_key in SPAN_COLUMNS or _has_spans(values):
+        tokens = _words(record[token_key], place)
+        return Sentence(tokens, (), number, entities=_word_spans(values, len(tokens), place), **ids)
+    tokens, tags = _from_tags(record[token_key], values, id2label, place)
+    return Sentence(tokens, tags, number, **ids)
+
+
+def sentence_of_text(
+    text: str,
+    spans: Any,
+    number: int,
+    place: str,
+    words: Any = None,
+    *,
+    id: str | None = None,
+    document_id: str | None = None,
+) -> Sentence:
+    """Return the sentence of a text and its spans in characters.
+
+    Words are split where a span begins or ends.
+
+    Args:
+        text: The text.
+        spans: A list of mappings with `start`, `end` and `label`, or of such triples.
+        number, place: Line or example number, and its name in error messages.
+        words: The words of the text in order, or their (start, end); by default, and where they are not all
+            of the text, it is split as at prediction.
+        id, document_id: Its ids.
+
+    Raises:
+        LaclDataError: A span is invalid.
+    """
+    _check_list("entities", spans, place)
+    found = [one for span in spans for one in _as_spans(span, place)]
+    # Some programs write a span twice; as a set, equal ones are one.
+    entities = sorted({_checked_span(text, one, place) for one in found})
+    places = word_places(text, words)
+    offsets = np.array(split_words(text) if places is None else places, dtype=np.int64).reshape(-1, 2)
+    borders = np.unique(np.array([(start, end) for start, end, _ in entities], dtype=np.int64))
+    # Only the last word that begins before a border can contain it.
+    owner = np.searchsorted(offsets[:, 0], borders, side="left") - 1
+    inside = (
+        (owner >= 0) & (borders < offsets[owner, 1]) if len(offsets) else np.zeros(len(borders), dtype=bool)
     )
+    starts = np.sort(np.concatenate((offsets[:, 0], borders[inside])))
+    ends = np.sort(np.concatenate((offsets[:, 1], borders[inside])))
+
+    of_words: list[tuple[int, int, str]] = []
+    for start, end, label in entities:
+        first, stop = np.searchsorted(starts, (start, end), side="left").tolist()
+        if first == stop:
+            raise LaclDataError(
+                f"{place}: the span {start}–{end} ({label!r}) covers no word; correct or remove it"
+            )
+        of_words.append((first, stop, label))
+    all_offsets = list(zip(starts.tolist(), ends.tolist(), strict=True))
+    return Sentence(
+        [text[start:end] for start, end in all_offsets],
+        (),
+        number,
+        id=id,
+        document_id=document_id,
+        entities=of_words,
+        cut_words=len(np.unique(owner[inside])),
+        text=text,
+        offsets=all_offsets,
+    )
+
+
+def word_places(text: str, words: Any) -> list[tuple[int, int]] | None:
+    """Return the (start, end) of words in their text; None if they are not all of it, in its order.
+
+    Args:
+        text: The text.
+        words: The words, or their (start, end); words of white space alone are left out.
+    """
+    if not isinstance(words, Sequence) or isinstance(words, str | bytes):
+        return None
+    offsets: list[tuple[int, int]] = []
+    position = 0
+    for word in words:
+        if isinstance(word, tuple):
+            start, end = word
+        elif isinstance(word, str):
+            word = without_surrogates(word)
+            start = text.find(word, position)
+            end = start + len(word)
+        else:
+            return None
+        if start < position or text[position:start].strip():
+            return None
+        if len(pieces := text[start:end].split()) > 1:
+            return None
+        if pieces:
+            offsets.append((start, end))
+        position = end
+    return None if text[position:].strip() else offsets
+
+
+def has_text_spans(record: Mapping[str, Any]) -> bool:
+    """Return whether an example has a text and spans, perhaps beside words."""
+    return isinstance(record.get("text"), str) and _first_key(record, SPAN_COLUMNS) is not None
 
 
 def _first_key(record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
@@ -188,37 +292,6 @@ def _tag_name(tag: Any, position: int, id2label: Mapping[int, str] | None, place
             return id2label[int(tag)]
         raise LaclDataError(f"{place}: tag {position} is {tag}, which is not among the label ids; correct it")
     raise LaclDataError(f"{place}: tag {position} is {tag!r}, not a name; write it as 'O' or 'B-person'")
-
-
-def words_from_spans(text: str, spans: Any, place: str) -> tuple[list[str], list[tuple[int, int, str]], int]:
-    """Split a text into words, also where a span begins or ends.
-
-    Returns:
-        The words, the spans as (first word, one past the last, label), and the number of words that were
-        split because of a span.
-    """
-    _check_list("entities", spans, place)
-    found = [one for span in spans for one in _as_spans(span, place)]
-    # Some programs write a span twice; as a set, equal ones are one.
-    entities = sorted({_checked_span(text, one, place) for one in found})
-    words = np.array(split_words(text), dtype=np.int64).reshape(-1, 2)
-    borders = np.unique(np.array([(start, end) for start, end, _ in entities], dtype=np.int64))
-    # Only the last word that begins before a border can contain it.
-    owner = np.searchsorted(words[:, 0], borders, side="left") - 1
-    inside = (owner >= 0) & (borders < words[owner, 1]) if len(words) else np.zeros(len(borders), dtype=bool)
-    starts = np.sort(np.concatenate((words[:, 0], borders[inside])))
-    ends = np.sort(np.concatenate((words[:, 1], borders[inside])))
-
-    of_words: list[tuple[int, int, str]] = []
-    for start, end, label in entities:
-        first, stop = np.searchsorted(starts, (start, end), side="left").tolist()
-        if first == stop:
-            raise LaclDataError(
-                f"{place}: the span {start}–{end} ({label!r}) covers no word; correct or remove it"
-            )
-        of_words.append((first, stop, label))
-    tokens = [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-    return tokens, of_words, len(np.unique(owner[inside]))
 
 
 def _has_spans(values: Any) -> bool:

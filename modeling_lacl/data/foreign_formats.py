@@ -22,8 +22,8 @@ def describe_format(lines: Sequence[str]) -> str | None:
     """
     if lines and all(map(_BRAT.match, lines)) and any(map(_BRAT_ENTITY.match, lines)):
         return (
-            "is brat's standoff format, whose text is in another file (.txt): convert both by brat's "
-            f"anntoconll.py, or {_AS_JSON_LINES}"
+            "is brat's standoff format, whose text is in another file: name them alike, this one .ann and "
+            f"the text .txt, or {_AS_JSON_LINES}"
         )
     if lines and is_markup(lines):
         return f"is XML or HTML, which is not read: {_AS_JSON_LINES}"

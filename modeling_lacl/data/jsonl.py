@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ def read_jsonl(
     token_column: str | None = None,
     tag_column: str | None = None,
     id2label: Mapping[int, str] | None = None,
+    forms: Counter[str] | None = None,
 ) -> Iterator[Sentence]:
     """Read the sentences of a JSON Lines file lazily.
 
     Args:
         path: The file.
         encoding: Its encoding.
-        token_column, tag_column, id2label: As for `read_records`.
+        token_column, tag_column, id2label, forms: As for `read_records`.
 
     Yields:
         The sentences.
@@ -33,7 +35,9 @@ def read_jsonl(
         LaclDataError: A line is not JSON or not an example; the message gives file and line.
     """
     origin = Origin(str(path))
-    yield from read_records(_objects(path, encoding, origin), origin, token_column, tag_column, id2label)
+    yield from read_records(
+        _objects(path, encoding, origin), origin, token_column, tag_column, id2label, forms
+    )
 
 
 def _objects(path: Path, encoding: str, origin: Origin) -> Iterator[tuple[int, Any]]:
@@ -55,19 +59,22 @@ def read_json(
     token_column: str | None = None,
     tag_column: str | None = None,
     id2label: Mapping[int, str] | None = None,
+    forms: Counter[str] | None = None,
 ) -> Iterator[Sentence]:
-    """Read the sentences of a file that is one JSON array of examples. The whole file is read into memory.
+    """Read the sentences of a file that is one JSON array of examples, or a single example.
+
+    The whole file is read into memory.
 
     Args:
         path: The file.
         encoding: Its encoding.
-        token_column, tag_column, id2label: As for `read_records`.
+        token_column, tag_column, id2label, forms: As for `read_records`.
 
     Yields:
         The sentences.
 
     Raises:
-        LaclDataError: The file is not a JSON array, or an element is not an example; the message gives the
+        LaclDataError: The file is not JSON, or an element is not an example; the message gives the
             line or the number of the element.
     """
     text = "\n".join(line for _, line in read_lines(path, encoding))
@@ -76,15 +83,12 @@ def read_json(
     except (ValueError, RecursionError) as error:
         place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else str(path)
         raise LaclDataError(
-            f"{place}: begins like a JSON array, but is not JSON ({error}); correct it, or write one object "
-            "per line"
+            f"{place}: begins like JSON, but is not ({error}); correct it, or write one object per line"
         ) from error
     if not isinstance(records, list):
-        raise LaclDataError(
-            f"{path}: not a JSON array, but {type(records).__name__}; put the examples into one"
-        )
+        records = [records]
     origin = Origin(str(path), has_lines=False)
-    yield from read_records(enumerate(records), origin, token_column, tag_column, id2label)
+    yield from read_records(enumerate(records), origin, token_column, tag_column, id2label, forms)
 
 
 def is_json_array(line: str, suffix: str) -> bool:
@@ -101,3 +105,14 @@ def is_jsonl(line: str) -> bool:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def is_pair_line(line: str) -> bool:
+    """Return whether a line is one of spaCy's tuples, ``["text", {…}]``, so that each line has one."""
+    if not line.lstrip().startswith('["'):
+        return False
+    try:
+        pair = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], dict)

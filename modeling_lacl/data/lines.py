@@ -81,9 +81,16 @@ def read_once(path: Path) -> Iterator[None]:
         _read_already.reset(token)
 
 
-def _open(path: Path) -> BinaryIO:
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file, or what `read_once` keeps of a pipe."""
     kept = _read_already.get()
     return io.BytesIO(kept[1]) if kept is not None and kept[0] == path else open(path, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file, or what `read_once` keeps of a pipe."""
+    with open_bytes(path) as file:
+        return file.read()
 
 
 def _utf16(head: bytes) -> str | None:
@@ -96,7 +103,7 @@ def _utf16(head: bytes) -> str | None:
     return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
 
 
-def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterator[tuple[int, str]]:
     r"""Read the lines of a text file lazily.
 
     Lines end only at ``\n`` or ``\r\n``, or at ``\r`` where there is no ``\n``: U+0085, U+2028 or a form feed
@@ -106,6 +113,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     Args:
         path: The file.
         encoding: Its encoding.
+        tell: Whether to log that warning.
 
     Yields:
         Tuples (line number from 1, line without its line ending).
@@ -122,7 +130,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
             f"{path}: unknown encoding {encoding!r}; name one that Python knows, as 'utf-8'"
         ) from None
     replaced = first_line = number = 0
-    with _open(path) as file_of_bytes:
+    with open_bytes(path) as file_of_bytes:
         head = file_of_bytes.read(_HEAD_BYTES)
     problem = describe_binary(head)
     if problem:
@@ -137,7 +145,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
         text = head.decode(codec, "ignore")
         line_end = "\r" if "\r" in text and "\n" not in text else "\n"  # as old Macs wrote
         # An explicit newline disables universal newlines.
-        stream = _open(path)
+        stream = open_bytes(path)
         with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline=line_end) as file:
             for number, line in enumerate(file, start=1):
                 line = line.removesuffix("\n").removesuffix("\r")
@@ -154,7 +162,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
             f"{path}:{number + 1}: cannot be read as {encoding} ({error}); give the file's own: "
             "--encoding, in Python read_dataset(…, encoding=…)"
         ) from error
-    if replaced:
+    if replaced and tell:
         logger.warning(
             "%s: %d bytes that are not %s were replaced by U+FFFD (the first in line %d)",
             path, replaced, encoding, first_line,

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import Dataset, DatasetDict
 
 from .building import build
-from .columns import looks_like_csv, read_columns
-from .examples import (
-    DOCUMENT_COLUMNS,
-    SPAN_COLUMNS,
-    TAG_COLUMNS,
-    TOKEN_COLUMNS,
-    LaclDataError,
-    Origin,
-)
-from .jsonl import is_json_array, is_jsonl, read_json, read_jsonl
-from .lines import read_lines, read_once
-from .records import OTHER_COLUMNS, read_records
+from .examples import Sentence
+from .formats.labelled_text import LabelledText
+from .sources import ReadOptions, open_source
 from .spans import Nested, checked_nested
 from .tag_schemes import split_tag
-from .tags import is_bio_dataset, is_span_dataset
+from .tags import entity_spans, is_bio_dataset, is_span_dataset
 
-FORMATS = ("columns", "jsonl", "json")
+logger = logging.getLogger(__name__)
 
 
 def read_dataset(
@@ -43,13 +36,15 @@ def read_dataset(
     """Read labelled sentences from a file, a Dataset or a list of examples.
 
     Args:
-        source: Path of a column file (CoNLL, FEW-NERD), of JSON Lines or of a JSON array; a
-            `datasets.Dataset`; or examples ``{"tokens": […], "ner_tags": […]}``, ``{"text": "…", "entities":
-            [{"start", "end", "label"}]}`` with character positions, or ``{"tokens": […], "entities": […]}``
-            with those of words; ends are exclusive. The key `entity_group` of predictions is accepted for
-            `label`, and examples of Prodigy, doccano, Label Studio (JSON-MIN), GLiNER and spaCy's pairs are
-            read as well; those with the `answer` "reject" or "ignore" are left out, with a warning.
-        format: "columns", "jsonl" or "json" (an array); None detects it from the suffix and the first line.
+        source: Path of a file in a format of docs/formats.md (columns as of CoNLL and FEW-NERD, JSON, CSV,
+            brat, spaCy, …), or of a folder of brat's or of a saved Dataset; a `datasets.Dataset`; or examples
+            ``{"tokens": […], "ner_tags": […]}``, ``{"text": "…", "entities": [{"start", "end", "label"}]}``
+            with character positions, or ``{"tokens": […], "entities": […]}`` with those of words; ends are
+            exclusive. The key `entity_group` of predictions is accepted for `label`. Examples of Prodigy,
+            doccano, Label Studio, Argilla, GLiNER and spaCy are read as well; those that were rejected,
+            skipped or not annotated are left out, with a warning.
+        format: "columns", "jsonl", "json" (an array), "csv", "conllu", "brat", "spacy", "parquet" or
+            "dataset"; None detects it by content.
         token_column, tag_column: For column files the number of the column from 0 (negative from the right),
             else the key; None detects them.
         labels: Entity types allowed, in the order of the dataset's classes; None takes those in the source,
@@ -86,39 +81,59 @@ def read_dataset(
         [1, 2, 2]
     """
     checked_nested(nested)
-    names = _as_mapping(id2label)
-    labels = None if labels is None else _as_types(labels)
     check_source(source, "source")
-    if isinstance(source, str | Path):
-        path = Path(source)
-        with read_once(path):
-            format = _format_of(path, format, encoding)
-            origin = Origin(str(source), has_lines=format != "json")
-            read: Any = {"columns": read_columns, "jsonl": read_jsonl, "json": read_json}[format]
-            given = (nested != "error",) if format == "columns" else (names,)
-            sentences = read(path, encoding, token_column, tag_column, *given)
-            return build(sentences, origin, labels, scheme, nested=nested)
-    else:
-        if format is not None:
-            raise ValueError("format is for files; leave it out for a Dataset or a list of examples")
-        for argument, column in (("token_column", token_column), ("tag_column", tag_column)):
-            if column is not None and not isinstance(column, str):
-                raise ValueError(
-                    f"{argument} must be a column's name for a Dataset or examples, got {column!r}"
-                )
-        keys = (
-            None if token_column is None else str(token_column),
-            None if tag_column is None else str(tag_column),
-        )
-        if isinstance(source, Dataset):
-            is_read = is_span_dataset if nested == "keep" else is_bio_dataset
-            if (labels, scheme, names, *keys) == (None,) * 5 and is_read(source):
-                return source.with_format(None)
-            origin = Origin("dataset", has_lines=False)
-            return _from_dataset(source, origin, *keys, labels, scheme, names, nested)
-        origin = Origin("examples", has_lines=False)
-        sentences = read_records(enumerate(source), origin, *keys, names)
-    return build(sentences, origin, labels, scheme, nested=nested)
+    labels = None if labels is None else _as_types(labels)
+    options = ReadOptions(
+        format, token_column, tag_column, _as_mapping(id2label), encoding, stacked=nested != "error"
+    )
+    is_read = is_span_dataset if nested == "keep" else is_bio_dataset
+    as_it_is = labels is None and scheme is None and options == ReadOptions(stacked=options.stacked)
+    if isinstance(source, Dataset) and as_it_is and is_read(source):
+        return source.with_format(None)
+    with open_source(source, options) as opened:
+        dataset = build(opened.sentences, opened.origin, labels, scheme, opened.declared, nested)
+    if logger.isEnabledFor(logging.INFO):
+        numbers = (len(dataset), sum(map(len, entity_spans(dataset))))
+        logger.info("%s: %s, %d sentences, %d entities", opened.origin.name, opened.format, *numbers)
+    return dataset
+
+
+def read_texts(
+    source: str | Path | Dataset | Iterable[Mapping[str, Any]],
+    *,
+    format: str | None = None,
+    token_column: int | str | None = None,
+    tag_column: int | str | None = None,
+    scheme: str | None = None,
+    encoding: str = "utf-8",
+    nested: Nested = "keep",
+) -> tuple[list[LabelledText], str]:
+    """Read labelled sentences with the texts that they are from, to write them in another format.
+
+    Args:
+        source, format, token_column, tag_column, scheme, encoding, nested: As for `read_dataset`.
+
+    Returns:
+        The texts, and the name of their format.
+
+    Raises:
+        LaclDataError, FileNotFoundError, TypeError: As `read_dataset`.
+    """
+    check_source(source, "source")
+    options = ReadOptions(format, token_column, tag_column, None, encoding, stacked=nested != "error")
+    sentences: list[Sentence] = []
+
+    def keep(read: Iterable[Sentence]) -> Iterable[Sentence]:
+        for sentence in read:
+            # Its labels are in the dataset.
+            sentences.append(replace(sentence, tags=(), more_tags=(), entities=(), numbers=0))
+            yield sentence
+
+    with open_source(source, options) as opened:
+        dataset = build(keep(opened.sentences), opened.origin, None, scheme, opened.declared, nested)
+    columns = (sentences, entity_spans(dataset), dataset["id"][:], dataset["document_id"][:])
+    texts = [LabelledText.of_sentence(*one) for one in zip(*columns, strict=True)]
+    return texts, opened.format
 
 
 def check_source(source: Any, argument: str) -> None:
@@ -159,57 +174,3 @@ def _as_types(labels: Sequence[str]) -> list[str]:
     if "O" in labels:
         labels = [split_tag(label)[1] for label in labels if label != "O"]
     return list(dict.fromkeys(labels))
-
-
-def _format_of(path: Path, format: str | None, encoding: str) -> str:
-    """Return the format of a file: the one given, or the one detected from its first line and suffix."""
-    if format is not None and format not in FORMATS:
-        raise ValueError(f"the format must be one of {', '.join(FORMATS)}, got {format!r}")
-    if path.is_dir():
-        raise LaclDataError(f"{path}: is a folder; name one of the files in it")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if format is not None:
-        return format
-    suffix = path.suffix.lower()
-    first = next((line.lstrip() for _, line in read_lines(path, encoding) if line.strip()), "")
-    if is_json_array(first, suffix):
-        return "json"
-    if suffix == ".csv" and "\t" not in first:
-        problem = looks_like_csv([first]) or "is called .csv: write tabs in place of the separators"
-        raise LaclDataError(f"{path}: {problem}")
-    return "jsonl" if suffix in (".jsonl", ".ndjson", ".json") or is_jsonl(first) else "columns"
-
-
-def _from_dataset(
-    dataset: Dataset,
-    origin: Origin,
-    token_column: str | None,
-    tag_column: str | None,
-    labels: list[str] | None,
-    scheme: str | None,
-    id2label: Mapping[int, str] | None,
-    nested: str,
-) -> Dataset:
-    wanted = {
-        token_column,
-        tag_column,
-        "id",
-        "text",
-        *TOKEN_COLUMNS,
-        *TAG_COLUMNS,
-        *SPAN_COLUMNS,
-        *DOCUMENT_COLUMNS,
-        *OTHER_COLUMNS,
-    }
-    dataset = dataset.with_format(None).select_columns(
-        [name for name in dataset.column_names if name in wanted]
-    )
-    tag_key = tag_column or next((name for name in TAG_COLUMNS if name in dataset.column_names), None)
-    feature = getattr(dataset.features.get(tag_key), "feature", None) if tag_key else None
-    declared: Sequence[str] = ()
-    if isinstance(feature, ClassLabel) and id2label is None:
-        declared = feature.names
-        id2label = dict(enumerate(declared))
-    sentences = read_records(enumerate(dataset), origin, token_column, tag_column, id2label)
-    return build(sentences, origin, labels, scheme, declared, nested)

@@ -149,7 +149,11 @@ class DataArguments:
         metadata=_help("Name of a corpus whose training split is read: ontonotes, conll2003, few_nerd, …"),
     )
     data_format: str | None = field(
-        default=None, metadata=_help("'columns', 'jsonl' or 'json' (an array); detected by default.")
+        default=None,
+        metadata=_help(
+            "'columns', 'jsonl', 'json' (an array), 'csv', 'conllu', 'brat', 'spacy', 'parquet' or "
+            "'dataset'; detected by default."
+        ),
     )
     token_column: str | None = field(
         default=None, metadata=_help("Column of the words (number from 0, or JSON key).")

@@ -107,13 +107,16 @@ def test_ranges_and_empty_nodes_are_no_words(tmp_path):
     assert read_dataset(path)["tokens"][:] == [["won", "2-3", "4.1"]]
 
 
-@pytest.mark.parametrize("misc", ["Entity=(1-person-new-cf1-1-sgl)", "SpaceAfter=No|Entity=1)", "ner=S-PER"])
+@pytest.mark.parametrize("misc", ["Gloss=Mira", "SpaceAfter=No|Ref=MARK_1.1", "start_char=0|end_char=4"])
 def test_features_are_no_tags(tmp_path, misc):
     path = tmp_path / "data.conllu"
     path.write_text(
         f"1\tMira\tMira\tPROPN\tNNP\t_\t2\tnsubj\t_\t{misc}\n2\tran\trun\tVERB\tVBD\t_\t0\troot\t_\t_\n"
     )
-    with pytest.raises(LaclDataError, match="column 9 has features as CoNLL-U's MISC has .*load_corpus"):
+    with pytest.raises(
+        LaclDataError,
+        match="column 9 has features as CoNLL-U's MISC has .*brackets under Entity, or tags under NER",
+    ):
         read_dataset(path)
 
 

@@ -22,6 +22,20 @@ TAGGED = b'{"tokens": ["Ana", "ran"], "ner_tags": ["U-person", "O"]}\n{"tokens":
 SPANS = (
     b'{"text": "Ana ran", "entities": [{"start": 0, "end": 3, "label": "person"}]}\n{"text": "", "spans": []}'
 )
+CSV = b'id,tokens,ner_tags\n1,"[""Ana"", ""ran""]","[""B-person"", ""O""]"\n2,"[""b""]","[""O""]"\n'
+WORD_ROWS = b"Sentence #,Word,Tag\n1,Ana,B-person\n,Ruiz,I-person\n2,ran,O\n"
+CONLLU = b"# global.Entity = eid-etype\n" + b"".join(
+    b"%d\tAna" % number + b"\t_" * 7 + b"\tEntity=%b|SpaceAfter=No\n" % brackets
+    for number, brackets in ((1, b"(e1-person(e2-x)"), (2, b"e1)"))
+)
+STUDIO = (
+    '{"data": {"text": "🎉 Ana"}, "annotations": [{"result": [{"value": {"start": 3, "end": 6, '
+    '"text": "Ana", "labels": ["x"]}}]}]}\n'
+).encode()
+ARGILLA = (
+    b'{"fields": {"text": "Ana"}, "suggestions": {"q": {"value": [{"start": 0, "end": 3, "label": "x"}]}}, '
+    b'"responses": {"q": [{"value": [{"start": 0, "end": 3, "label": "x"}]}]}}\n'
+)
 
 FILES = int(os.environ.get("LACL_FUZZ", "150"))
 SOON = timedelta(seconds=30)  # for a file of some lines: only what hangs takes so long
@@ -70,8 +84,8 @@ def path(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "original",
-    [COLUMNS, SPACES, FEW_NERD, TAGGED, SPANS],
-    ids=["columns", "spaces", "few_nerd", "tagged", "spans"],
+    [COLUMNS, SPACES, FEW_NERD, TAGGED, SPANS, CSV, WORD_ROWS, CONLLU, STUDIO, ARGILLA],
+    ids="columns spaces few_nerd tagged spans csv word_rows conllu studio argilla".split(),
 )
 @settings(max_examples=FILES, deadline=SOON, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())

@@ -43,7 +43,7 @@ def test_files_of_other_programs_are_named(tmp_path):
     with sqlite3.connect(database) as connection:
         connection.execute("create table words (word, tag)")
     for content, message in (
-        (zlib.compress(b"words" * 100), "spaCy's DocBin"),
+        (zlib.compress(b"words" * 100), "a DocBin of spaCy"),
         (database.read_bytes(), "an SQLite database"),
         (b"{\\rtf1\\ansi Mira B-person\\par}", "an RTF file"),
         *((pickle.dumps([TEXT], protocol), "a Python pickle") for protocol in (2, 3, 4, 5)),

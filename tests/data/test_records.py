@@ -74,10 +74,6 @@ def test_spans_of_several_words():
 @pytest.mark.parametrize(
     ("example", "message"),
     [
-        (
-            {"data": {"text": TEXT}, "annotations": [{"result": []}]},
-            "Label Studio's JSON, .* export JSON-MIN",
-        ),
         ({"tokenized_text": ["a"], "ner": [[0, 1, "x"]]}, r"ner has \[0, 1, 'x'\]; .* words are 0 to 0"),
         (
             {"tokenized_text": ["a", "b"], "ner": [[0, 1, "x"], [1, 1, "y"]]},
@@ -87,6 +83,9 @@ def test_spans_of_several_words():
         ({"text": TEXT, "entities": [{"start": 0, "end": 4, "labels": []}]}, "has no label"),
         ({"text": TEXT, "label": ["positive"]}, "a span must be"),
         ({"text": TEXT, "label": "positive"}, "no 'entities' or 'spans' among"),
+        ({"tokenized_text": ["a"]}, "no 'ner' among .*nearest format is GLiNER .tried: .*doccano"),
+        ({"data": {"text": TEXT}, "predictions": []}, "no 'annotations' among .* is Label Studio "),
+        ({"text": TEXT, "prediction": None}, "no 'annotation' among .* is Argilla "),
     ],
 )
 def test_named(example, message):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
-from ..examples import LaclDataError, Sentence, words_from_spans
+from ..documents import line_ranges
+from ..examples import LaclDataError, Sentence, sentence_of_text
 from ..spans import bio_of_spans
 
 logger = logging.getLogger(__name__)
@@ -52,26 +53,18 @@ def read_i2b2(path: Path) -> Iterator[Sentence]:
     note = _parse(path)
     text = "".join(note.text)
     tags = _kept(note.tags, text, path)
-    start = 0
     number = note.line
-    while start < len(text):
-        stop = start
-        while True:
-            newline = text.find("\n", stop)
-            stop = len(text) if newline < 0 else newline + 1
-            if stop == len(text) or not any(tag.start < stop < tag.end for tag in tags):
-                break
+    for start, stop in line_ranges(text, [(tag.start, tag.end) for tag in tags]):
         if text[start:stop].strip():
             spans = [
                 {"start": tag.start - start, "end": tag.end - start, "label": tag.type}
                 for tag in tags
                 if start <= tag.start < stop
             ]
-            words, found, cut_words = words_from_spans(text[start:stop], spans, f"{path}:{number}")
-            bio = bio_of_spans(found, len(words))
-            yield Sentence(words, bio, number, document_id=path.stem, cut_words=cut_words)
+            one = sentence_of_text(text[start:stop], spans, number, f"{path}:{number}")
+            bio = bio_of_spans(one.entities or (), len(one.tokens))
+            yield Sentence(one.tokens, bio, number, document_id=path.stem, cut_words=one.cut_words)
         number += text.count("\n", start, stop)
-        start = stop
 
 
 def _parse(path: Path) -> _Note:

@@ -1,0 +1,131 @@
+"""brat's standoff format: a text (.txt), and in a file beside it (.ann) its entities in characters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from ...files import write_atomically
+from ..documents import line_ranges
+from ..examples import LaclDataError, Sentence, sentence_of_text
+from ..lines import read_lines
+from .labelled_text import LabelledText
+
+_ENTITY = re.compile(r"(T\d+)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
+
+
+def annotation_files(path: Path) -> list[Path]:
+    """Return the .ann files of a path: those of a folder, or the one of a name."""
+    if path.is_dir():
+        return sorted(path.glob("*.ann"))
+    return [path.with_suffix(".ann")]
+
+
+def read_brat(path: Path, encoding: str, places: list[str]) -> Iterator[Sentence]:
+    """Read the lines of brat's documents as sentences; lines that share an entity are one.
+
+    Relations, events, attributes and notes are no entities, and are not read.
+
+    Args:
+        path: The .ann file, the .txt file, or a folder of them.
+        encoding: Encoding of the files.
+        places: Gets the place of each sentence, whose number is its index there.
+
+    Yields:
+        The sentences; the id of a document is its name.
+
+    Raises:
+        LaclDataError: One of the two files is missing, or an entity is invalid or not in one piece; the
+            message gives file and line.
+    """
+    for file in annotation_files(path):
+        text_file = file.with_suffix(".txt")
+        for one in (file, text_file):
+            if not one.is_file():
+                raise LaclDataError(
+                    f"{one}: no such file; brat has a text in .txt and its entities in .ann, of the same name"
+                )
+        next(read_lines(text_file, encoding, tell=False), None)  # an error if it is no text
+        # Offsets count the characters of the file, its line endings among them.
+        text = text_file.read_bytes().decode(encoding, "replace").removeprefix("\ufeff")
+        spans = list(_spans(file, text, encoding))
+        number = 1
+        for start, stop in line_ranges(text, [(first, end) for first, end, _ in spans]):
+            if text[start:stop].strip():
+                inside = [(a - start, b - start, name) for a, b, name in spans if start <= a < stop]
+                places.append(f"{text_file}:{number}")
+                line = text[start:stop].removesuffix("\n").removesuffix("\r")
+                yield sentence_of_text(line, inside, len(places) - 1, places[-1], document_id=file.stem)
+            number += text.count("\n", start, stop)
+
+
+def _spans(file: Path, text: str, encoding: str) -> Iterator[tuple[int, int, str]]:
+    for number, line in read_lines(file, encoding):
+        if not line.startswith("T"):
+            continue
+        place = f"{file}:{number}"
+        match = _ENTITY.fullmatch(line)
+        if match is None:
+            raise LaclDataError(f"{place}: {line!r} is no entity of brat: 'T1<TAB>TYPE START END<TAB>TEXT'")
+        name, label, places, own = match.groups()
+        pieces = [tuple(map(int, piece.split())) for piece in places.split(";")]
+        start, end = pieces[0][0], pieces[-1][1]
+        if not 0 <= start < end <= len(text):
+            raise LaclDataError(
+                f"{place}: the span {start}–{end} ({label!r}) is not inside the text of {len(text)} "
+                "characters"
+            )
+        if any(text[before[1] : after[0]].strip() for before, after in zip(pieces, pieces[1:], strict=False)):
+            raise LaclDataError(
+                f"{place}: the entity {name} ({label!r}) is not in one piece ({places}), which no model here "
+                "can learn; make it one span, or remove the line"
+            )
+        if "".join(own.split()) != "".join(text[start:end].split()):
+            raise LaclDataError(
+                f"{place}: {name} is {own!r}, but the text has {text[start:end]!r} at {start}–{end}; correct "
+                "the offsets, which count characters from 0"
+            )
+        yield start, end, label
+
+
+def write_brat(texts: Sequence[LabelledText], path: Path) -> None:
+    """Write texts as brat's documents, each text a line; line breaks inside of one become spaces.
+
+    Args:
+        texts: The texts.
+        path: A name that ends with .ann, for one document; or a folder, for one of each document id.
+
+    Raises:
+        LaclDataError: A type has white space in its name.
+    """
+    if path.suffix.lower() == ".ann":
+        _write_document(texts, path)
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    for document, group in groupby(
+        sorted(texts, key=lambda one: one.document_id), key=lambda one: one.document_id
+    ):
+        name = re.sub(r"[^\w.-]", "_", document)
+        _write_document(list(group), path / f"{name}.ann")
+
+
+def _write_document(texts: Sequence[LabelledText], path: Path) -> None:
+    lines: list[str] = []
+    entities: list[str] = []
+    start = 0
+    for one in texts:
+        line = re.sub(r"[\r\n]", " ", one.text)
+        for first, end, name in one.spans:
+            if re.search(r"\s", name):
+                raise LaclDataError(
+                    f"{path}: the type {name!r} has white space, which brat's types cannot have; rename it"
+                )
+            entities.append(
+                f"T{len(entities) + 1}\t{name} {start + first} {start + end}\t{line[first:end]}\n"
+            )
+        lines.append(line + "\n")
+        start += len(line) + 1
+    write_atomically(path.with_suffix(".txt"), "".join(lines))
+    write_atomically(path, "".join(entities))
