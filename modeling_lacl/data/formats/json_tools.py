@@ -170,7 +170,8 @@ def write_gliner(one: LabelledText) -> dict[str, Any]:
 def _is_prodigy(record: Any) -> bool:
     if not has(record, "text") or any(key in record for key in TAG_COLUMNS):
         return False
-    if "answer" in record and "label" not in record:
+    # Tasks of other kinds have a label, or the choices that were accepted.
+    if "answer" in record and "label" not in record and "accept" not in record:
         return True
     return mappings(record.get("tokens"), "text") and any(key in record for key in SPAN_COLUMNS)
 
