@@ -143,6 +143,7 @@ def make_tagger(
         stage_name == "lacl"
         and arguments.get("steps") == 0
         and not model.config.use_prompts
+        and not model.config.max_span_words
         and not isinstance(model, TokenClassifier)  # it has a separate last layer for each label set
     )
     return (EncodedOnceTagger if once else Tagger)(stage, arguments, model, batch_size)

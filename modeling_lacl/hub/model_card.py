@@ -49,6 +49,7 @@ FREE_OPTIONS = (
 )
 """Options of losses, decoding and lengths, which do not change the set of weights."""
 _OPTIONS = ("projection", "projection_size", *FREE_OPTIONS)
+_SPAN_OPTIONS = ("max_span_words", "calibration")
 
 
 def save_card(model: LaclForTokenClassification, folder: Path, destination: Path | None = None) -> None:
@@ -162,7 +163,10 @@ def card_text(config: LaclConfig, facts: CardFacts) -> str:
         result_notes=[f"{_cell(one.dataset)}, {one.shots}: {one.how}" for one in facts.results if one.how],
         curve_table=_curve_table(facts),
         hyperparameters=[(key, _code(value)) for key, value in facts.hyperparameters.items()],
-        options=[(key, _code(getattr(settings, key))) for key in _OPTIONS],
+        options=[
+            (key, _code(getattr(settings, key)))
+            for key in (*_OPTIONS, *(_SPAN_OPTIONS if settings.max_span_words else ()))
+        ],
     )
     text = re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n"
     return f"{text}\n<!-- lacl:card {sha256(text)} -->\n"

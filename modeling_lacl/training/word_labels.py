@@ -144,7 +144,7 @@ def word_gaussians(
     ends = np.cumsum([len(text.words) for text in texts])
     texts_of_windows = np.searchsorted(ends, [window.words[0] for window in windows], side="right")
     counts = np.bincount(texts_of_windows, minlength=len(texts))
-    size = model.config.projection_size
+    size = model.config.gaussian_size
     # Variances that the divergence ignores are a single 1, expanded to all words without a copy.
     of_means = model.config.divergence in MEAN_DIVERGENCES
 

@@ -222,6 +222,14 @@ def test_texts_of_others_are_nothing_but_text(make_tiny_model, tmp_path):
     yaml.safe_load(text.split("---\n")[1])
 
 
+def test_the_card_of_a_model_of_spans_says_that_they_nest(make_tiny_model):
+    of_spans = card_text(make_tiny_model(max_span_words=12).config, CardFacts())
+    of_tokens = card_text(make_tiny_model().config, CardFacts())
+    assert 'overlap="nested"' in of_spans and "max_span_words `12`" in of_spans
+    assert "without nesting" in of_tokens and "max_span_words" not in of_tokens
+    assert "without nesting" not in of_spans
+
+
 def test_a_changed_card_stays(adapted, tmp_path):
     adapted.save_pretrained(tmp_path)
     first = (tmp_path / "README.md").read_text()
