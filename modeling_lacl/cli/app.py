@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ..version import __version__
 
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
 """Exceptions raised by wrong input, files, or settings. Any other is a bug and shows its traceback."""
 
+
+# click's, which newer versions of typer bring along under a name of their own.
+_USAGE_ERROR: Any = typer.BadParameter.__base__
+
+
+class _Group(TyperGroup):
+    """The command whose messages about wrong usage do not drive the terminal."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _visible_usage():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _visible_usage():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _visible_usage() -> Iterator[None]:
+    try:
+        yield
+    except _USAGE_ERROR as error:
+        error.message = printable(error.message)
+        raise
+
+
+class _VisibleLines(logging.Formatter):
+    """Formats log messages, which may quote files and labels, without what would drive the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(printable(line) for line in super().format(record).split("\n"))
+
+
 app = typer.Typer(
+    cls=_Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,6 +63,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; a user error ends it with a short message and exit code 2."""
+    if logging.lastResort is not None:  # what shows warnings where no handler was set up
+        logging.lastResort.setFormatter(_VisibleLines())
     try:
         app()
     except USER_ERRORS as error:

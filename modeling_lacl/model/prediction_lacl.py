@@ -304,8 +304,8 @@ class Predictor:
                 tokens = np.concatenate([window.tokens for window in batch])
                 words = np.concatenate([window.words for window in batch])
                 read = values(batch)[torch.from_numpy(rows), torch.from_numpy(tokens)]
-                if read.isnan().any():
-                    raise ValueError("scores that are no numbers (NaN): load the model again, in float32")
+                if not (read < torch.inf).all():  # also false for NaN
+                    raise ValueError("scores that are not finite: load the model again, in float32")
                 result[torch.from_numpy(words)] = read.float().cpu()
         return list(result.split(counts))
 
