@@ -9,7 +9,8 @@ VOID = {"br", "meta"}
 class Page(HTMLParser):
     """Text of a page, of its marks with their colours, and a check that what opens is closed.
 
-    The text of a mark has that of the marks inside it.
+    The text of a mark has that of the marks inside it. `shown` are the texts with entities, without the
+    types and notes.
     """
 
     def __init__(self, page):
@@ -20,6 +21,7 @@ class Page(HTMLParser):
         self.marks: list[str] = []
         self.inside: list[int] = []  # of these marks
         self.colours: list[str] = []
+        self.shown: list[str] = []
         self.feed(page)
         self.close()
         assert self.open == []
@@ -28,6 +30,8 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "p":
+            self.shown.append("")
         if tag == "mark":
             self.inside.append(len(self.marks))
             self.marks.append("")
@@ -40,6 +44,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+        if "p" in self.open and "small" not in self.open:
+            self.shown[-1] += data
         for mark in self.inside:
             self.marks[mark] += data
 

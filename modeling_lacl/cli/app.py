@@ -78,7 +78,7 @@ def main() -> None:
 
 def printable(text: str) -> str:
     """Return a text with all made visible that would drive the terminal; the length is unchanged."""
-    from ..viz.terminal import visible
+    from ..viz.marks import visible
 
     return visible(text)
 

@@ -21,7 +21,7 @@ def render(
     ],
     output: Page,
 ) -> None:
-    """Render the output of lacl predict as a web page, without the model. Needs the extra `spacy`.
+    """Render the output of lacl predict as a web page, without the model.
 
     The page is the same as that of [b]lacl view[/b], except for the nearest examples, which need the model.
 

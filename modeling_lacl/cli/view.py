@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .app import app, keep_input, no_short_bars, saved
-from .options import Checkpoint, GivenTexts, Labels, Page, TextEncoding, Threshold, parse_labels
+from .options import Checkpoint, GivenTexts, Labels, Overlap, Page, TextEncoding, Threshold, parse_labels
 from .texts import in_utf8, read_texts
 
 
@@ -23,9 +23,10 @@ def view(
     text: GivenTexts = None,
     labels: Labels = None,
     threshold: Threshold = None,
+    overlap: Overlap = "flat",
     encoding: TextEncoding = "utf-8",
 ) -> None:
-    """Show the entities of texts on a web page, each with its nearest example. Needs the extra `spacy`.
+    """Show the entities of texts on a web page, each with its nearest example.
 
     The page is a single file that loads nothing from the network. [b]lacl render[/b] makes the page from the
     output of [b]lacl predict[/b].
@@ -50,7 +51,7 @@ def view(
     no_short_bars()
     model = load_predictor(checkpoint)
     texts = text or []
-    found = model.predict(texts, labels=wanted, threshold=threshold)
+    found = model.predict(texts, labels=wanted, threshold=threshold, overlap=overlap)
     # Examples exist only for the model's own types; an exported model cannot compare with them.
     if wanted is None and isinstance(model, LaclForTokenClassification) and model.config.support_words:
         for entities, examples in zip(found, nearest_examples(model, texts, found), strict=True):

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..data.support import encode_support
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..optional import require
-from .terminal import BACKGROUNDS
+from .marks import BACKGROUNDS
 
 Curves = dict[str, tuple[list[int], list[float]]]
 """Steps and values of each logged quantity, by its name."""

@@ -3,7 +3,7 @@
 from web_page import Page, words  # type: ignore[import-not-found]  # in the folder above
 
 from modeling_lacl.viz.error_page import render_error_page, save_error_page
-from modeling_lacl.viz.terminal import BACKGROUNDS
+from modeling_lacl.viz.marks import BACKGROUNDS
 
 TEXT = "the Bank of Oslo fell"
 
@@ -46,13 +46,13 @@ def test_entities_inside_of_others_and_across_them():
     gold = [entity(12, 16, "city"), entity(4, 16, "bank"), entity(4, 16, "company"), entity(8, 21, "event")]
     page = Page(render_error_page([("1", TEXT, gold, [])]))
     shown = [words(mark) for mark in page.marks]
-    # The last begins inside of the others, and goes on behind them.
+    # The event begins inside of the others, and goes on behind them.
     assert [mark.replace(" ", "") for mark in shown] == [
-        "BankofOslocityeventcompanybank",
-        "BankofOslocityeventcompany",
-        "ofOslocityevent",
+        "BankofOslocityevent…companybank",
+        "BankofOslocityevent…company",
+        "ofOslocityevent…",
         "Oslocity",
-        "fellevent",
+        "fell…event",
     ]
     cells = words(page.text)
     assert cells.count("the") == 2 and cells.count("Bank") == 2  # here, and in the empty column

@@ -8,7 +8,7 @@ from web_page import Page, words  # type: ignore[import-not-found]  # in the fol
 
 from modeling_lacl import adapt, cli
 from modeling_lacl.viz.html import render_html
-from modeling_lacl.viz.terminal import BACKGROUNDS
+from modeling_lacl.viz.marks import BACKGROUNDS
 
 TEXT = "Ana Ruiz flew\nto Quito."
 ENTITIES = [
@@ -60,10 +60,18 @@ def test_nothing_in_text_labels_and_examples_is_markup():
     assert not set(page) & {"\x07", "\u202e"}
 
 
-def test_a_missing_package_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "spacy", None)
-    with pytest.raises(ModuleNotFoundError, match=r"spacy is not installed: `pip install 'lacl\[spacy\]'`"):
-        render_html([])
+def test_a_legend_counts_the_types_and_texts_have_numbers():
+    page = Page(render_html([(TEXT, ENTITIES), (TEXT, ENTITIES[:1])], labels=["ship", "location"]))
+    assert "location 1\nperson 2" in page.text and "ship" not in page.text
+    assert [tag for tag, _ in page.tags if tag in ("ol", "p")] == ["ol", "p", "p"]
+    assert "no entities" in Page(render_html([(TEXT, [])])).text
+
+
+def test_the_page_fits_phones_and_dark_rooms():
+    page = render_html([(TEXT, ENTITIES)])
+    viewport = {"name": "viewport", "content": "width=device-width, initial-scale=1"}
+    assert ("meta", viewport) in Page(page).tags and "prefers-color-scheme: dark" in page
+    assert Page(page).shown == [TEXT] and ".text { white-space: pre-wrap" in page
 
 
 @pytest.fixture
@@ -117,6 +125,19 @@ def test_render_shows_what_predict_wrote(lacl, checkpoint, tmp_path):
     assert "b" not in {tag for tag, _ in rendered.tags}
 
 
+def test_overlapping_entities_are_viewed_and_rendered(lacl, make_tiny_model, tmp_path):
+    support = [{"tokens": ["ana", "flew", "to", "quito"], "ner_tags": ["B-person", "O", "O", "B-location"]}]
+    adapt(make_tiny_model(max_span_words=3), support, steps=0).save_pretrained(tmp_path / "ner")
+    arguments = (tmp_path / "ner", "--text", "ana flew to quito", "--threshold", 0, "--overlap", "any")
+    assert lacl("view", *arguments, "-o", tmp_path / "page.html") == 0
+    assert lacl("predict", *arguments, "-o", tmp_path / "found.jsonl") == 0
+    assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "found.html") == 0
+    found = json.loads((tmp_path / "found.jsonl").read_text())["entities"]
+    assert any(one["start"] < other["start"] < one["end"] < other["end"] for one in found for other in found)
+    for page in (read_page(tmp_path / "page.html"), read_page(tmp_path / "found.html")):
+        assert page.shown == ["ana flew to quito"] and len(page.marks) > len(found)
+
+
 def row(**changes):
     return json.dumps({"text": TEXT, "entities": [{**ENTITIES[0], **changes}]})
 
@@ -128,7 +149,7 @@ def test_render_escapes_and_takes_entities_in_any_order(lacl, tmp_path):
     assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "page.html") == 0
     page = read_page(tmp_path / "page.html")
     assert "script" not in {tag for tag, _ in page.tags}
-    assert page.text.count("<script>alert('1')</script>") == 2
+    assert page.text.count("<script>alert('1')</script>") == 3  # text, legend and mark
     assert [words(mark).partition(" ")[0] for mark in page.marks] == ["Ana", "Quitolocation"]
 
 
@@ -150,7 +171,6 @@ def test_render_escapes_and_takes_entities_in_any_order(lacl, tmp_path):
         (row(score=float("nan")), "a score is from 0 to 1, and this one is nan"),
         (row(entity_group=None), "the type or the score"),
         (row(nearest_example=3), "the type or the score"),
-        (json.dumps({"text": TEXT, "entities": [ENTITIES[0], ENTITIES[0]]}), "or overlap another entity"),
     ],
 )
 def test_what_predict_did_not_write_is_named_by_its_line(lacl, tmp_path, capsys, line, problem):

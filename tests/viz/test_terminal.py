@@ -4,7 +4,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from rich.console import Console
 
-from modeling_lacl.viz.terminal import BACKGROUNDS, EntityView, save_svg, visible
+from modeling_lacl.viz.marks import BACKGROUNDS, visible
+from modeling_lacl.viz.terminal import EntityView, save_svg
 
 TEXT = "Ana Ruiz flew to Quito."
 ENTITIES = [
@@ -30,7 +31,7 @@ def test_brackets_where_there_are_no_colours():
 def test_every_character_of_an_entity_is_coloured_and_no_other():
     rendered = EntityView(colour_console()).render(TEXT, ENTITIES)
     coloured = {rendered.plain[span.start : span.end] for span in rendered.spans if "on #" in str(span.style)}
-    assert coloured == {"Ana Ruiz ", "person 0.93", "Quito ", "location 0.50"}
+    assert coloured == {"Ana Ruiz", " person 0.93", "Quito", " location 0.50"}
     assert rendered.plain == "Ana Ruiz person 0.93 flew to Quito location 0.50."
 
 

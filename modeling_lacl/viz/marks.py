@@ -1,0 +1,142 @@
+"""Marks of entities, on pages and in terminals: colours, and where nested and crossing ones begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import cycle
+from typing import Any, NamedTuple
+
+Entity = Mapping[str, Any]
+"""A prediction: `entity_group`, `score`, `word`, `start`, `end`."""
+
+# Background colours on which black text is legible; neighbours in the list are easy to tell apart.
+BACKGROUNDS = (
+    "#8dd3c7",
+    "#fdb462",
+    "#b3b8ff",
+    "#f7a8b8",
+    "#b3de69",
+    "#ffe66d",
+    "#80b1d3",
+    "#d9b3ff",
+    "#e5c494",
+    "#9be7ff",
+    "#ff9e80",
+    "#cfd8dc",
+)
+
+# Control characters would act on the terminal, and surrogates and noncharacters are invalid in XML. Each is
+# replaced by one visible character, so that offsets stay valid.
+_VISIBLE = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
+_VISIBLE |= dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
+_VISIBLE |= dict.fromkeys((0x061C, 0x200E, 0x200F), 0xFFFD)
+_VISIBLE |= dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), 0xFFFD)
+del _VISIBLE[ord("\n")], _VISIBLE[ord("\t")]
+
+
+class Opening(NamedTuple):
+    """The beginning of a mark."""
+
+    entity: Entity
+
+
+class Closing(NamedTuple):
+    """The end of a mark, which is the last that was opened.
+
+    Attributes:
+        entity: The entity that is marked.
+        begun: Whether the entity begins in a mark before this one.
+        goes_on: Whether the entity goes on in a mark behind this one.
+    """
+
+    entity: Entity
+    begun: bool
+    goes_on: bool
+
+    def label(self) -> str:
+        """Return the entity type, with `…` where the entity has another mark.
+
+        Example:
+            >>> Closing({"entity_group": "city"}, begun=False, goes_on=True).label()
+            'city …'
+        """
+        return f"{'… ' * self.begun}{visible(self.entity['entity_group'])}{' …' * self.goes_on}"
+
+
+def marked(text: str, entities: Iterable[Entity]) -> Iterator[str | Opening | Closing]:
+    """Yield the parts of a text and, between them, the borders of the marks of its entities.
+
+    Marks are closed in the reverse of the order in which they are opened. An entity within another is marked
+    within its mark; an entity that goes on behind the one in which it begins has a mark in it and a mark
+    behind it.
+
+    Args:
+        text: The text. The parts, put together, are its [`visible`] form.
+        entities: Entities in any order.
+
+    Yields:
+        Parts of the text, none of them empty, and borders.
+
+    Raises:
+        ValueError: An entity is empty or lies outside the text.
+
+    Example:
+        >>> brackets = {Opening: "[", Closing: "]"}
+        >>> entities = [{"start": 0, "end": 12}, {"start": 8, "end": 12}]
+        >>> "".join(brackets.get(type(part), part) for part in marked("Bank of Oslo fell", entities))
+        '[Bank of [Oslo]] fell'
+    """
+    text = visible(text)
+    waiting = sorted(entities, key=lambda entity: (entity["start"], -entity["end"]))[::-1]
+    for entity in waiting:
+        if not 0 <= entity["start"] < entity["end"] <= len(text):
+            raise ValueError(f"the offsets {entity['start']} to {entity['end']} lie outside the text")
+    opened: list[tuple[Entity, int]] = []  # with the beginnings of their marks
+    borders = sorted({0, len(text), *(entity[side] for entity in waiting for side in ("start", "end"))})
+    for border, following in zip(borders, [*borders[1:], None], strict=True):
+        # What ends here, and the marks within it, which go on behind it.
+        ending = [number for number, (entity, _) in enumerate(opened) if entity["end"] <= border]
+        first = ending[0] if ending else len(opened)
+        for entity, start in reversed(opened[first:]):
+            yield Closing(entity, start > entity["start"], entity["end"] > border)
+        opening = [entity for entity, _ in opened[first:] if entity["end"] > border]
+        del opened[first:]
+        while waiting and waiting[-1]["start"] <= border:
+            opening.append(waiting.pop())
+        for entity in sorted(opening, key=lambda entity: -entity["end"]):
+            opened.append((entity, border))
+            yield Opening(entity)
+        if following is not None:
+            yield text[border:following]
+
+
+class Colours:
+    """The background colour of each type, in the order in which the types are first asked for.
+
+    Args:
+        labels: Types that get their colours first.
+
+    Example:
+        >>> colours = Colours(["city"])
+        >>> colours["person"] == BACKGROUNDS[1], colours["city"] == BACKGROUNDS[0]
+        (True, True)
+    """
+
+    def __init__(self, labels: Iterable[str] = ()) -> None:
+        self._backgrounds = cycle(BACKGROUNDS)
+        self._colours: dict[str, str] = {}
+        for label in labels:
+            self[label]
+
+    def __getitem__(self, label: str) -> str:
+        if label not in self._colours:
+            self._colours[label] = next(self._backgrounds)
+        return self._colours[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._colours)
+
+
+def visible(text: str) -> str:
+    """Replace characters that act on a terminal or are invalid in XML; the length is unchanged."""
+    return text.translate(_VISIBLE)
