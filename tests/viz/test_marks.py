@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +32,9 @@ def texts_with_entities(draw):
 @given(texts_with_entities())
 def test_each_character_is_marked_by_the_entities_that_have_it(case):
     text, entities = case
-    opened, seen, parts = [], [], []
+    opened: list[tuple[Any, int]] = []
+    seen: list[tuple[str, list[int]]] = []
+    parts: list[tuple[bool, bool]] = []
     for part in marked(text, entities):
         if isinstance(part, Opening):
             opened.append((part.entity, len(seen)))
