@@ -1,7 +1,12 @@
 """What several tests share: a tokenizer and a model small enough to be made on the spot, with no download."""
 
+import os
 import socket
 import string
+
+# Two processes of tests share the processor: more threads in each would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -37,7 +37,7 @@ README = DOCUMENTS[0].read_text(encoding="utf-8")
 PROGRAMS = ("accelerate", "hf", "lacl", "pip", "pytest", "python", "python3", "torchrun")
 NAMED_ONLY = re.compile(r"lacl( \w+)?|pip install|python3 -m venv|hf auth login")
 """What a text speaks of by name and with no arguments."""
-INSTALLING = re.compile(r"python3 -m venv \.venv .*|pip install -c constraints\.txt '\.\[[a-z,]+\]'|pytest")
+INSTALLING = re.compile(r"python3 -m venv \.venv .*|pip install -c constraints\.txt '\.\[[a-z,]+\]'|pytest .*")
 """Lines of the first two blocks, which `.ci/run` runs: they need a package index."""
 SHORTER = {
     r"lacl train training/": "--max_steps 2 --per_device_train_batch_size 4 --save_steps 1",
@@ -209,7 +209,7 @@ def test_the_first_two_commands_stand_alone():
         assert first == "python3 -m venv .venv && . .venv/bin/activate"
         assert second.startswith("pip install -c constraints.txt '.[demo")
     assert demo.splitlines()[2] == "lacl demo"
-    assert test.splitlines()[2] == "pytest"
+    assert test.splitlines()[2] == "pytest -n 2 --dist loadfile"
 
 
 def test_no_document_installs_from_an_index_where_this_package_is_not():
