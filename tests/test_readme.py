@@ -37,7 +37,9 @@ README = DOCUMENTS[0].read_text(encoding="utf-8")
 PROGRAMS = ("accelerate", "hf", "lacl", "pip", "pytest", "python", "python3", "torchrun")
 NAMED_ONLY = re.compile(r"lacl( \w+)?|pip install|python3 -m venv|hf auth login")
 """What a text speaks of by name and with no arguments."""
-INSTALLING = re.compile(r"python3 -m venv \.venv .*|pip install -c constraints\.txt '\.\[[a-z,]+\]'|pytest .*")
+INSTALLING = re.compile(
+    r"python3 -m venv \.venv .*|pip install -c constraints\.txt '\.\[[a-z,]+\]'|pytest .*"
+)
 """Lines of the first two blocks, which `.ci/run` runs: they need a package index."""
 SHORTER = {
     r"lacl train training/": "--max_steps 2 --per_device_train_batch_size 4 --save_steps 1",

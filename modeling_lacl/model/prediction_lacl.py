@@ -356,6 +356,8 @@ class Predictor:
 
 DEFAULT_THRESHOLD = 0.5
 """Minimum score of the entities of a model of spans."""
+LOWEST_SCORE = 1e-3
+"""Score below which a span is none, whatever the threshold: otherwise any word would be an entity with 0."""
 
 
 @dataclass(frozen=True)
@@ -419,7 +421,7 @@ class SpanPredictor(Predictor):
         """Yield the chosen spans of each text and their scores."""
         slope, intercept = self._calibration()
         threshold = DEFAULT_THRESHOLD if threshold is None else threshold
-        lowest = (_logit(threshold) - intercept) / slope
+        lowest = (_logit(max(threshold, LOWEST_SCORE)) - intercept) / slope
         # Words without a token do not count: an entity goes on behind them.
         known = [has_token(one[:, : len(self.labels)]) for one in scores]
         counts = torch.tensor([int(mask.sum()) for mask in known], device="cpu")

@@ -117,7 +117,8 @@ def test_the_choice_is_that_of_taking_the_best_first(drawn, overlap):
     assert len(select_spans(Spans(first, last, label, logits), "any").logit) == len(candidates)
 
 
-def test_the_rounds_of_the_choice_are_few_for_a_long_text():
+@pytest.mark.parametrize("overlap", ["flat", "nested"])
+def test_the_rounds_of_the_choice_are_few_and_parts_are_independent(monkeypatch, overlap):
     number = 20_000
     rng = np.random.default_rng(0)
     first = np.sort(rng.integers(0, number, number))
@@ -127,8 +128,11 @@ def test_the_rounds_of_the_choice_are_few_for_a_long_text():
         np.ones(number, np.int64),
         rng.normal(size=number).astype(np.float32),
     )
-    chosen = select_spans(candidates, "flat")  # in a fraction of a second; one by one it would take minutes
-    assert (chosen.first[1:] > chosen.last[:-1]).all()
+    chosen = select_spans(candidates, overlap)  # in a fraction of a second; one by one it would take minutes
+    assert overlap == "nested" or (chosen.first[1:] > chosen.last[:-1]).all()
+    monkeypatch.setattr("modeling_lacl.model.spans_lacl._AT_ONCE", 100)
+    again = select_spans(candidates, overlap)
+    assert [part.tolist() for part in again] == [part.tolist() for part in chosen]
 
 
 def test_entities_of_a_batch_are_given_or_the_runs_of_one_label():
