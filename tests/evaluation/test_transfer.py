@@ -82,7 +82,7 @@ def test_results_report_and_files(recipe, model):
         assert sorted(one.labels) == ["creative-work", "location", "person"]
         assert one.settings["label_names"]["creative-work"] == "creative work"
         assert one.settings["adapt"]["steps"] == 0
-        assert one.settings["adapt"]["learning_rate"] > 0  # a default counts as a setting too
+        assert one.settings["adapt"]["weight_decay"] > 0  # a default counts as a setting too
     output = Path(recipe.output)
     lines = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
     assert lines == [asdict(one) for one in report.results]

@@ -13,7 +13,7 @@ from transformers import DataCollatorForTokenClassification, EarlyStoppingCallba
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.reading import read_dataset
 from modeling_lacl.data.tokenize import tokenize_dataset
-from modeling_lacl.model import modeling_lacl as model_module
+from modeling_lacl.model import similarity_lacl as model_module
 from modeling_lacl.training.arguments import LaclTrainingArguments
 from modeling_lacl.training.trainer import LaclTrainer
 from modeling_lacl.training.validation import FewShotValidation

@@ -70,12 +70,12 @@ def test_scores_count_entities(monkeypatch, tiny_model, tiny_tokenizer):
     def predict(model, sentences, **options):
         labels = list(model.config.id2label.values())
         assert labels == ["O", "city", "plane"] and model.has_support
-        rows = [
-            [1 if word in CITIES else 2 if word == "cessna" else 0 for word in words] for words in sentences
+        return [
+            ["B-city" if word in CITIES else "B-plane" if word == "cessna" else "O" for word in words]
+            for words in sentences
         ]
-        return rows
 
-    monkeypatch.setattr(validation_module, "predict_words", predict)
+    monkeypatch.setattr(validation_module, "predict_tags", predict)
     scores = FewShotValidation(dataset, k_shot=1, draws=2, query_size=100).scores(tiny_model)
     assert scores["f1_city"] == scores["recall_city"] == scores["precision_city"] == 1
     assert scores["f1_plane"] == scores["recall_plane"] == scores["precision_plane"] == 0
