@@ -95,6 +95,7 @@ class LaclTrainer(HubTrainer):
         if corpora is not None:
             if train_dataset is not None or args.sampling != "plain":
                 raise ValueError("corpora are trained on without train_dataset, and with sampling='plain'")
+            _check_sizes(corpora, args.group_size)
             train_dataset = corpora.sequences
         self.corpora = corpora
         if model is not None:
@@ -431,6 +432,16 @@ def default_collator(
         max_prompt_length=config.max_prompt_length,
         seed=seed,
     )
+
+
+def _check_sizes(corpora: TrainingCorpora, group_size: int) -> None:
+    """Raise `ValueError` for corpora with fewer sequences than a group has."""
+    small = {one.name: len(one.lengths) for one in corpora.corpora if len(one.lengths) < group_size}
+    if small:
+        raise ValueError(
+            f"(corpus: sequences) {small} have fewer sequences than a group, {group_size}; exclude them, or "
+            "lower group_size"
+        )
 
 
 def _not_finite(parts: Mapping[str, Tensor], step: int, args: LaclTrainingArguments) -> str:

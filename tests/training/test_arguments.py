@@ -1,13 +1,21 @@
 """Arguments from recipes and the command line, and the errors for invalid ones."""
 
 import inspect
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 from transformers import TrainingArguments
 
 from modeling_lacl import LaclConfig
-from modeling_lacl.training.arguments import LaclTrainingArguments, ModelArguments, parse_arguments
+from modeling_lacl.training.arguments import (
+    ENCODER_OPTIONS,
+    DataArguments,
+    LaclTrainingArguments,
+    ModelArguments,
+    parse_arguments,
+)
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 
@@ -94,6 +102,12 @@ def test_one_recipe_alone(recipe):
         ("sampling: both\n", [], "sampling.*invalid choice: 'both'"),
         ("n_way: 0\n", [], "n_way is 0; it must be at least 1"),
         ("eval_k_shot: -1\n", [], "eval_k_shot is -1"),
+        ("foreign_labels: -1\n", [], "foreign_labels is -1"),
+        ("group_size: 0\n", [], "group_size is 0; it must be at least 1"),
+        ("variant_probability: 2\n", [], "variant_probability is 2.0; it must be from 0 to 1"),
+        ("dropout: 1\n", [], "dropout is 1.0; it must be from 0 to below 1"),
+        ("attention: fast\n", [], "attention.*invalid choice: 'fast'"),
+        ("corpora: [{file: x}]\n", [], "either train_file .* or corpora .*, and not both"),
         ("coarse_probability: 2\n", [], "coarse_probability is 2.0; it must be from 0 to 1"),
         ("a: [1\n", [], "recipe.yaml is not valid YAML"),
     ],
@@ -101,6 +115,22 @@ def test_one_recipe_alone(recipe):
 def test_bad_arguments(recipe, text, more, message):
     with pytest.raises(ValueError, match=message):
         parse_arguments([recipe(text), *more])
+
+
+def test_corpora_are_mappings_in_a_recipe_and_json_on_the_command_line(tmp_path):
+    entries = [{"folder": "wide", "release": ["yes", True], "weight": {"a": 2}}, {"file": "x: y.txt"}]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"corpora": entries}), encoding="utf-8")
+    out = ["--output_dir", str(tmp_path)]
+    for given in (
+        [str(path)],
+        ["--corpora", *map(json.dumps, entries)],
+        [str(path), f"--corpora={json.dumps(entries[1])}"],
+    ):
+        _, data_args, _ = parse_arguments([*given, *out])
+        expected = entries[1:] if len(given) == 2 and given[0] == str(path) else entries
+        assert [json.loads(one) for one in data_args.corpora] == expected
+    assert data_args.train_file is None and data_args.default_labels[0] == "person"
 
 
 def test_a_recipe_must_be_a_mapping(tmp_path):
@@ -118,16 +148,18 @@ def test_a_training_file_is_required():
 
 
 def test_model_options_are_options_of_the_configuration():
-    options = set(vars(ModelArguments())) - {"encoder", "method"}
+    options = set(vars(ModelArguments())) - {"encoder", "method", *ENCODER_OPTIONS}
     assert options <= set(inspect.signature(LaclConfig.__init__).parameters)
 
 
 def test_no_argument_hides_another():
-    classes = [set(vars(ModelArguments())), {"train_file", "type_names", "held_out_types", "encoding"}]
+    classes = [set(vars(ModelArguments())), set(vars(DataArguments(train_file="train.txt")))]
     training = {name for name in TrainingArguments.__dataclass_fields__}
     assert not classes[0] & training and not classes[1] & training
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("few_nerd*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*RECIPES.glob("few_nerd*.yaml"), RECIPES / "wide_minilm.yaml"], ids=lambda path: path.name
+)
 def test_the_recipes_of_the_repository_can_be_read(path, tmp_path):
     parse_arguments([str(path), "--output_dir", str(tmp_path)])

@@ -52,9 +52,10 @@ def test_loss_and_gradients_are_those_of_one_process(folder, results, name):
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_training_is_that_of_one_process(folder, results, name):
-    """Plain batches are one batch; episodes are tasks apart, as if they were accumulated."""
+    """Plain batches are one batch; episodes and groups of corpora are apart, as if accumulated."""
     options = dict(TRAININGS[name])
-    if name == "episodes":
+    apart = name in ("episodes", "corpora")
+    if apart:
         alone = train(folder, f"{name}-alone", batch_size=4, gradient_accumulation_steps=2, **options)
     else:
         alone = train(folder, f"{name}-alone", batch_size=8, **options)
@@ -64,7 +65,7 @@ def test_training_is_that_of_one_process(folder, results, name):
     for key, value in alone["weights"].items():
         torch.testing.assert_close(first["weights"][key], value, rtol=1e-3, atol=1e-4)
         assert torch.equal(first["weights"][key], second["weights"][key])
-    if name == "episodes":
+    if apart:
         assert first["prompts"] == alone["prompts"][0::2] and second["prompts"] == alone["prompts"][1::2]
     else:
         assert first["prompts"] == second["prompts"] == alone["prompts"]

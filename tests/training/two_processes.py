@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from datasets import Dataset
 from torch.nn.parallel import DistributedDataParallel
 
 from modeling_lacl import LaclForTokenClassification, LaclTrainer, LaclTrainingArguments
+from modeling_lacl.data.type_names import TypeName
+from modeling_lacl.training.corpora import TrainingCorpora, TrainingCorpus
 
 ROWS = 48
 TYPES = 6
@@ -38,6 +41,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "dataloader_num_workers": 1,
     },
     "episodes": {"max_steps": 4, "sampling": "episodes", "n_way": 2, "k_shot": 1, "q_shot": 1},
+    "corpora": {"max_steps": 4, "group_size": 2},
 }
 SAVED_AT = 9
 
@@ -62,6 +66,34 @@ def make_rows():
         labels = torch.randint(-3, TYPES + 1, (len(ids),), generator=generator).clamp(min=0).tolist()
         rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100, *labels[1:]]})
     return Dataset.from_list(rows)
+
+
+def make_corpora():
+    """Half of the rows for each of two corpora, each entity a word long."""
+    rows = [
+        {
+            **row,
+            "entities": [[word, word, label] for word, label in enumerate(row["labels"][1:]) if label > 0],
+            "corpus": "ab"[number % 2],
+        }
+        for number, row in enumerate(make_rows())
+    ]
+    rows = sorted(rows, key=lambda row: row["corpus"])
+    corpora = [
+        TrainingCorpus(
+            name=name,
+            domain="",
+            licence="",
+            attribution="",
+            sentences=ROWS // 2,
+            weight=1.0,
+            types=[TypeName(f"{name} {number}", f"{name} {number}") for number in range(TYPES)],
+            foreign=[],
+            lengths=np.array([len(row["input_ids"]) for row in rows if row["corpus"] == name]),
+        )
+        for name in "ab"
+    ]
+    return TrainingCorpora(corpora, Dataset.from_list(rows))
 
 
 def load(folder, **config):
@@ -109,10 +141,12 @@ def train(folder, name, *, batch_size, resume=None, **options):
         "use_cpu": True,
         "seed": 3,
     }
+    many = name.startswith("corpora")
     trainer = Recorder(
         model=load(folder),
         args=LaclTrainingArguments(output_dir=str(folder / name), **{**settings, **options}),
-        train_dataset=make_rows(),
+        train_dataset=None if many else make_rows(),
+        corpora=make_corpora() if many else None,
         coarse_names={"person": "some", "location": "some"},
     )
     trainer.train(resume_from_checkpoint=resume)
