@@ -53,7 +53,7 @@ def test_entities_are_those_of_the_sentences(tiny_tokenizer, given_sentences, le
         assert all(0 <= first <= last < len(positions) for first, last, _ in row["entities"])
     assert len(found) == len(expected)
     for (token, labels, label), (word, types, outermost) in zip(found, expected, strict=True):
-        assert word.startswith(token) and around == types and label in outermost
+        assert word.startswith(token) and labels == types and label in outermost
 
 
 @pytest.fixture(autouse=True)
