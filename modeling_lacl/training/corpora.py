@@ -28,7 +28,7 @@ from ..hub.card_facts import CardFacts
 from .arguments import DataArguments
 
 _FOLDER_KEYS = ("folder", "role", "release", "exclude", "near_test_types", "min_mentions", "weight")
-_READING_KEYS = ("format", "token_column", "tag_column", "scheme", "encoding")
+_READING_KEYS = ("format", "token_column", "tag_column", "scheme", "encoding", "nested")
 _FILE_KEYS = ("file", "name", "domain", "licence", "attribution", "type_names", "weight", *_READING_KEYS)
 
 

@@ -93,6 +93,15 @@ def test_weights_and_sequences(tiny_tokenizer, folder, tmp_path):
     assert [[label for label in row.tolist() if label >= 0] for row in corpora.label_sequences()] == expected
 
 
+def test_a_file_with_nested_entities(tiny_tokenizer, folder, tmp_path):
+    (tmp_path / "nested.jsonl").write_text(json.dumps(NESTED) + "\n")
+    entry = {"file": str(tmp_path / "nested.jsonl")}
+    with pytest.raises(LaclDataError, match="nested='keep'"):
+        load(tiny_tokenizer, entry)
+    corpora = load(tiny_tokenizer, entry | {"nested": "keep"})
+    assert names(corpora) == ["nested"] and corpora.sequences["entities"][0] == [[0, 2, 1], [1, 1, 2]]
+
+
 def test_rare_types_are_outside(tiny_tokenizer, folder):
     corpora = load(tiny_tokenizer, {"folder": str(folder), "exclude": ["genes"], "min_mentions": 9})
     assert [[one.name for one in corpus.types] for corpus in corpora.corpora] == [["traveller", "city"], []]
