@@ -125,6 +125,7 @@ class Corpus:
             "borders": [int(right) for *_, right in flat],
             "gold": sum(map(len, self.gold)),
             "gold_borders": sum(len({one[:2] for one in gold}) for gold in self.gold),
+            "spans": of_spans,
             "threshold": DEFAULT_THRESHOLD if of_spans else 0.0,
             "calibration": (ner.config.calibration or {}).get("support" if shots else "names", [1.0, 0.0]),
             "adapting_seconds": round(adapting, 1),
@@ -187,7 +188,7 @@ def _tables(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Iter
                 corpus: [float(np.mean([one[name] for one in found])) for name in names]
                 for corpus, found in by_corpus.items()
             }
-            means["mean"] = [float(value) for value in np.nanmean(list(means.values()), axis=0)]
+            means["mean"] = [_mean(column) for column in zip(*means.values(), strict=True)]
             yield f"**{place}, {shots} examples a type**"
             yield "\n".join(
                 markdown_table(
@@ -205,8 +206,14 @@ def _tables(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Iter
                     range(1, len(names) + 1),
                 )
             )
-            if options.calibrate:
+            if options.calibrate and own[0]["spans"]:
                 yield _calibration(own, shots)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of the values that are numbers; NaN without any."""
+    numbers = [value for value in values if not np.isnan(value)]
+    return float(np.mean(numbers)) if numbers else float("nan")
 
 
 def _calibration(rows: Sequence[dict[str, Any]], shots: int) -> str:
@@ -218,8 +225,12 @@ def _calibration(rows: Sequence[dict[str, Any]], shots: int) -> str:
         logits.append((np.log(odds / (1 - odds)) - intercept) / slope)
         correct.append(np.array(row["correct"], dtype=bool))
         groups += [row["run"][1]] * len(odds)
-    slope, intercept = fit_logistic(np.concatenate(logits), np.concatenate(correct), groups)
-    return f"calibration: {'support' if shots else 'names'}: [{slope:.4f}, {intercept:.4f}]"
+    kind = "support" if shots else "names"
+    try:
+        slope, intercept = fit_logistic(np.concatenate(logits), np.concatenate(correct), groups)
+    except ValueError as error:
+        return f"no calibration of {kind}: {error}"
+    return f"calibration: {kind}: [{slope:.4f}, {intercept:.4f}]"
 
 
 if __name__ == "__main__":

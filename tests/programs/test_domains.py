@@ -1,0 +1,56 @@
+"""The program that evaluates models on whole corpora of other domains, on two tiny ones."""
+
+import gzip
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+TRAINING = Path(__file__).resolve().parents[2] / "training"
+PEOPLE, PLACES = ["ana", "ruiz"], ["quito", "york"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    index = [{"name": name, "role": role} for name, role in (("trips", "development"), ("other", "training"))]
+    (tmp_path / "corpora.json").write_text(json.dumps(index))
+    (tmp_path / "trips").mkdir()
+    for split, number in (("train", 24), ("test", 8)):
+        with gzip.open(tmp_path / "trips" / f"{split}.jsonl.gz", "wt") as file:
+            for row in range(number):
+                words = [PEOPLE[row % 2], "flew", "to", PLACES[row % 2]]
+                entities = [
+                    {"start": 0, "end": 1, "label": "person"},
+                    {"start": 3, "end": 4, "label": "city"},
+                ]
+                rare = [{"start": 1, "end": 2, "label": "rare"}] if row < 2 else []
+                file.write(json.dumps({"tokens": words, "entities": entities + rare}) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("width", [0, 4])
+def test_a_table_a_second_call_and_a_calibration(folder, make_tiny_model, monkeypatch, capsys, width):
+    model = make_tiny_model(["person"], max_span_words=width)
+    model.save_pretrained(folder / "model")
+    output = folder / "results"
+    arguments = [str(folder / "model"), "--folder", str(folder), "--output", str(output), "--seeds", "2"]
+    monkeypatch.setattr(sys, "argv", ["domains", *arguments, "--shots", "0", "1", "--calibrate"])
+    monkeypatch.syspath_prepend(str(TRAINING))
+
+    def run():
+        runpy.run_path(str(TRAINING / "domains.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    report = run()
+    rows = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
+    assert [row["run"][1:4] for row in rows] == [["trips", 0, 0], ["trips", 1, 0], ["trips", 1, 1]]
+    assert all(row["gold"] == 16 and len(row["scores"]) == len(row["correct"]) for row in rows)
+    assert report.count("| trips |") == 2 and report == (output / "report.md").read_text()
+    # By a random model all may be wrong, of which no calibration can be made; tokens have none.
+    told = re.findall(r"^(?:calibration: |no calibration of )(names|support): ", report, re.MULTILINE)
+    assert told == (["names", "support"] if width else [])
+    assert run() == report  # nothing is measured again
+    assert len((output / "results.jsonl").read_text().splitlines()) == 3
