@@ -31,13 +31,11 @@ def in_utf8(stream: BinaryIO, name: str, encoding: str) -> Iterable[bytes]:
     Raises:
         ValueError: The encoding is unknown, or does not fit the stream at all.
     """
-    try:
-        codec = codecs.lookup(encoding).name
-        "".encode(codec)  # not every codec encodes text
-    except LookupError:
-        raise ValueError(
-            f"{encoding!r} is no encoding: give --encoding one that Python knows, as utf-8"
-        ) from None
+    from ..data.lines import codec_of_text
+
+    codec = codec_of_text(encoding)
+    if codec is None:
+        raise ValueError(f"{encoding!r} is no encoding: give --encoding one that Python knows, as utf-8")
     return stream if codec == "utf-8" else _transcoded(stream, name, codec)
 
 

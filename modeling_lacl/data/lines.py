@@ -103,6 +103,16 @@ def _utf16(head: bytes) -> str | None:
     return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
 
 
+def codec_of_text(encoding: str) -> str | None:
+    """Return the name of Python's codec for an encoding of text; None if there is none."""
+    try:
+        codec = codecs.lookup(encoding).name
+        "".encode(codec)  # not every codec encodes text
+    except LookupError:
+        return None
+    return codec
+
+
 def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterator[tuple[int, str]]:
     r"""Read the lines of a text file lazily.
 
@@ -122,13 +132,9 @@ def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterat
         LaclDataError: The encoding is unknown or does not fit the file at all, or the file is not text.
         OSError: The file cannot be opened.
     """
-    try:
-        codec = codecs.lookup(encoding).name
-        "".encode(codec)  # not every codec encodes text
-    except LookupError:
-        raise LaclDataError(
-            f"{path}: unknown encoding {encoding!r}; name one that Python knows, as 'utf-8'"
-        ) from None
+    codec = codec_of_text(encoding)
+    if codec is None:
+        raise LaclDataError(f"{path}: unknown encoding {encoding!r}; name one that Python knows, as 'utf-8'")
     replaced = first_line = number = 0
     with open_bytes(path) as file_of_bytes:
         head = file_of_bytes.read(_HEAD_BYTES)

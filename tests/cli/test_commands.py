@@ -1,16 +1,13 @@
 """The command line: what a user types, what comes out, and what a mistake gets."""
 
 import gzip
-import importlib
 import io
 import json
-import logging
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -530,17 +527,3 @@ def test_predict_tells_types_that_nobody_gave(make_tiny_model, tmp_path):
     told = runner.invoke(cli.app, command).stderr
     assert "the 3 types of the model are used (person, location" in told and "--labels" in told
     assert "no labels given" not in runner.invoke(cli.app, [*command, "--labels", "city"]).stderr
-
-
-def test_wrong_usage_and_warnings_do_not_drive_the_terminal(monkeypatch, capsys):
-    module: Any = importlib.import_module("modeling_lacl.cli.app")
-    monkeypatch.setattr("sys.argv", ["lacl", "predict", "model", "--high\x1b[31m"])
-    with pytest.raises(SystemExit):
-        module.main()
-    monkeypatch.setattr("sys.argv", ["lacl", "--low\x1b[31m"])
-    with pytest.raises(SystemExit):
-        module.main()
-    record = logging.LogRecord("modeling_lacl", logging.WARNING, "", 0, "a label\x1b[31m\nand \x9b", (), None)
-    shown = capsys.readouterr().err + module._VisibleLines().format(record)
-    assert "--high" in shown and "--low" in shown and "a label" in shown
-    assert not {"\x1b", "\x9b"} & set(shown) and shown.count("\n") > 1
