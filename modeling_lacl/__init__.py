@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .data.examples import LaclDataError
     from .data.reading import read_dataset
     from .data.tokenize import tokenize_dataset
+    from .evaluation.cross_validation import cross_validate
     from .evaluation.model_evaluation import evaluate_model
     from .evaluation.suggesting import suggest_sentences
     from .integrations.onnx.runner import LaclOnnxModel
@@ -44,6 +45,7 @@ _MODULES = {
     "LaclTrainingArguments": "training.arguments",
     "adapt": "training.adaptation",
     "add_types": "training.adaptation",
+    "cross_validate": "evaluation.cross_validation",
     "evaluate_model": "evaluation.model_evaluation",
     "load_corpus": "data.corpora.loading",
     "read_dataset": "data.reading",
@@ -68,6 +70,7 @@ __all__ = [
     "__version__",
     "adapt",
     "add_types",
+    "cross_validate",
     "evaluate_model",
     "load_corpus",
     "read_dataset",

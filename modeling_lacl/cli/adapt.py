@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from .app import app, next_step, no_short_bars
+from .app import app, messages_of, next_step, no_short_bars
 from .options import (
     Checkpoint,
     Encoding,
@@ -19,6 +19,12 @@ from .options import (
     TokenColumn,
     read_labelled,
 )
+
+_SCORES: dict[str, Literal["precision", "recall", "f1"]] = {
+    "precision": "precision",
+    "recall": "recall",
+    "F1": "f1",
+}
 
 SupportFile: TypeAlias = Annotated[
     Path,
@@ -58,6 +64,14 @@ LearningRate: TypeAlias = Annotated[
     ),
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Random seed. The same seed gives the same model.")]
+Estimate: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--estimate",
+        help="Also estimate precision, recall and F1 by cross-validation on the examples, which adapts three "
+        "further models.",
+    ),
+]
 
 
 @app.command(no_args_is_help=True)
@@ -75,6 +89,7 @@ def adapt(
     scheme: Scheme = None,
     encoding: Encoding = "utf-8",
     nested: NestedOption = "error",
+    estimate: Estimate = False,
 ) -> None:
     """Teach a model your entity types from a few labelled sentences.
 
@@ -84,18 +99,32 @@ def adapt(
     [bold]Examples[/bold]
     lacl adapt lacl-minilm-fewnerd support.txt --output outputs/ner
     lacl adapt lacl-minilm-fewnerd support.jsonl --output outputs/ner --label-names names.yaml
+    lacl adapt lacl-minilm-fewnerd support.txt --output outputs/ner --estimate
     """
     # Fail before the training, not after it.
     output.mkdir(parents=True, exist_ok=True)
     from ..data.support import read_support
     from ..hub.loading import load_model
-    from ..training.adaptation import adapt as adapt_model
+    from ..reporting import percent
+    from ..training import adaptation
+    from .progress import AdaptingProgress
 
     no_short_bars()
     dataset = read_labelled(support, data_format, token_column, tag_column, scheme, encoding, nested)
     examples = read_support(dataset, str(support))
     given: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
-    adapted = adapt_model(load_model(checkpoint), examples, label_names, steps=steps, seed=seed, **given)
+    given |= {"steps": steps, "seed": seed}
+    model = load_model(checkpoint)
+    with AdaptingProgress() as progress:
+        if estimate:
+            from ..evaluation.cross_validation import cross_validate
+
+            scores = cross_validate(model, examples, label_names, callbacks=[progress], **given).scores
+        with messages_of(adaptation.logger):
+            adapted = adaptation.adapt(model, examples, label_names, callbacks=[progress], **given)
+    if estimate:
+        shown = ", ".join(f"{name} {percent(scores[key])}" for name, key in _SCORES.items())
+        print(f"Estimate by cross-validation on the examples: {shown}", file=sys.stderr)
     adapted.save_pretrained(output)
     print(f"Saved to {output}: {', '.join(adapted.entity_types)}", file=sys.stderr)
     next_step(f"lacl predict {output} FILE")

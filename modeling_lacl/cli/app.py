@@ -111,6 +111,23 @@ def options(
         os.environ["LACL_DEBUG"] = "1"
 
 
+@contextmanager
+def messages_of(logger: logging.Logger) -> Iterator[None]:
+    """Show on stderr, inside the context, what a module logs at level INFO."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_VisibleLines())
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
 def no_short_bars() -> None:
     """Hide the progress bars of short operations: loading and saving models, tokenising a support set."""
     import datasets

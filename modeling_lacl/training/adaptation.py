@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import os
 import random
 import tempfile
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +52,8 @@ from ..model.modeling_lacl import LaclForTokenClassification
 from .arguments import LaclTrainingArguments
 from .card import facts_of_training
 from .trainer import LaclTrainer
+
+logger = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -133,7 +137,7 @@ def adapt(
     Fine-tune a copy of the model on the support sentences, with the objective of source training and with
     all types in the prompt in shuffled order. Then store the Gaussian of every support token for decoding.
     Weights in half precision are trained in fp32, and cast back. Threads may call this at the same time: they
-    train one after the other.
+    train one after the other. The steps, the loss, and why training ended are logged at level INFO.
 
     Args:
         model: The source-trained model, with its tokenizer. It is not modified.
@@ -240,6 +244,7 @@ class _StopBelowThreshold(TrainerCallback):
 
     def __init__(self, batches: int) -> None:
         self.losses: deque[float] = deque(maxlen=batches)
+        self.stopped = False
 
     def on_log(
         self,
@@ -257,7 +262,7 @@ class _StopBelowThreshold(TrainerCallback):
                 len(self.losses) == self.losses.maxlen
                 and sum(self.losses) / len(self.losses) < LOSS_THRESHOLD
             ):
-                control.should_training_stop = True
+                control.should_training_stop = self.stopped = True
 
 
 def _fine_tune(
@@ -269,7 +274,7 @@ def _fine_tune(
     **options: Any,
 ) -> LaclTrainer:
     batches = math.ceil(len(sequences) / batch_size)
-    stopping: list[TrainerCallback] = []
+    stopping: list[_StopBelowThreshold] = []
     schedule = "constant"
     if model.config.max_span_words:
         steps = max(SPAN_STEPS, SPAN_EPOCHS * batches) if steps is None else steps
@@ -303,9 +308,31 @@ def _fine_tune(
         )
         # A library function should not print training metrics to stdout.
         trainer.remove_callback(PrinterCallback)
+        start = time.perf_counter()
         with _without_dropout(model) if model.config.max_span_words else nullcontext():
             trainer.train()
+    _log_summary(trainer, steps, any(one.stopped for one in stopping), time.perf_counter() - start)
     return trainer
+
+
+def _log_summary(trainer: LaclTrainer, planned: int, loss_is_low: bool, seconds: float) -> None:
+    """Log what fine-tuning did, and why it ended."""
+    state = trainer.state
+    losses = [row["loss"] for row in state.log_history if "loss" in row] or [math.nan]
+    if loss_is_low:
+        reason = f"the loss of an epoch was below {LOSS_THRESHOLD:g}"
+    elif state.global_step == planned:
+        reason = "all planned steps were done"
+    else:
+        reason = f"a callback stopped it before step {planned}"
+    logger.info(
+        "Adapted in %.1f s: %d steps, loss %.3g at the first and %.3g at the last; ended as %s.",
+        seconds,
+        state.global_step,
+        losses[0],
+        losses[-1],
+        reason,
+    )
 
 
 @contextmanager

@@ -415,6 +415,20 @@ def test_adapt_saves_a_model_of_the_new_types(lacl, checkpoint, tmp_path):
     assert lines(out)[0]["text"] == "ana flew"
 
 
+def test_adapt_estimates_and_says_what_it_did(lacl, checkpoint, tmp_path):
+    support = tmp_path / "support.jsonl"
+    rows = [{"tokens": ["ana", "flew"], "ner_tags": ["B-person", "O"]}] * 2
+    support.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = lacl("adapt", checkpoint, support, "-o", tmp_path / "n", "--steps", "1", "--estimate")
+    assert code == 0
+    told, estimate, where, _ = err.splitlines()
+    assert re.match(r"Adapted in [\d.]+ s: 1 steps, loss .* ended as all planned steps were done", told)
+    assert re.match(
+        r"Estimate by cross-validation on the examples: precision [\d.]+, recall .*, F1 ", estimate
+    )
+    assert where.startswith("Saved to")
+
+
 def test_adapt_reads_the_given_format(lacl, checkpoint, tmp_path):
     support = tmp_path / "support.data"
     support.write_text(json.dumps({"tokens": ["ana", "flew"], "ner_tags": ["B-person", "O"]}) + "\n")

@@ -2,6 +2,7 @@
 
 import copy
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 
 from modeling_lacl import LaclForTokenClassification, adapt, add_types, remove_types
 from modeling_lacl.data.examples import LaclDataError
@@ -316,3 +317,18 @@ def test_modes_of_the_caller_without_gradients_do_not_matter(make_tiny_model, mo
     for model in (found, *others):  # and can be trained further
         assert not any(tensor.is_inference() for tensor in model.state_dict().values())
     adapt(others[0], SUPPORT, steps=1)
+
+
+def test_adapting_logs_what_it_did(make_tiny_model, caplog):
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop = state.global_step == 2
+
+    with caplog.at_level("INFO", logger="modeling_lacl.training.adaptation"):
+        adapt(make_tiny_model(), SUPPORT, steps=3)
+        adapt(make_tiny_model(), SUPPORT, steps=3, callbacks=[Stop()])
+        adapt(make_tiny_model(encoder=LEARNER), SUPPORT, learning_rate=1e-2)
+    full, stopped, low = caplog.messages
+    assert re.search(r"Adapted in [\d.]+ s: 3 steps, loss [\d.e+-]+ at the first .* all planned steps", full)
+    assert "2 steps" in stopped and "a callback stopped it before step 3" in stopped
+    assert "the loss of an epoch was below 0.2" in low
