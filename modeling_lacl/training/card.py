@@ -35,7 +35,7 @@ _CORPUS_ARGUMENTS = ("group_size", "foreign_labels", "variant_probability")
 def facts_of_training(trainer: Any) -> CardFacts:
     """Return the `card_facts` of a `LaclTrainer`, completed with the current state of its training."""
     args, state = trainer.args, trainer.state
-    model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
     known = trainer.card_facts
     # Sequences of many corpora have label sets of their own.
     if not known.examples and trainer.train_dataset is not None and trainer.corpora is None:

@@ -78,7 +78,7 @@ class HubTrainer(Trainer):
 
     def model_with_facts(self) -> LaclForTokenClassification:
         """Return the model, with the current facts for its card set."""
-        model: Any = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        model: Any = self.accelerator.unwrap_model(self.model)
         model.card_facts = facts_of_training(self)
         return cast("LaclForTokenClassification", model)
 

@@ -262,6 +262,19 @@ class LaclTrainer(HubTrainer):
                 optimizer.param_groups.append({**group, "params": own, "lr": self.args.head_learning_rate})
         return optimizer
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as `Trainer` does; afterwards the model is in its own precision again.
+
+        While it trains in mixed precision, its `forward` is wrapped, also after saving and evaluating.
+        """
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            own = self.accelerator.unwrap_model(self.model).__dict__
+            if own.pop("_original_forward", None) is not None:
+                own.pop("forward")
+                own.pop("_is_accelerate_prepared", None)  # so that it is wrapped again when trained again
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -326,7 +339,7 @@ class LaclTrainer(HubTrainer):
         if self.is_world_process_zero():
             shared = [
                 validation.scores(
-                    self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False),
+                    self.accelerator.unwrap_model(self.model),
                     self.args.per_device_eval_batch_size,
                 )
             ]

@@ -180,6 +180,30 @@ def test_accumulated_batches_are_not_one_batch(make_trainer, tiny_tokenizer):
             assert accumulated < 0.95 * whole
 
 
+def test_mixed_precision_goes_on_after_saving_and_evaluating_and_when_trained_again(make_trainer):
+    trainer = make_trainer(
+        bf16=True,
+        max_steps=3,
+        eval_dataset=make_held_out(),
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=1,
+    )
+    seen = []
+    linear = trainer.model.lacl.encoder.encoder.layer[0].intermediate.dense
+    linear.register_forward_hook(lambda module, inputs, output: seen.append((module.training, output.dtype)))
+    for _ in range(2):
+        seen.clear()
+        trainer.train()
+        assert {dtype for training, dtype in seen if training} == {torch.bfloat16}
+        assert {dtype for training, dtype in seen if not training} == {torch.float32}, "evaluated in fp32"
+    seen.clear()
+    trainer.model.predict("ana flew", labels=["person"])
+    trainer.model.eval()(torch.tensor([[2, 5, 3]]))
+    assert {dtype for _, dtype in seen} == {torch.float32}
+
+
 def test_mixed_precision(make_trainer, tmp_path):
     """The encoder in bf16; the projection, the losses and what is saved in fp32."""
     dtypes, logs = {}, {}
