@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ class InstalledPackage(Package):
         from ..data.support import with_support
 
         return with_support(model, support, label_names, batch_size)
+
+    def check_language(self, model: Any, texts: Sequence[str]) -> None:
+        """Log a warning, once a process, for a language that the model was not trained on."""
+        from ..data.language import check_language
+
+        check_language(model, texts)
 
     def save_card(self, model: Any, folder: Path, destination: Path) -> None:
         """Write the model card, unless `destination` has one that was edited by hand."""

@@ -118,6 +118,8 @@ class LaclConfig(PreTrainedConfig):
         calibration (`dict`, *optional*): For a model of spans, `[slope, intercept]` of the logistic function
             from the logit of a span to its score, by label names alone (`names`) and with a support set
             (`support`). Fitted on development data; by default `[1, 0]`.
+        languages (`list[str]`, *optional*): ISO 639-1 codes of the languages that the model was trained on.
+            The installed package warns of text to tag that is in none of them.
         transitions (`dict`, *optional*): Abstract transition probabilities (see [`decoding_lacl`]).
         format_version (`int`): Layout version of the checkpoint.
 
@@ -164,6 +166,7 @@ class LaclConfig(PreTrainedConfig):
     transition_power: float = 0.3
     max_span_words: int = 0
     calibration: dict[str, list[float]] | None = None
+    languages: list[str] | None = None
     transitions: dict[str, Any] | None = None
     format_version: int = FORMAT_VERSION
 

@@ -274,7 +274,11 @@ class Predictor:
     def _buffers(self, texts: Iterable[Text]) -> Iterator[list[Text]]:
         """Yield the texts in the order in which they came, as many at a time as are read ahead."""
         stream = iter(texts)
+        first = True
         while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
+            if first:
+                package().check_language(self.model, [text.text for text in buffer])
+                first = False
             yield buffer
 
     def decode(self, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ class Package:
             "support= needs the package lacl, which is not part of a checkpoint's remote code: install it by "
             "`pip install .` in a clone of its repository"
         )
+
+    def check_language(self, model: Any, texts: Sequence[str]) -> None:
+        """Log a warning if texts to tag seem to be in a language that the model was not trained on."""
 
     def save_card(self, model: Any, folder: Path, destination: Path) -> None:
         """Write the model card into `folder`, whose files are moved to `destination` afterwards."""

@@ -192,7 +192,8 @@ class DataArguments:
         default=None, metadata=_help("Name of the dataset, on the Hub or elsewhere; for the model card.")
     )
     language: str | None = field(
-        default=None, metadata=_help("Language code of the data, such as en; for the model card.")
+        default=None,
+        metadata=_help("Language code (ISO 639-1) of the data, such as en; predict warns of text in others."),
     )
     license: str | None = field(
         default=None,

@@ -122,6 +122,7 @@ def train_source(
     else:
         model, data = _with_one_corpus(encoder, tokenizer, model_args, data_args, facts)
     config: Any = model.config
+    config.languages = facts.language or None
     # Viterbi, for tokens, is possible now that there are transitions.
     tokens = not config.max_span_words
     if tokens and config.transitions and model_args.viterbi is None and model_args.method == "lacl":
