@@ -56,7 +56,7 @@ def main() -> None:
     )
     changes: dict[int, list[float]] = {length: [] for length in options.lengths}
     f1: dict[int, list[float]] = {length: [] for length in options.lengths}
-    seconds: Counter[int] = Counter()
+    seconds = dict.fromkeys(options.lengths, 0.0)
     for sentences, gold in corpora:
         counts = Counter(name for spans in gold for *_, name in spans)
         own = sorted(name for name, _ in counts.most_common(OWN))

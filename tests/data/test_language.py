@@ -23,7 +23,7 @@ ENGLISH = "Yesterday the minister visited the new plant of the company in the no
 @pytest.fixture
 def model(tiny_model, monkeypatch):
     """A model of random weights with a real tokenizer, which alone is asked."""
-    warned = []
+    warned: list[str] = []
     monkeypatch.setattr(language.logger, "warning_once", warned.append)
     tiny_model.config.languages = ["en"]
     tiny_model.warned = warned
@@ -61,7 +61,12 @@ def test_a_model_that_knows_the_language_or_names_none(with_words):
 
 def test_predict_asks_once_a_call_and_the_languages_are_saved(model, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(language, "identify", lambda text: asked.append(text) or ("de", 0.99))
+
+    def german(text):
+        asked.append(text)
+        return "de", 0.99
+
+    monkeypatch.setattr(language, "identify", german)
     stream = model.predict((text for text in ["ana flewww " * 9] * 70), labels=["person"], batch_size=1)
     assert len(list(stream)) == 70, "several buffers"
     assert len(asked) == 1 and len(model.warned) == 1
