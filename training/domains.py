@@ -12,7 +12,7 @@ below K and lets none exceed 2 K.
 Prints a Markdown table of micro-F1 at the default threshold and at the best one, of the F1 of borders alone,
 of the expected calibration error and of the AUROC, and writes it with the results to the output folder. A
 second call goes on where the first was interrupted. `--calibrate` fits the scores of a model of spans and
-prints the option `calibration` for its configuration.
+prints the option `calibration` for its configuration, with the scores at thresholds of the calibrated scores.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from modeling_lacl.reporting import markdown_table
 
 FEWEST_MENTIONS = 10
 """Mentions of a type in the training split from which it counts."""
-LOWEST = 0.01
+LOWEST = 0.003
 """Lowest score of the predictions that calibration and thresholds are about."""
 DIGITS = {"at": 2, "ECE": 2, "AUROC": 2}
 _THRESHOLDS = np.arange(0.02, 1.0, 0.02)
@@ -59,12 +59,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="number of support sets")
     parser.add_argument("--sentences", type=int, default=300, help="test sentences of each corpus")
     parser.add_argument("--label_weight", type=float, help="instead of the model's own")
+    parser.add_argument("--steps", type=int, help="steps of adapting, instead of the default")
+    parser.add_argument("--learning_rate", type=float, help="of adapting, instead of the default")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--calibrate", action="store_true", help="fit the scores")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     results = options.output / "results.jsonl"
     rows: list[dict[str, Any]] = list(read_json_lines(results)) if results.is_file() else []
+    adapting = {name: getattr(options, name) for name in ("steps", "learning_rate")}
+    adapting = {name: value for name, value in adapting.items() if value is not None}
     finished = {json.dumps(row["run"]) for row in rows}
     for place in options.models:
         model = LaclForTokenClassification.from_pretrained(place)
@@ -75,10 +79,11 @@ def main() -> None:
             for shots in options.shots:
                 for seed in range(options.seeds if shots else 1):
                     run = [str(place), name, shots, seed, options.sentences, options.label_weight]
+                    run += [adapting] if adapting else []
                     if json.dumps(run) in finished:
                         continue
                     corpus = corpus or Corpus(options.folder / name, options.sentences)
-                    row = {"run": run, **corpus.measure(model, shots, seed)}
+                    row = {"run": run, **corpus.measure(model, shots, seed, adapting)}
                     append_json_line(results, row)
                     rows.append(row)
     report = "\n\n".join([*_tables(rows, options), f"Machine: {json.dumps(machine())}"])
@@ -105,10 +110,15 @@ class Corpus:
         self.sentences: list[list[str]] = test["tokens"][:]
         self.gold = entity_spans(test)
 
-    def measure(self, model: LaclForTokenClassification, shots: int, seed: int) -> dict[str, Any]:
+    def measure(
+        self, model: LaclForTokenClassification, shots: int, seed: int, options: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return the predictions of a model by name (0 shots) or adapted, as scores and correctness."""
         start = time.perf_counter()
-        ner = adapt(model, self.support(shots, seed), seed=seed) if shots else model.with_labels(self.types)
+        if shots:
+            ner = adapt(model, self.support(shots, seed), seed=seed, **options)
+        else:
+            ner = model.with_labels(self.types)
         adapting = time.perf_counter() - start
         of_spans = bool(ner.config.max_span_words)
         found: Any = ner.predict(
@@ -151,7 +161,7 @@ def _read(file: Path, limit: int | None = None) -> Dataset:
         return read_dataset([json.loads(line) for line in islice(lines, limit)], nested="keep")
 
 
-def _scores(row: dict[str, Any]) -> dict[str, float]:
+def _scores(row: dict[str, Any], threshold: float | None = None) -> dict[str, float]:
     scores, correct = np.array(row["scores"]), np.array(row["correct"], dtype=bool)
     borders = np.array(row["borders"], dtype=bool)
 
@@ -159,7 +169,7 @@ def _scores(row: dict[str, Any]) -> dict[str, float]:
         kept = scores >= threshold
         return 200 * int(right[kept].sum()) / max(int(kept.sum()) + gold, 1)
 
-    default = row["threshold"]
+    default = row["threshold"] if threshold is None else threshold
     best = max(_THRESHOLDS, key=lambda threshold: f1(threshold, correct, row["gold"]))
     kept = scores >= default
     return {
@@ -180,34 +190,32 @@ def _tables(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Iter
             own = [row for row in rows if row["run"][0] == str(place) and row["run"][2] == shots]
             if not own:
                 continue
-            by_corpus: dict[str, list[dict[str, float]]] = {}
-            for row in own:
-                by_corpus.setdefault(row["run"][1], []).append(_scores(row))
-            names = list(_scores(own[0]))
-            means = {
-                corpus: [float(np.mean([one[name] for one in found])) for name in names]
-                for corpus, found in by_corpus.items()
-            }
-            means["mean"] = [_mean(column) for column in zip(*means.values(), strict=True)]
+            means = _by_corpus([(row, _scores(row)) for row in own])
             yield f"**{place}, {shots} examples a type**"
-            yield "\n".join(
-                markdown_table(
-                    ["corpus", *names],
-                    [
-                        [
-                            corpus,
-                            *(
-                                f"{value:.{DIGITS.get(name, 1)}f}"
-                                for name, value in zip(names, values, strict=True)
-                            ),
-                        ]
-                        for corpus, values in means.items()
-                    ],
-                    range(1, len(names) + 1),
-                )
-            )
+            yield _table("corpus", means)
             if options.calibrate and own[0]["spans"]:
-                yield _calibration(own, shots)
+                yield from _calibration(own, shots)
+
+
+def _by_corpus(scored: Sequence[tuple[dict[str, Any], dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return the mean of each score over the support sets of each corpus, and under `mean` over corpora."""
+    by_corpus: dict[str, list[dict[str, float]]] = {}
+    for row, scores in scored:
+        by_corpus.setdefault(row["run"][1], []).append(scores)
+    names = list(scored[0][1])
+    means = {
+        corpus: {name: _mean([one[name] for one in found]) for name in names}
+        for corpus, found in by_corpus.items()
+    }
+    return {**means, "mean": {name: _mean([one[name] for one in means.values()]) for name in names}}
+
+
+def _table(heading: str, rows: dict[str, dict[str, float]]) -> str:
+    names = list(next(iter(rows.values())))
+    cells = [
+        [head, *(f"{row[name]:.{DIGITS.get(name, 1)}f}" for name in names)] for head, row in rows.items()
+    ]
+    return "\n".join(markdown_table([heading, *names], cells, range(1, len(names) + 1)))
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -216,8 +224,8 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(numbers)) if numbers else float("nan")
 
 
-def _calibration(rows: Sequence[dict[str, Any]], shots: int) -> str:
-    """Return the option that calibrates the scores of these rows."""
+def _calibration(rows: Sequence[dict[str, Any]], shots: int) -> Iterator[str]:
+    """Yield the option that calibrates the scores of these rows, and the scores at thresholds with it."""
     logits, correct, groups = [], [], []
     for row in rows:
         slope, intercept = row["calibration"]
@@ -229,8 +237,20 @@ def _calibration(rows: Sequence[dict[str, Any]], shots: int) -> str:
     try:
         slope, intercept = fit_logistic(np.concatenate(logits), np.concatenate(correct), groups)
     except ValueError as error:
-        return f"no calibration of {kind}: {error}"
-    return f"calibration: {kind}: [{slope:.4f}, {intercept:.4f}]"
+        yield f"no calibration of {kind}: {error}"
+        return
+    yield f"calibration: {kind}: [{slope:.4f}, {intercept:.4f}]"
+    fitted = [
+        {**row, "scores": 1 / (1 + np.exp(-(slope * own + intercept)))}
+        for row, own in zip(rows, logits, strict=True)
+    ]
+    yield _table(
+        "threshold",
+        {
+            f"{threshold:.1f}": _by_corpus([(row, _scores(row, threshold)) for row in fitted])["mean"]
+            for threshold in np.arange(0.1, 1.0, 0.1).tolist()
+        },
+    )
 
 
 if __name__ == "__main__":
