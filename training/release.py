@@ -1,9 +1,11 @@
 """Create the adapter of a released model: train with its recipe, and extract a low-rank adapter of a few MB.
 
-    python training/release.py training/recipes/few_nerd_inter_minilm.yaml --train_file FILE
+    python training/release.py training/recipes/wide_minilm.yaml
+    python training/release.py training/recipes/few_nerd_inter_minilm.yaml --train_file FILE \\
+        --name lacl-minilm-fewnerd --rank 32 --bf16 true --use_cpu true
 
-The released adapter was created with the additional arguments `--bf16 true --use_cpu true`. A model that is
-already in the output folder of the recipe is reused if it has the options of the recipe.
+These are the commands of the released models. A model that is already in the output folder of the recipe is
+reused if it has the options of the recipe.
 """
 
 import argparse
@@ -31,7 +33,9 @@ def main() -> None:
     )
     parser.add_argument("recipe", help="source training recipe; further arguments override it")
     parser.add_argument("--name", default=RELEASED[0], help="name of the released model")
-    parser.add_argument("--rank", type=int, default=32, help="maximum rank of the change of each matrix")
+    parser.add_argument(
+        "--rank", type=int, help="maximum rank of the change of each matrix; by default it is kept in 4 bits"
+    )
     options, overrides = parser.parse_known_args()
     arguments = parse_arguments([options.recipe, *overrides])
     checkpoint = Path(str(arguments[2].output_dir))
@@ -56,7 +60,8 @@ def main() -> None:
         config.pop(key, None)
     write_atomically(folder / "config.json", json.dumps(config, indent=1, sort_keys=True) + "\n")
     size = (folder / ADAPTER_FILE).stat().st_size
-    print(f"{folder / ADAPTER_FILE}: {size / 2**20:.1f} MiB, rank {options.rank}")
+    form = "4 bits" if options.rank is None else f"rank {options.rank}"
+    print(f"{folder / ADAPTER_FILE}: {size / 2**20:.1f} MiB, {form}")
 
 
 if __name__ == "__main__":

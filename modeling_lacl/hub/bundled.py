@@ -1,8 +1,9 @@
 """Bundled models: the embedded encoder, and source models as small adapters on it.
 
-An adapter contains, for each weight matrix of the encoder, the best low-rank approximation of its change in
-training (a truncated singular value decomposition; LoRA, Hu et al. 2022, learns such a change directly), the
-exact change of each vector, and the projection head. Changes of the embedding tables are omitted.
+An adapter contains, for each weight matrix of the encoder, its change in training, either in 4 bits or as
+the best low-rank approximation (a truncated singular value decomposition; LoRA, Hu et al. 2022, learns such a
+change directly); the exact change of each vector; and the projection head. Changes of embedding tables are
+omitted. Long training changes a matrix in many directions: 4 bits then keep more than a rank of the same size.
 """
 
 from __future__ import annotations
@@ -67,6 +68,10 @@ _MIN_PREFIX = 4
 """Minimum length of a prefix of a released name for a suggestion."""
 ADAPTER_FILE = "adapter.safetensors"
 ENCODER_PREFIX = "lacl.encoder."
+BLOCK = 64
+"""Number of elements of a change in 4 bits that share a scale."""
+_MOST = 7
+_TINY = 1e-30
 
 
 def check_name(name: str) -> None:
@@ -116,18 +121,20 @@ def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTr
 
 
 def extract_adapter(
-    weights: Mapping[str, Tensor], base: Mapping[str, Tensor], rank: int
+    weights: Mapping[str, Tensor], base: Mapping[str, Tensor], rank: int | None = None
 ) -> dict[str, Tensor]:
     """Return the change of an encoder in training as an adapter.
 
     Args:
         weights: State dict of a trained `LaclForTokenClassification`; its support set is left out.
         base: State dict of the encoder before training.
-        rank: Maximum rank of a change. A matrix takes `rank * (rows + columns)` 16-bit floats.
+        rank: Maximum rank of a change. A matrix takes `rank * (rows + columns)` 16-bit floats. By default
+            every element of a change takes 4 bits, with a 32-bit scale for each 64 of them.
 
     Returns:
-        `<weight>.down` `(rank, columns)` and `<weight>.up` `(rows, rank)` for matrices, `<weight>.change` for
-        vectors, all in fp16; the projection head under its names in the model, in fp32.
+        For matrices `<weight>.down` `(rank, columns)` and `<weight>.up` `(rows, rank)` in fp16, or
+        `<weight>.codes` and `<weight>.scale` (see `pack_change`); `<weight>.change` in fp16 for vectors; the
+        projection head under its names in the model, in fp32.
     """
     adapter: dict[str, Tensor] = {}
     for name, weight in weights.items():
@@ -137,14 +144,38 @@ def extract_adapter(
             adapter[name] = weight.detach().float().contiguous()
             continue
         change = weight.detach().float() - base[name.removeprefix(ENCODER_PREFIX)].float()
-        if change.dim() == 1:
+        is_table = change.dim() > 1 and "embeddings" in name
+        if change.dim() == 1 or (rank is None and change.numel() % BLOCK and not is_table):
             adapter[f"{name}.change"] = change.half()
-        elif "embeddings" not in name:
+        elif rank is None and not is_table:
+            adapter[f"{name}.codes"], adapter[f"{name}.scale"] = pack_change(change)
+        elif not is_table:
             left, strength, right = torch.linalg.svd(change, full_matrices=False)
             root = strength[:rank].sqrt()
             adapter[f"{name}.up"] = (left[:, :rank] * root).half().contiguous()
             adapter[f"{name}.down"] = (root.unsqueeze(1) * right[:rank]).half().contiguous()
     return adapter
+
+
+def pack_change(change: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a matrix in 4 bits: its rows in blocks of 64 elements, each a multiple of a scale from −7 to 7.
+
+    Args:
+        change: `(rows, columns)` float, with a multiple of 64 elements.
+
+    Returns:
+        `(blocks, 32)` uint8, two elements each (the lower four bits first, plus 8), and `(blocks, 1)` fp32.
+    """
+    blocks = change.reshape(-1, BLOCK)
+    scale = blocks.abs().amax(1, keepdim=True) / _MOST
+    levels = (blocks / scale.clamp_min(_TINY)).round().clamp(-_MOST, _MOST).add(_MOST + 1).byte()
+    return levels[:, ::2] | (levels[:, 1::2] << 4), scale
+
+
+def unpack_change(codes: Tensor, scale: Tensor, shape: torch.Size) -> Tensor:
+    """Return the fp32 matrix of this shape that `pack_change` packed."""
+    levels = torch.stack([codes & 15, codes >> 4], -1).flatten(1).float() - (_MOST + 1)
+    return (levels * scale).view(shape)
 
 
 def merge_adapter(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -160,7 +191,10 @@ def merge_adapter(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> 
             merged[weight] = merged[weight] + part.float()
         elif kind == "up":
             merged[weight] = merged[weight] + part.float() @ adapter[f"{weight}.down"].float()
-        elif kind != "down":
+        elif kind == "codes":
+            change = unpack_change(part, adapter[f"{weight}.scale"], merged[weight].shape)
+            merged[weight] = merged[weight] + change
+        elif kind not in ("down", "scale"):
             merged[name] = part
     return merged
 

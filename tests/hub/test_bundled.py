@@ -6,12 +6,21 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModelForTokenClassification, BertModel
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.hub import bundled as encoder
 from modeling_lacl.hub import bundled as released
-from modeling_lacl.hub.bundled import RELEASED, extract_adapter, merge_adapter, released_folder
+from modeling_lacl.hub.bundled import (
+    RELEASED,
+    extract_adapter,
+    merge_adapter,
+    pack_change,
+    released_folder,
+    unpack_change,
+)
 
 pipeline: Any = transformers.pipeline  # its type knows the built-in tasks alone
 
@@ -22,15 +31,31 @@ def base_and_trained(tiny_model):
     return base, {name: tensor for name, tensor in tiny_model.state_dict().items() if "support" not in name}
 
 
-def test_a_full_rank_adapter_is_the_trained_model_but_for_its_embeddings(base_and_trained):
+@pytest.mark.parametrize(("rank", "near"), [(64, 5e-3), (None, 0.25)])
+def test_a_full_rank_adapter_is_the_trained_model_but_for_its_embeddings(base_and_trained, rank, near):
     base, trained = base_and_trained
-    merged = merge_adapter(base, extract_adapter(trained, base, rank=64))
+    merged = merge_adapter(base, extract_adapter(trained, base, rank))
     assert merged.keys() == trained.keys()
     for name, weight in trained.items():
         if "embeddings.weight" in name:
             assert torch.equal(merged[name], base[name.removeprefix("lacl.encoder.")])
         else:
-            torch.testing.assert_close(merged[name], weight, atol=5e-3, rtol=5e-3)
+            torch.testing.assert_close(merged[name], weight, atol=near, rtol=near)
+
+
+@given(
+    st.integers(1, 4),
+    st.sampled_from([1e-6, 1e-2, 1.0, 100.0]),
+    st.integers(0, 2**16),
+)
+def test_a_change_in_four_bits(rows, size, seed):
+    change = size * torch.randn(16 * rows, 8, generator=torch.Generator().manual_seed(seed))
+    codes, scale = pack_change(change)
+    assert (codes.dtype, scale.dtype) == (torch.uint8, torch.float32) and codes.shape == (2 * rows, 32)
+    unpacked = unpack_change(codes, scale, change.shape)
+    assert ((unpacked - change).abs().view(-1, 64) <= 0.501 * scale).all()
+    again, _ = pack_change(unpacked)
+    assert torch.equal(unpack_change(again, scale, change.shape), unpacked)
 
 
 @pytest.mark.parametrize("rank", [1, 4, 16])
@@ -69,8 +94,8 @@ class TestReleased:
         model = LaclForTokenClassification.from_pretrained(name)
         text = "Ana Ruiz flew to Quito on a Cessna 172."
         expected = model.predict(text, labels=["person", "city"])
-        for given in ({}, {"model": str(released_folder(name))}, {"model": model}):
-            tagger = pipeline("few-shot-ner", **given, device="cpu")
+        for place in ({}, {"model": str(released_folder(name))}, {"model": model}):
+            tagger = pipeline("few-shot-ner", **place, device="cpu")
             assert tagger(text, labels=["person", "city"]) == expected
         built = pipeline(
             "ner", model=model, tokenizer=model.tokenizer, device="cpu", aggregation_strategy="first"
