@@ -3,7 +3,7 @@
 An adapter contains, for each weight matrix of the encoder, its change in training, either in 4 bits or as
 the best low-rank approximation (a truncated singular value decomposition; LoRA, Hu et al. 2022, learns such a
 change directly); the exact change of each vector; and the projection head. Changes of embedding tables are
-omitted. Long training changes a matrix in many directions: 4 bits then keep more than a rank of the same size.
+omitted. Long training changes a matrix in many directions, of which a low rank keeps less than 4 bits do.
 """
 
 from __future__ import annotations
