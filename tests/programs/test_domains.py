@@ -54,3 +54,29 @@ def test_a_table_a_second_call_and_a_calibration(folder, make_tiny_model, monkey
     assert told == (["names", "support"] if width else [])
     assert run() == report  # nothing is measured again
     assert len((output / "results.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "expected"),
+    [
+        (
+            "label_words",
+            ["--names", "person", "city", "--output", "{folder}/words.md"],
+            r"\| city \| \| \| \d+ \| 16 \|",
+        ),
+        ("label_lists", ["--lengths", "5", "6"], r"\| 6 \| \d+ \| [\d.]+ \| \d+ \| [\d.]+ \| [\d.]+ \|"),
+    ],
+)
+def test_programs_about_label_names(
+    folder, make_tiny_model, monkeypatch, capsys, program, arguments, expected
+):
+    make_tiny_model(["person"], max_span_words=4).save_pretrained(folder / "model")
+    index = json.loads((folder / "corpora.json").read_text())
+    index[0]["types"] = {"person": 16, "city": 16}
+    index[1] |= {"types": {"ship": 3, "a": 1, "b": 1, "c": 1, "d": 1}}
+    (folder / "corpora.json").write_text(json.dumps(index))
+    given = [argument.format(folder=folder) for argument in arguments]
+    monkeypatch.setattr(sys, "argv", [program, str(folder / "model"), "--folder", str(folder), *given])
+    monkeypatch.syspath_prepend(str(TRAINING))
+    runpy.run_path(str(TRAINING / f"{program}.py"), run_name="__main__")
+    assert re.search(expected, capsys.readouterr().out)
