@@ -30,9 +30,10 @@ NAMES = (
     "person", "first name", "organization", "corporation", "location", "city", "country", "state",
     "street address", "facility", "vehicle", "date", "time", "year", "age", "duration of treatment",
     "number of people", "quantity", "amount of money", "price", "temperature", "phone number",
-    "email address", "web address", "event", "product", "device", "food", "ingredient", "restaurant name", "cuisine",
-    "movie name", "song name", "artist", "creative work", "language", "nationality", "skill", "occupation",
-    "qualification", "software application", "software version", "operating system", "programming language",
+    "email address", "web address", "event", "product", "device", "food", "ingredient",
+    "restaurant name", "cuisine", "movie name", "song name", "artist", "creative work", "language",
+    "nationality", "skill", "occupation", "qualification", "software application", "software version",
+    "operating system", "programming language",
     "drug", "disease", "dosage", "chemical", "protein", "court", "judge", "lawyer", "statute",
 )  # fmt: skip
 """Names that people look for; each is the name of a type in at least one corpus."""

@@ -61,8 +61,8 @@ def test_a_table_a_second_call_and_a_calibration(folder, make_tiny_model, monkey
     [
         (
             "label_words",
-            ["--names", "person", "city", "--output", "{folder}/words.md"],
-            r"\| city \| \| \| \d+ \| 16 \|",
+            ["--names", "person", "city", "--mentions", "8", "--output", "{folder}/words.md"],
+            r"\| city \|  \|  \| \d+ \| 8 \|",
         ),
         ("label_lists", ["--lengths", "5", "6"], r"\| 6 \| \d+ \| [\d.]+ \| \d+ \| [\d.]+ \| [\d.]+ \|"),
     ],
