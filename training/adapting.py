@@ -222,7 +222,8 @@ def plot(results: list[dict[str, Any]], file: Path) -> None:
             steps.append(entry["step"])
             scores.append(entry[way])
     panels = list(dict.fromkeys(f"{entry['set']}, {entry['shots']}-shot" for entry in results))
-    plot_curves({way: list(runs.values()) for way, runs in curves.items()}, file, panels)
+    by_way = {way: list(runs.values()) for way, runs in curves.items()}
+    plot_curves(by_way, file, panels, "F1 in percent")
 
 
 def of(results: list[dict[str, Any]], name: str, shots: int) -> list[dict[str, Any]]:

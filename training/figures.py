@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from modeling_lacl.optional import require
+from modeling_lacl.viz.plots import save_figure
 
 Values = Mapping[str, Mapping[str, Sequence[float]]]
 """Scores by variant and column, one per seed."""
@@ -19,6 +21,10 @@ Curves = Mapping[str, Sequence[Mapping[str, tuple[list[int], list[float]]]]]
 
 # Logged quantities to plot by default.
 PANELS = ("context_context_loss", "context_label_loss", "grad_norm", "eval_f1")
+
+
+_IN_A_ROW = 4
+"""Panels that stand in one row; more are put into several."""
 
 
 def plot_scores(values: Values, file: Path) -> None:
@@ -38,18 +44,31 @@ def plot_scores(values: Values, file: Path) -> None:
         axis.set_title(column, fontsize=8)
         axis.set_yticks(range(len(variants)), variants, fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
+    figure.supxlabel("F1 in percent", fontsize=8)
     axes[0].invert_yaxis()  # the first variant on top; all panels share this axis
-    figure.savefig(file)
+    save_figure(figure, file)
 
 
-def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> None:
-    """Plot quantities by step: a line for the mean over the seeds, in a band from minimum to maximum."""
+def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS, quantity: str = "") -> None:
+    """Plot quantities by step: a line for the mean over the seeds, in a band from minimum to maximum.
+
+    Args:
+        curves: The curves.
+        file: Image to write.
+        panels: Names of the curves to plot, each in a panel with its name as the title.
+        quantity: What all of them are, if their names do not say it.
+    """
     shown = [name for name in panels if any(name in run for runs in curves.values() for run in runs)]
+    columns = len(shown) if len(shown) <= _IN_A_ROW else _IN_A_ROW - 1
+    rows = math.ceil(len(shown) / columns)
     figure = require("matplotlib.figure", "plot").Figure(
-        figsize=(4.2 * len(shown), 3.6), layout="constrained"
+        figsize=(4.2 * columns, 3.2 * rows + 0.4), layout="constrained"
     )
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for unused in axes[len(shown) :]:
+        unused.remove()
     legend: dict[str, Any] = {}  # one line per variant, for a common legend below all panels
-    for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+    for axis, name in zip(axes, shown, strict=False):
         for place, (variant, runs) in enumerate(curves.items()):
             lines = [run[name] for run in runs if name in run]
             if not lines:
@@ -67,5 +86,6 @@ def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS) -> N
         axis.set(xlabel="step", title=name)
         if name.endswith(("loss", "norm")):
             axis.set_yscale("log")
+    figure.supylabel(quantity, fontsize=10)
     figure.legend(legend.values(), legend, loc="outside lower center", ncols=5, fontsize=8)
-    figure.savefig(file)
+    save_figure(figure, file)

@@ -159,7 +159,9 @@ def evaluate(
         write_atomically(output, json.dumps(results, ensure_ascii=False, indent=2) + "\n")
         saved(output)
     if html is not None:
-        _save_page(html, f"{given} on {file}", evaluation, model if wanted is None else None, batch_size)
+        _save_page(
+            html, f"Errors on {file.name}", given, evaluation, model if wanted is None else None, batch_size
+        )
         saved(html)
 
 
@@ -193,12 +195,16 @@ def _check_target(file: Path, option: str, target: Path | None) -> None:
         raise typer.BadParameter(f"{target} {problem}; name a file", param_hint=option)
 
 
-def _save_page(page: Path, title: str, evaluation: ModelEvaluation, model: Any, batch_size: int) -> None:
+def _save_page(
+    page: Path, title: str, name: str, evaluation: ModelEvaluation, model: Any, batch_size: int
+) -> None:
     """Write the sentences with an error to a web page, with the nearest examples of a model that has some."""
     from ..model.modeling_lacl import LaclForTokenClassification
     from ..viz.error_page import save_error_page
     from ..viz.nearest import nearest_examples
 
+    wrong, every = f"{len(evaluation.wrong):,}", f"{evaluation.sentences:,}"
+    about = f"{name} errs in {wrong} of {every} sentences, at threshold {evaluation.threshold:g}."
     predicted = [one.entities(predicted=True) for one in evaluation.wrong]
     if isinstance(model, LaclForTokenClassification) and model.config.support_words:
         words = [one.words for one in evaluation.wrong]
@@ -206,12 +212,12 @@ def _save_page(page: Path, title: str, evaluation: ModelEvaluation, model: Any, 
         for entities, found in zip(predicted, examples, strict=True):
             for entity, example in zip(entities, found, strict=True):
                 entity["nearest_example"] = example
+        about += " After ≈ is the nearest example in the support set."
     sentences = [
-        (f"sentence {one.number + 1}", one.text, one.entities(predicted=False), found)
+        (one.number + 1, one.text, one.entities(predicted=False), found)
         for one, found in zip(evaluation.wrong, predicted, strict=True)
     ]
     tables = evaluation.tables()
     first = {name: tables[name] for name in ("Confusions",) if name in tables}
-    save_error_page(
-        page, sentences, tables={**first, **tables}, labels=list(evaluation.scores["per_type"]), title=title
-    )
+    labels = list(evaluation.scores["per_type"])
+    save_error_page(page, sentences, tables={**first, **tables}, labels=labels, title=title, about=about)

@@ -66,6 +66,8 @@ def space(
 ) -> None:
     """Plot support tokens and the words of labelled sentences on their first two principal components.
 
+    Stars are words of the model's support set, dots words of FILE; both have the colour of their type.
+
     \b
     [bold]Example[/bold]
     lacl plot space outputs/ner dev.txt --output space.svg

@@ -52,11 +52,14 @@ def view(
     model = load_predictor(checkpoint)
     texts = text or []
     found = model.predict(texts, labels=wanted, threshold=threshold, overlap=overlap)
+    about = f"Entities found by {checkpoint}."
     # Examples exist only for the model's own types; an exported model cannot compare with them.
     if wanted is None and isinstance(model, LaclForTokenClassification) and model.config.support_words:
         for entities, examples in zip(found, nearest_examples(model, texts, found), strict=True):
             for entity, example in zip(entities, examples, strict=True):
                 entity["nearest_example"] = example
+        about += " After ≈ is the nearest example in its support set."
     shown = list(wanted) if wanted else model.entity_types
-    save_html(output, zip(texts, found, strict=True), labels=shown)
+    title = "Entities" if file is None else f"Entities in {file.name}"
+    save_html(output, zip(texts, found, strict=True), labels=shown, title=title, about=about)
     saved(output)

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import cycle
 from typing import Any, NamedTuple
+from zlib import crc32
 
 Entity = Mapping[str, Any]
 """A prediction: `entity_group`, `score`, `word`, `start`, `end`."""
 
-# Background colours on which black text is legible; neighbours in the list are easy to tell apart.
-BACKGROUNDS = (
-    "#8dd3c7",
-    "#fdb462",
-    "#b3b8ff",
-    "#f7a8b8",
-    "#b3de69",
-    "#ffe66d",
-    "#80b1d3",
-    "#d9b3ff",
-    "#e5c494",
-    "#9be7ff",
-    "#ff9e80",
-    "#cfd8dc",
+
+class Shade(NamedTuple):
+    """A colour of the palette, as each kind of display draws it.
+
+    Attributes:
+        name: Its name, which is also the class of marks on pages.
+        light: Background under black text.
+        deep: Background under white text, and colour of dots and lines on white.
+        ansi: Style in a terminal of 16 colours.
+    """
+
+    name: str
+    light: str
+    deep: str
+    ansi: str
+
+
+# Neighbours in the list are easy to tell apart.
+PALETTE = (
+    Shade("red", "#ffb3ab", "#b3261e", "bright_white on red"),
+    Shade("teal", "#80dccd", "#006f66", "black on cyan"),
+    Shade("magenta", "#f3b0ec", "#9a2795", "black on bright_magenta"),
+    Shade("lime", "#cbe86b", "#526900", "black on bright_green"),
+    Shade("indigo", "#bdbcff", "#4a50c8", "bright_white on bright_blue"),
+    Shade("orange", "#ffc58a", "#954d00", "black on yellow"),
+    Shade("sky", "#8fe4f5", "#006987", "black on bright_cyan"),
+    Shade("pink", "#ffb8d2", "#b0235e", "black on bright_red"),
+    Shade("green", "#93e0a0", "#1c7430", "black on green"),
+    Shade("violet", "#dcc0ff", "#7a3bc4", "bright_white on magenta"),
+    Shade("yellow", "#ffe270", "#735c00", "black on bright_yellow"),
+    Shade("blue", "#8fbcff", "#1c5fb0", "bright_white on blue"),
 )
+
+# With this start of the checksum, the types of common label sets rarely want the same shade.
+_START = 24921
 
 # Control characters would act on the terminal, and surrogates and noncharacters are invalid in XML. Each is
 # replaced by one visible character, so that offsets stay valid.
@@ -111,30 +131,33 @@ def marked(text: str, entities: Iterable[Entity]) -> Iterator[str | Opening | Cl
 
 
 class Colours:
-    """The background colour of each type, in the order in which the types are first asked for.
+    """The shade of each type: the same on pages, in terminals, pictures and plots.
+
+    It follows from the name of the type; only where two types want the same shade, the later one takes the
+    next that is free. Beyond twelve types, shades repeat.
 
     Args:
-        labels: Types that get their colours first.
+        labels: Types that choose first, in alphabetical order; others choose as they are asked for.
 
     Example:
-        >>> colours = Colours(["city"])
-        >>> colours["person"] == BACKGROUNDS[1], colours["city"] == BACKGROUNDS[0]
-        (True, True)
+        >>> colours = Colours(["city", "person"])
+        >>> colours["city"].name, colours["city"] == Colours(["person", "city", "ship"])["city"]
+        ('indigo', True)
     """
 
     def __init__(self, labels: Iterable[str] = ()) -> None:
-        self._backgrounds = cycle(BACKGROUNDS)
-        self._colours: dict[str, str] = {}
-        for label in labels:
+        self._shades: dict[str, Shade] = {}
+        self._taken = dict.fromkeys(PALETTE, 0)
+        for label in sorted(set(labels)):
             self[label]
 
-    def __getitem__(self, label: str) -> str:
-        if label not in self._colours:
-            self._colours[label] = next(self._backgrounds)
-        return self._colours[label]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._colours)
+    def __getitem__(self, label: str) -> Shade:
+        if label not in self._shades:
+            first = crc32(label.encode("utf-8", "surrogatepass"), _START) % len(PALETTE)
+            shade = min(PALETTE[first:] + PALETTE[:first], key=self._taken.__getitem__)
+            self._shades[label] = shade
+            self._taken[shade] += 1
+        return self._shades[label]
 
 
 def visible(text: str) -> str:

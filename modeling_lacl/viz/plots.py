@@ -21,7 +21,7 @@ from torch import Tensor
 from ..data.support import encode_support
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..optional import require
-from .marks import BACKGROUNDS
+from .marks import Colours
 
 Curves = dict[str, tuple[list[int], list[float]]]
 """Steps and values of each logged quantity, by its name."""
@@ -29,6 +29,12 @@ Curves = dict[str, tuple[list[int], list[float]]]
 # Logged values about the run, not about the model.
 _NO_CURVE = ("epoch", "step", "total_flos", "train_runtime")
 _GREY = "#9e9e9e"
+
+_MANY = 400
+"""Points and numbers beyond which they are pixels inside of an SVG or PDF file, so that it stays small."""
+
+_WIDEST = 12.0
+"""Side of the largest confusion matrix, in inches."""
 
 
 def learning_curves(trainer_state: str | Path | Mapping[str, Any]) -> Curves:
@@ -76,11 +82,13 @@ def plot_learning_curves(trainer_state: str | Path | Mapping[str, Any], file: st
         raise ValueError(f"trainer_state has neither losses nor scores, only {', '.join(curves)}")
     figure, axes = _figure(len(panels))
     for axis, (title, names) in zip(axes, panels, strict=True):
+        many = sum(len(curves[name][0]) for name in names) > _MANY
         for name in names:
-            axis.plot(*curves[name], label=name, marker="." if len(curves[name][0]) < 50 else None)
+            marker = "." if len(curves[name][0]) < 50 else None
+            axis.plot(*curves[name], label=name, marker=marker, rasterized=many)
         axis.set(xlabel="step", ylabel=title)
-        axis.legend()
-    figure.savefig(file)
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    save_figure(figure, file)
 
 
 def embedding_space(model: LaclForTokenClassification, query: Dataset) -> dict[str, tuple[Tensor, Tensor]]:
@@ -123,19 +131,28 @@ def plot_embedding_space(model: LaclForTokenClassification, query: Dataset, file
     """Plot support tokens as stars and words of labelled sentences as dots, coloured by type."""
     _check_ending(file)
     space = embedding_space(model, query)
-    figure, (axis,) = _figure(1)
+    figure, (axis,) = _figure(1, 8.0)
+    shades = Colours(model.entity_types)
+    legend = [
+        axis.scatter([], [], s=90, c="white", marker="*", edgecolors="black", label="word of the support set")
+    ]
+    legend += [axis.scatter([], [], s=20, c="black", marker=".", label="word of the sentences")]
     for label, name in model.config.id2label.items():
-        colour = BACKGROUNDS[(label - 1) % len(BACKGROUNDS)] if label else _GREY
+        colour = shades[name].deep if label else _GREY
         for kind, marker, size in (("query", ".", 20), ("support", "*", 90)):
             points, labels = space[kind]
             x, y = points[labels == label].numpy().T
-            shown = {"label": _literal(name)} if kind == "support" else {}
             # Most words are outside: plot them behind the others.
             edge = {"edgecolors": "black", "linewidths": 0.5} if kind == "support" else {}
-            axis.scatter(x, y, s=size, c=colour, marker=marker, zorder=1 + bool(label), **shown, **edge)
+            many = len(x) > _MANY
+            axis.scatter(
+                x, y, s=size, c=colour, marker=marker, zorder=1 + bool(label), rasterized=many, **edge
+            )
+        named = f"{_literal(name)}{'' if label else ' (outside of entities)'}"
+        legend.append(axis.scatter([], [], s=60, c=colour, marker="s", label=named))
     axis.set(xlabel="first component", ylabel="second component")
-    axis.legend()
-    figure.savefig(file)
+    figure.legend(handles=legend, loc="outside right upper", frameon=False)
+    save_figure(figure, file)
 
 
 def confusion(
@@ -169,20 +186,31 @@ def confusion(
 def plot_confusion(
     references: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], file: str | Path
 ) -> None:
-    """Plot the confusion matrix, coloured by the share of each reference type, with counts in the cells."""
+    """Plot the confusion matrix, coloured by the share of each reference type, with counts in the cells.
+
+    Cells of no word stay empty.
+    """
     _check_ending(file)
     labels, counts = confusion(references, predictions)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, (axis,) = _figure(1, side=2.5 + 0.6 * len(labels))
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
+    cells = min(0.6 * len(labels), _WIDEST)
+    figure, (axis,) = _figure(1, 3.2 + cells, 1.8 + cells)
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    size = min(10.0, 30 * cells / len(labels))  # a third of a cell, in points
+    many = np.count_nonzero(counts) > _MANY
+    for row, column in np.argwhere(counts):
         colour = "white" if shares[row, column] > 0.5 else "black"
-        axis.text(column, row, str(count), ha="center", va="center", color=colour)
+        number = axis.text(
+            column, row, str(counts[row, column]), ha="center", va="center", color=colour, size=size
+        )
+        number.set_rasterized(many)
+        number.set_in_layout(False)  # they are inside of the axes, and many
     names = [_literal(label) for label in labels]
-    axis.set_xticks(range(len(labels)), names, rotation=45, ha="right")
-    axis.set_yticks(range(len(labels)), names)
-    axis.set(xlabel="predicted", ylabel="reference")
-    figure.savefig(file)
+    axis.set_xticks(range(len(labels)), names, rotation=45, ha="right", size=max(size, 6))
+    axis.set_yticks(range(len(labels)), names, size=max(size, 6))
+    axis.set(xlabel="predicted type of words", ylabel="reference type of words")
+    figure.colorbar(image, label="share of the reference type", shrink=0.6)
+    save_figure(figure, file)
 
 
 def _type(tag: str) -> str:
@@ -202,9 +230,16 @@ def _check_ending(file: str | Path) -> None:
         )
 
 
-def _figure(panels: int, side: float = 4.5) -> tuple[Any, Any]:
-    """Return a figure without a window, and its panels side by side."""
+def save_figure(figure: Any, file: str | Path) -> None:
+    """Write a figure; SVG has text as text, which is small and can be searched, and no date."""
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "lacl"}
+    with require("matplotlib", "plot").rc_context(settings):
+        figure.savefig(file, metadata={"Date": None} if Path(file).suffix.lower() == ".svg" else None)
+
+
+def _figure(panels: int, width: float = 5.4, height: float = 4.2) -> tuple[Any, Any]:
+    """Return a figure without a window, and its panels side by side; sizes are in inches."""
     figure = require("matplotlib.figure", "plot").Figure(
-        figsize=(max(side, 6.0) * panels, side), layout="constrained"
+        figsize=(width * panels, height), layout="constrained"
     )
     return figure, figure.subplots(1, panels, squeeze=False)[0]

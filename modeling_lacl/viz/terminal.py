@@ -24,7 +24,7 @@ class EntityView:
 
     Args:
         console: Console to print to.
-        labels: Labels in the order in which colours are assigned to them; others follow as they occur.
+        labels: Types that choose their colours first; see [`Colours`].
     """
 
     def __init__(self, console: Console, labels: Sequence[str] = ()) -> None:
@@ -66,7 +66,7 @@ class EntityView:
                 else:
                     result.append(f" | {note}]")
             elif opened and self._coloured:
-                result.append(part, opened[-1] + Style(bold=True))
+                result.append(part, opened[-1] + Style(bold=not self._few_colours))
             else:
                 result.append(part)
         return result
@@ -75,8 +75,14 @@ class EntityView:
     def _coloured(self) -> bool:
         return self.console.color_system is not None and not self.console.no_color
 
+    @property
+    def _few_colours(self) -> bool:
+        """Whether there are 16, of which bold text has others in some terminals."""
+        return self.console.color_system in ("standard", "windows")
+
     def _style(self, label: str) -> Style:
-        return Style(color="#000000", bgcolor=self._colours[label])
+        shade = self._colours[label]
+        return Style.parse(shade.ansi if self._few_colours else f"#000000 on {shade.light}")
 
 
 def save_svg(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from typer.testing import CliRunner
-from web_page import Page  # type: ignore[import-not-found]  # in the folder above
+from web_page import Page, words  # type: ignore[import-not-found]  # in the folder above
 
 from modeling_lacl import LaclForTokenClassification, adapt, cli, evaluate_model, read_dataset
 
@@ -42,10 +42,12 @@ def test_a_model_on_a_file(place):
     assert results.pop("model") == str(place / "ner") and results.pop("file") == str(place / "test.jsonl")
     assert results == json.loads(json.dumps(expected.to_dict()))
     read = Page(page.read_text(encoding="utf-8"))
-    assert expected.wrong and all(f"sentence {one.number + 1}" in read.text for one in expected.wrong)
+    ids = [attrs["id"] for tag, attrs in read.tags if tag == "li" and "id" in attrs]
+    assert ids == [f"s{one.number + 1}" for one in expected.wrong] and ids
+    assert words(read.text).startswith("Errors on test.jsonl")
     number = sum(len(one.entities(side)) for one in expected.wrong for side in (True, False))
     assert len(read.marks) == number
-    assert sum("nearest example: " in mark for mark in read.marks) == sum(
+    assert sum(one.count("≈") for one in read.examples) == sum(
         len(one.entities(predicted=True)) for one in expected.wrong
     )
     assert "b" not in {tag for tag, _ in read.tags}
@@ -57,7 +59,7 @@ def test_other_labels_and_a_threshold(place):
     assert done.exit_code == 0, done.output
     assert "| correct | 0 |" in done.stdout and "| missed | 2 |" in done.stdout
     assert "## Types that the model does not find" in done.stdout and "| location | 1 |" in done.stdout
-    assert "nearest example" not in (place / "page.html").read_text()
+    assert not Page((place / "page.html").read_text(encoding="utf-8")).examples
 
 
 @pytest.mark.parametrize(

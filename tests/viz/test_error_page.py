@@ -1,9 +1,11 @@
 """The page of errors, read back: gold beside predicted, nested entities, and nothing that is markup."""
 
-from web_page import Page, words  # type: ignore[import-not-found]  # in the folder above
+import re
+
+from web_page import Page, assert_stands_alone, words  # type: ignore[import-not-found]  # in the folder above
 
 from modeling_lacl.viz.error_page import render_error_page, save_error_page
-from modeling_lacl.viz.marks import BACKGROUNDS
+from modeling_lacl.viz.marks import Colours
 
 TEXT = "the Bank of Oslo fell"
 
@@ -20,31 +22,43 @@ def test_gold_stands_beside_predicted():
     ]
     page = Page(
         render_error_page(
-            [("sentence 7", TEXT, gold, predicted)],
-            tables={"Confusions": [["gold", "predicted", "number"], ["bank", "city", "1"]]},
+            [(7, TEXT, gold, predicted)],
+            tables={
+                "Confusions": [["gold", "predicted", "number"], ["bank", "city", "1"]],
+                "Scores": [["type", "F1"], ["bank", "50.0"]],
+                "More": [["type"], ["bank"]],
+            },
             labels=["city"],
-            title="ner on test",
+            title="Errors on test",
+            about="ner errs",
         )
     )
     assert [words(mark) for mark in page.marks] == [
         "Bank of Oslobank",
-        "thebank 0.50 · spurious",
-        "Oslocity 0.93 · wrong type and border · nearest example: Quito",
+        "thebank 0.50 spurious",
+        "Oslocity 0.93 wrong type and border",
     ]
-    assert page.colours == [BACKGROUNDS[1], BACKGROUNDS[1], BACKGROUNDS[0]]
-    text = words(page.text)
-    order = ["ner on test", "Confusions", "bank", "city", "sentence 7", "gold", "Bank of Oslo", "predicted"]
-    places = [
-        text.index(part, text.index("Confusions") if number else 0) for number, part in enumerate(order)
+    assert [words(one) for one in page.examples] == ["Oslo ≈ Quito"]
+    colours = Colours(["bank", "city"])
+    assert page.colours == [colours["bank"].name, colours["bank"].name, colours["city"].name]
+    assert [words(choice) for choice in page.choices] == [
+        *("correct 1", "spurious 1", "wrong type and border 1"),
+        *("bank 1 / 1", "city 0 / 1"),
     ]
-    assert places[0] < places[1] < places[4] and text.endswith("fell")
-    # Two columns.
-    assert [tag for tag, _ in page.tags].count("td") == 3 + 2
+    kinds = [attrs["data-kind"] for tag, attrs in page.tags if tag == "mark"]
+    assert kinds == ["0", "1", "2"]
+    text = words(page.text[page.text.index("Confusions") :])
+    order = ["Confusions", "bank", "Scores", "7", "gold", "Bank of Oslo", "predicted", "Oslo"]
+    assert re.search(".*".join(order), text) and words(page.text).count("ner errs") == 1
+    assert [len(attrs) for tag, attrs in page.tags if tag == "details"] == [1, 1, 0]  # two are open
+    numbers = [tag for tag, attrs in page.tags if tag in ("td", "th") and attrs.get("class") == "number"]
+    assert numbers == ["th", "td"] * 2
+    assert sum(attrs.get("class") == "side" for _, attrs in page.tags) == 2
 
 
 def test_entities_inside_of_others_and_across_them():
     gold = [entity(12, 16, "city"), entity(4, 16, "bank"), entity(4, 16, "company"), entity(8, 21, "event")]
-    page = Page(render_error_page([("1", TEXT, gold, [])]))
+    page = Page(render_error_page([(1, TEXT, gold, [])]))
     shown = [words(mark) for mark in page.marks]
     # The event begins inside of the others, and goes on behind them.
     assert [mark.replace(" ", "") for mark in shown] == [
@@ -54,27 +68,26 @@ def test_entities_inside_of_others_and_across_them():
         "Oslocity",
         "fell…event",
     ]
-    cells = words(page.text)
-    assert cells.count("the") == 2 and cells.count("Bank") == 2  # here, and in the empty column
+    assert page.shown == [TEXT] * 2
 
 
-EVIL = "<script>alert('1')</script> & {0} \" \x07 \u202e"
+EVIL = "<script>alert('1')</script> & {0} $title \" onload=x \x07 \u202e"
 
 
 def test_nothing_is_markup_and_the_page_stands_alone(tmp_path):
     evil = {"entity_group": EVIL, "start": 0, "end": len(EVIL), "error": EVIL, "nearest_example": EVIL}
     save_error_page(
         tmp_path / "x.html",
-        [(EVIL, EVIL, [evil], [{**evil, "score": 1.0}])],
+        [(1, EVIL, [evil], [{**evil, "score": 1.0}])],
         tables={EVIL: [[EVIL], [EVIL]]},
         labels=[EVIL],
         title=EVIL,
+        about=EVIL,
     )
     page = (tmp_path / "x.html").read_text(encoding="utf-8")
     read = Page(page)
-    assert not {tag for tag, _ in read.tags} & {"script", "link", "img", "iframe"}
-    assert not any("src" in attrs or "href" in attrs for _, attrs in read.tags)
-    assert ("meta", {"charset": "utf-8"}) in read.tags and "url(" not in page
+    assert_stands_alone(page)
     assert not set(page) & {"\x07", "\u202e"}
     shown = words(EVIL.replace("\x07", "\u2407").replace("\u202e", "\ufffd"))
-    assert words(read.text).count(shown) == 2 + 3 + 1 + 4 + 4  # titles, table, caption, text and notes of two
+    # Titles, choices, table, and on each side the text, its type, its error and an example of two words.
+    assert words(read.text).count(shown) == 3 + 2 + 3 + 2 * (1 + 1 + 1 + 2)

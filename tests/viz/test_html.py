@@ -4,11 +4,11 @@ import json
 import sys
 
 import pytest
-from web_page import Page, words  # type: ignore[import-not-found]  # in the folder above
+from web_page import Page, assert_stands_alone, words  # type: ignore[import-not-found]  # in the folder above
 
 from modeling_lacl import adapt, cli
 from modeling_lacl.viz.html import render_html
-from modeling_lacl.viz.marks import BACKGROUNDS
+from modeling_lacl.viz.marks import Colours
 
 TEXT = "Ana Ruiz flew\nto Quito."
 ENTITIES = [
@@ -25,46 +25,64 @@ ENTITIES = [
 
 
 def test_each_entity_has_its_type_score_and_example():
-    page = Page(render_html([(TEXT, ENTITIES[::-1]), ("nothing here", [])], title="Texts"))
-    assert [words(mark) for mark in page.marks] == [
-        "Ana Ruizperson 0.93 · nearest example: Tom",
-        "Quitolocation 0.50",
-    ]
-    assert "nothing here" in page.text
-    assert words(page.text).startswith("Texts")
+    page = Page(render_html([(TEXT, ENTITIES[::-1]), ("nothing here", [])], title="Texts", about="by ner"))
+    assert [words(mark) for mark in page.marks] == ["Ana Ruizperson 0.93", "Quitolocation 0.50"]
+    assert [words(one) for one in page.examples] == ["Ana Ruiz ≈ Tom"]
+    assert page.shown == [TEXT, "nothing here"]
+    assert words(page.text).startswith("Texts Texts by ner")
+    titles = [attrs["title"] for tag, attrs in page.tags if tag == "mark"]
+    assert titles == ["person, score 0.934, nearest example: Tom", "location, score 0.500"]
+
+
+def test_what_the_script_filters_by():
+    other = [{"entity_group": "ship", "start": 0, "end": 3}]
+    page = Page(render_html([(TEXT, ENTITIES), (TEXT, ENTITIES[1:]), (TEXT, other)]))
+    numbers = [attrs["data-type"] for tag, attrs in page.tags if tag == "mark"]
+    names = [choice.split()[0] for choice in page.choices]
+    assert [names[int(number)] for number in numbers] == ["person", "location", "location", "ship"]
+    scores = [attrs.get("data-score") for tag, attrs in page.tags if tag == "mark"]
+    assert scores == ["0.934", "0.5", "0.5", None]
+    # An example goes with its entity.
+    [example] = [attrs for tag, attrs in page.tags if tag == "li" and "data-type" in attrs]
+    assert example == {"data-type": numbers[0], "data-score": "0.934"}
+    # Without scores there is no slider.
+    assert [attrs["type"] for tag, attrs in page.tags if tag == "input"] == ["search", "range", "checkbox"]
+    unscored = Page(render_html([(TEXT, other)]))
+    assert "range" not in [attrs.get("type") for _, attrs in unscored.tags]
 
 
 def test_a_type_keeps_its_colour():
     page = Page(render_html([(TEXT, ENTITIES), (TEXT, ENTITIES)], labels=["location"]))
-    assert page.colours == [BACKGROUNDS[1], BACKGROUNDS[0]] * 2
+    colours = Colours(["location", "person"])
+    assert page.colours == [colours["person"].name, colours["location"].name] * 2
+    assert Page(render_html([(TEXT, ENTITIES[::-1])])).colours == page.colours[:2]
 
 
 def test_the_page_stands_alone():
-    page = Page(render_html([(TEXT, ENTITIES)]))
-    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe"}
-    assert not any("src" in attrs or "href" in attrs for _, attrs in page.tags)
-    assert ("meta", {"charset": "utf-8"}) in page.tags
-    assert "url(" not in render_html([(TEXT, ENTITIES)])
+    assert_stands_alone(render_html([(TEXT, ENTITIES)]))
 
 
-EVIL = "<script>alert('1')</script> & {0} \" \x07 \u202e"
+EVIL = "<script>alert('1')</script> & {0} $title \" onload=x \x07 \u202e"
 
 
 def test_nothing_in_text_labels_and_examples_is_markup():
     entity = {"entity_group": EVIL, "score": 1.0, "start": 0, "end": len(EVIL), "nearest_example": EVIL}
-    page = render_html([(EVIL, [entity]), (EVIL, [])], title=EVIL, labels=[EVIL])
+    page = render_html([(EVIL, [entity]), (EVIL, [])], title=EVIL, about=EVIL, labels=[EVIL])
+    assert_stands_alone(page)
     read = Page(page)
-    assert "script" not in {tag for tag, _ in read.tags}
-    shown = EVIL.replace("\x07", "\u2407").replace("\u202e", "\ufffd")
-    assert words(read.marks[0]) == words(f"{shown}{shown} 1.00 · nearest example: {shown}")
+    shown = words(EVIL.replace("\x07", "\u2407").replace("\u202e", "\ufffd"))
+    assert words(read.marks[0]) == f"{shown}{shown} 1.00" and words(read.examples[0]) == f"{shown} ≈ {shown}"
+    assert words(read.text).count(shown) == 3 + 1 + 2 + 2 + 1  # titles, choice, mark, example, text
     assert not set(page) & {"\x07", "\u202e"}
 
 
 def test_a_legend_counts_the_types_and_texts_have_numbers():
     page = Page(render_html([(TEXT, ENTITIES), (TEXT, ENTITIES[:1])], labels=["ship", "location"]))
-    assert "location 1\nperson 2" in page.text and "ship" not in page.text
-    assert [tag for tag, _ in page.tags if tag in ("ol", "p")] == ["ol", "p", "p"]
-    assert "no entities" in Page(render_html([(TEXT, [])])).text
+    assert [words(choice) for choice in page.choices] == ["person 2", "location 1"]
+    assert "2 texts · 3 entities" in page.text
+    assert [attrs["id"] for tag, attrs in page.tags if attrs.get("class") == "sentence"] == ["s1", "s2"]
+    empty = Page(render_html([(TEXT, [])]))
+    assert "1 text · 0 entities" in empty.text and not empty.choices
 
 
 def test_the_page_fits_phones_and_dark_rooms():
@@ -72,6 +90,16 @@ def test_the_page_fits_phones_and_dark_rooms():
     viewport = {"name": "viewport", "content": "width=device-width, initial-scale=1"}
     assert ("meta", viewport) in Page(page).tags and "prefers-color-scheme: dark" in page
     assert Page(page).shown == [TEXT] and ".text { white-space: pre-wrap" in page
+
+
+def test_marks_around_others_are_higher():
+    spans = [(0, 22), (0, 13), (0, 8), (0, 3), (4, 8)]
+    entities = [{"entity_group": "x", "start": start, "end": end} for start, end in spans]
+    page = Page(render_html([(TEXT, entities), (TEXT, entities[:2]), (TEXT, entities[:1])]))
+    classes = [(attrs.get("class") or "").split()[1:] for tag, attrs in page.tags if tag == "mark"]
+    assert classes == [["around-3"], ["around-2"], ["around-1"], [], [], ["around-1"], [], []]
+    texts = [attrs["class"] for tag, attrs in page.tags if "text" in (attrs.get("class") or "").split()]
+    assert texts == ["text high-3", "text high-1", "text"]
 
 
 @pytest.fixture
@@ -102,12 +130,13 @@ def test_view(lacl, checkpoint, tmp_path, capsys):
     assert lacl("view", checkpoint, tmp_path / "texts.txt", "-o", tmp_path / "page.html") == 0
     page = read_page(tmp_path / "page.html")
     assert "ana" in page.text and "york" in page.text
-    assert page.marks
-    assert all("nearest example: " in mark for mark in page.marks)
+    assert page.marks and "≈" in page.text
+    assert sum(one.count("≈") for one in page.examples) == len(page.marks)
+    assert words(page.text).startswith("Entities in texts.txt")
     # Types that are found by their names have no examples.
     arguments = ("--text", "ana flew to quito", "--labels", "city", "-o", tmp_path / "other.html")
     assert lacl("view", checkpoint, *arguments) == 0
-    assert "nearest example" not in (tmp_path / "other.html").read_text(encoding="utf-8")
+    assert not read_page(tmp_path / "other.html").examples
     assert lacl("view", checkpoint, "-o", tmp_path / "page.html") == 2
     assert "FILE or --text" in capsys.readouterr().err
 
@@ -121,7 +150,8 @@ def test_render_shows_what_predict_wrote(lacl, checkpoint, tmp_path):
     assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "found.html") == 0
     rendered, viewed = read_page(tmp_path / "found.html"), read_page(tmp_path / "page.html")
     assert rendered.marks and words(rendered.text).startswith("found")
-    assert [words(mark) for mark in rendered.marks] == [words(mark.split(" · ")[0]) for mark in viewed.marks]
+    assert [words(mark) for mark in rendered.marks] == [words(mark) for mark in viewed.marks]
+    assert rendered.colours == viewed.colours
     assert "b" not in {tag for tag, _ in rendered.tags}
 
 
@@ -150,7 +180,7 @@ def test_render_escapes_and_takes_entities_in_any_order(lacl, tmp_path):
     (tmp_path / "found.jsonl").write_text(f"\ufeff{line}\r\n\r\n{both}\r\n", encoding="utf-8")
     assert lacl("render", tmp_path / "found.jsonl", "-o", tmp_path / "page.html") == 0
     page = read_page(tmp_path / "page.html")
-    assert "script" not in {tag for tag, _ in page.tags}
+    assert_stands_alone((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert page.text.count("<script>alert('1')</script>") == 3  # text, legend and mark
     assert [words(mark).partition(" ")[0] for mark in page.marks] == ["Ana", "Quitolocation"]
 

@@ -12,7 +12,7 @@ from web_page import Page  # type: ignore[import-not-found]  # in the folder abo
 
 from modeling_lacl.viz.error_page import render_error_page
 from modeling_lacl.viz.html import render_html
-from modeling_lacl.viz.marks import BACKGROUNDS, Closing, Opening, marked, visible
+from modeling_lacl.viz.marks import PALETTE, Closing, Colours, Opening, marked, visible
 from modeling_lacl.viz.terminal import EntityView
 
 LABELS = ["org", "<city>", "a & b"]
@@ -63,9 +63,52 @@ def test_each_character_is_marked_by_the_entities_that_have_it(case):
 def test_pages_and_terminals_show_the_text_once(case):
     text, entities = case
     assert Page(render_html([case, (text, [])])).shown == [visible(text)] * 2
-    assert Page(render_error_page([("1", text, entities, entities[:1])])).shown == [visible(text)] * 2
+    assert Page(render_error_page([(1, text, entities, entities[:1])])).shown == [visible(text)] * 2
     plain = EntityView(Console(file=io.StringIO())).render(text, entities).plain
     assert re.sub(r"\[| \| (… )?(org|<city>|a & b)( …)? 0\.50\]", "", plain) == visible(text)
+
+
+@given(st.lists(st.text(max_size=3), unique=True, max_size=15), st.randoms(use_true_random=False))
+@settings(max_examples=50)
+def test_a_type_has_its_colour_whatever_the_order(labels, order):
+    shades = [Colours(labels)[label] for label in labels]
+    shuffled = Colours(order.sample(labels, len(labels)))
+    assert [shuffled[label] for label in labels] == shades
+    assert len(set(shades)) == min(len(labels), len(PALETTE))  # none is shared before all are used
+
+
+def test_colours_of_common_types_stay_what_they_are():
+    """Pages, pictures and terminals of other versions show them in the same colours."""
+    names = {label: Colours()[label].name for label in ("person", "location", "organization", "PER", "LOC")}
+    assert names == {
+        "person": "green",
+        "location": "pink",
+        "organization": "teal",
+        "PER": "pink",
+        "LOC": "blue",
+    }
+    # Others change nothing but for a type that wants the same.
+    assert all(
+        Colours(["person", "location", "aircraft"])[label].name == names[label] for label in list(names)[:2]
+    )
+
+
+def luminance(colour):
+    """Relative luminance by WCAG 2."""
+    values = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in values]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    lower, higher = sorted((luminance(one), luminance(other)))
+    return (higher + 0.05) / (lower + 0.05)
+
+
+@pytest.mark.parametrize("shade", PALETTE, ids=lambda shade: shade.name)
+def test_text_is_legible_on_every_colour(shade):
+    assert contrast("#000000", shade.light) >= 7
+    assert contrast("#ffffff", shade.deep) >= 4.5  # also a dot of it on white
 
 
 TEXT = "University of Oslo opened"
@@ -90,7 +133,7 @@ def test_the_innermost_entity_colours_its_words():
     colours = {
         rendered.plain[span.start : span.end]: str(span.style).split(" on ")[1] for span in rendered.spans
     }
-    org, city = BACKGROUNDS[:2]
+    org, city = (Colours(["org", "city"])[label].light for label in ("org", "city"))
     assert colours == {"University of ": org, "Oslo": city, " city 1.00": city, " org 1.00": org}
     assert rendered.plain == "University of Oslo city 1.00 org 1.00 opened"
 

@@ -44,11 +44,10 @@ QUERY = [
 
 
 def svg_text(file):
-    """All that an SVG file of matplotlib says in comments, which hold the text that its paths draw."""
-    parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
-    root = ElementTree.parse(file, parser=parser).getroot()
-    assert root.tag.endswith("svg")
-    return [(element.text or "").strip() for element in root.iter() if element.tag is ElementTree.Comment]
+    """All texts of an SVG file."""
+    root = ElementTree.parse(file).getroot()
+    assert root.tag.endswith("svg") and file.stat().st_size < 150_000
+    return ["".join(element.itertext()).strip() for element in root.iter() if element.tag.endswith("}text")]
 
 
 def test_learning_curves(tmp_path):
@@ -98,7 +97,9 @@ def test_embedding_space(make_tiny_model, tmp_path):
     plot_embedding_space(adapted, query, tmp_path / "space.png")
     assert matplotlib.image.imread(tmp_path / "space.png").std() > 0.01
     plot_embedding_space(adapted, query, tmp_path / "space.svg")
-    assert {"a$b$", "location", "O"} <= {text.replace("\\", "") for text in svg_text(tmp_path / "space.svg")}
+    text = {text.replace("\\", "") for text in svg_text(tmp_path / "space.svg")}
+    assert {"a$b$", "location", "O (outside of entities)"} <= text
+    assert {"word of the support set", "word of the sentences", "first component", "second component"} <= text
 
 
 def test_confusion_equals_scikit_learns(tmp_path):
@@ -115,8 +116,20 @@ def test_confusion_equals_scikit_learns(tmp_path):
     assert counts.tolist() == confusion_matrix(types(references), types(predictions), labels=labels).tolist()
     plot_confusion(references, predictions, tmp_path / "confusion.svg")
     text = [line.replace("\\", "") for line in svg_text(tmp_path / "confusion.svg")]
-    for expected in (*labels, *map(str, counts.flatten().tolist())):
+    for expected in (*labels, *map(str, counts[counts > 0].tolist())):
         assert expected in text
+
+
+def test_pictures_of_much_data_are_small(tmp_path):
+    """Long curves are drawn as pixels; a large matrix has no more than a page, and no zeros."""
+    random = np.random.default_rng(0)
+    log = [{"loss": loss, "grad_norm": loss, "step": step} for step, loss in enumerate(random.random(6_000))]
+    plot_learning_curves({"log_history": log}, tmp_path / "curves.svg")
+    assert {"loss", "grad_norm", "step"} <= set(svg_text(tmp_path / "curves.svg"))
+    types = [f"type-{number}" for number in range(30)]
+    plot_confusion([[f"B-{one}" for one in types]], [["B-type-0"] * 30], tmp_path / "confusion.svg")
+    text = svg_text(tmp_path / "confusion.svg")
+    assert set(types) <= set(text) and text.count("1") == 30
 
 
 def test_confusion_of_a_known_case():
@@ -151,7 +164,7 @@ def test_the_command(make_tiny_model, tmp_path, monkeypatch, capfd):
     for arguments, expected in (
         (["curves", tmp_path], {"context_label_loss", "eval_f1"}),
         (["space", tmp_path / "ner", tmp_path / "dev.jsonl"], {"location", "first component"}),
-        (["confusion", tmp_path / "ner", tmp_path / "dev.jsonl"], {"other", "reference"}),
+        (["confusion", tmp_path / "ner", tmp_path / "dev.jsonl"], {"other", "predicted type of words"}),
     ):
         output = tmp_path / f"{arguments[0]}.svg"
         assert run(monkeypatch, *arguments, "--output", output) == 0, capfd.readouterr().err

@@ -1,10 +1,11 @@
 import io
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 from rich.console import Console
 
-from modeling_lacl.viz.marks import BACKGROUNDS, visible
+from modeling_lacl.viz.marks import PALETTE, Colours, visible
 from modeling_lacl.viz.terminal import EntityView, save_svg
 
 TEXT = "Ana Ruiz flew to Quito."
@@ -43,13 +44,29 @@ def test_entities_in_any_order():
 def test_a_type_keeps_its_colour_whatever_comes_first():
     view = EntityView(colour_console(), ["location", "person"])
     rendered = view.render(TEXT, ENTITIES)
-    colours = [str(span.style).split(" on ")[1] for span in rendered.spans]
-    assert colours == [BACKGROUNDS[1], BACKGROUNDS[1], BACKGROUNDS[0], BACKGROUNDS[0]]
+    found = [str(span.style).split(" on ")[1] for span in rendered.spans]
+    colours = Colours(["person", "location"])
+    assert found == [colours["person"].light] * 2 + [colours["location"].light] * 2
 
 
 def test_more_types_than_colours():
-    view = EntityView(colour_console(), [f"type-{number}" for number in range(3 * len(BACKGROUNDS))])
+    view = EntityView(colour_console(), [f"type-{number}" for number in range(3 * len(PALETTE))])
     assert view.render(TEXT, ENTITIES).plain
+
+
+@pytest.mark.parametrize("colours", ["standard", "256", "truecolor"])
+def test_types_differ_in_terminals_of_few_colours(colours):
+    labels = [f"type-{number}" for number in range(len(PALETTE))]
+    entities = [
+        {"entity_group": label, "score": 1.0, "start": place, "end": place + 1}
+        for place, label in enumerate(labels)
+    ]
+    output = console(force_terminal=True, color_system=colours, no_color=False)
+    EntityView(output, labels).show("x" * len(labels), entities)
+    # Codes from 40 to 47, from 100 to 107, or behind "48;".
+    backgrounds = set(re.findall(r"\x1b\[(?:[\d;]*;)?(4[0-7]|10[0-7]|48;[\d;]+)mx", output.file.getvalue()))
+    assert len(backgrounds) == len(labels)
+    assert ("\x1b[1;" in output.file.getvalue()) == (colours != "standard")
 
 
 def test_legend_counts_types():
