@@ -1,6 +1,7 @@
 """The demo, shortened to a few steps, and the samples that it runs on."""
 
 import io
+import json
 import runpy
 import sys
 from collections import Counter
@@ -37,17 +38,17 @@ def result(shown, folder):
 
 
 def test_it_scores_every_entity_of_the_test_sample(result):
-    tags = [line.split("\t")[1] for line in (SAMPLES / "wnut17_test.txt").read_text().split("\n") if line]
-    gold = sum(tag.startswith("B-") for tag in tags)
-    for scores in (result.zero_shot, result.unadapted, result.adapted):
+    lines = (SAMPLES / "jobs_test.jsonl").read_text(encoding="utf-8").splitlines()
+    gold = sum(len(json.loads(line)["entities"]) for line in lines)
+    for scores in (result.zero_shot, result.adapted):
         assert scores["number"] == gold
         assert 0 <= scores["f1"] <= 1
 
 
 def test_it_prints_the_scores_before_and_after(result, shown):
     output = shown.file.getvalue()
-    before, unadapted, after = (line for line in output.splitlines() if "before:" in line or "after" in line)
-    for line, scores in ((before, result.zero_shot), (unadapted, result.unadapted), (after, result.adapted)):
+    before, after = (line for line in output.splitlines() if "before:" in line or "after" in line)
+    for line, scores in ((before, result.zero_shot), (after, result.adapted)):
         assert f"{100 * scores['f1']:.1f}" in line
     assert "micro-F1" in output
 
@@ -66,9 +67,7 @@ def test_the_model_that_it_keeps_gives_the_same_entities(result, folder):
 
 def test_adapting_gains(result):
     """On real sentences, from the released model."""
-    assert (
-        result.adapted["f1"] > result.unadapted["f1"] > 0.2 and result.adapted["f1"] > result.zero_shot["f1"]
-    )
+    assert result.adapted["f1"] > result.zero_shot["f1"] + 0.2 > 0.4
 
 
 def test_it_trains_a_source_model_on_demand(shown):
@@ -78,9 +77,9 @@ def test_it_trains_a_source_model_on_demand(shown):
 
 
 def test_the_default_text_is_not_in_the_samples():
-    for file in SAMPLES.glob("*.txt"):
-        words = set(file.read_text(encoding="utf-8").split())
-        assert "Jensen" not in words, file
+    for file in SAMPLES.glob("jobs_*.jsonl"):
+        text = file.read_text(encoding="utf-8")
+        assert not any(name in text for name in ("Corvina", "Leuven", "Haskell", "acoustics")), file
 
 
 @pytest.mark.parametrize(
