@@ -5,6 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+_OF_TORCH = {
+    *("accelerate", "datasets", "evaluate", "huggingface_hub", "safetensors"),
+    *("seqeval", "torch", "transformers", "yaml"),
+}
+"""Packages of the extra `torch`, by the names of their modules."""
+
 
 def require(module: str, extra: str) -> Any:
     """Import `module`, which the extra `lacl[extra]` installs.
@@ -20,3 +26,16 @@ def require(module: str, extra: str) -> Any:
         raise ModuleNotFoundError(
             f"{error.name} is not installed: `pip install 'lacl[{extra}]'`", name=error.name
         ) from error
+
+
+def remedy(error: ModuleNotFoundError) -> str:
+    """Return what to do about a package that is missing, as in an installation for exported models alone.
+
+    Example:
+        >>> remedy(ModuleNotFoundError("No module named 'torch'", name="torch"))
+        "torch is not installed: `pip install 'lacl[torch]'`; without it, only exported models run"
+    """
+    package = (error.name or "").partition(".")[0]
+    if package not in _OF_TORCH or "pip install" in str(error):
+        return str(error)
+    return f"{package} is not installed: `pip install 'lacl[torch]'`; without it, only exported models run"

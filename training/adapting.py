@@ -18,10 +18,10 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from figures import plot_curves  # type: ignore[import-not-found]  # beside this file
 from plans import check_settings, digests, machine, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
@@ -37,8 +37,9 @@ from modeling_lacl.data.tags import gold_tags
 from modeling_lacl.evaluation.results import model_digest
 from modeling_lacl.files import write_atomically
 from modeling_lacl.metrics import entity_scores
-from modeling_lacl.model.decoding_lacl import combine_scores, expand_transitions, viterbi
+from modeling_lacl.model.decoding_lacl import decode_scores
 from modeling_lacl.model.labels_lacl import with_own_labels
+from modeling_lacl.model.similarity_lacl import combine_scores
 from modeling_lacl.optional import require
 from modeling_lacl.training.arguments import parse_arguments
 from modeling_lacl.training.source import read_source
@@ -172,11 +173,8 @@ def follow(
 def best_paths(model: LaclForTokenClassification, scores: list[Tensor], power: float) -> list[list[int]]:
     """Decode with Viterbi and the source's abstract transitions to a power; return label ids by sentence."""
     config: Any = model.config
-    start, matrix = expand_transitions(config.transitions, scores[0].shape[1], power)
-    lengths = torch.tensor([len(row) for row in scores])
-    padded = torch.nn.utils.rnn.pad_sequence(scores, batch_first=True)
-    paths = viterbi(padded, lengths, start, matrix).tolist()
-    return [path[:length] for path, length in zip(paths, lengths.tolist(), strict=True)]
+    decoding = SimpleNamespace(viterbi=True, transitions=config.transitions, transition_power=power)
+    return [path.tolist() for path in decode_scores(decoding, [row.numpy() for row in scores])]
 
 
 def to_markdown(results: list[dict[str, Any]], plan: Mapping[str, Any], machine: Mapping[str, Any]) -> str:

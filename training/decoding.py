@@ -39,7 +39,8 @@ from modeling_lacl.data.tag_schemes import io_to_bio
 from modeling_lacl.data.tags import gold_tags
 from modeling_lacl.files import write_atomically
 from modeling_lacl.metrics import entity_scores
-from modeling_lacl.model.decoding_lacl import IMPOSSIBLE, combine_scores, label_runs
+from modeling_lacl.model.decoding_lacl import IMPOSSIBLE, label_runs
+from modeling_lacl.model.similarity_lacl import combine_scores
 from modeling_lacl.optional import require
 from modeling_lacl.training.validation import FewShotValidation
 from modeling_lacl.training.word_labels import word_scores

@@ -24,12 +24,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import regex
-from torch import Tensor
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.tags import bio_spans
-from modeling_lacl.model.prediction_lacl import Predictor, Text
-from modeling_lacl.model.words_lacl import split_words
+from modeling_lacl.model.prediction_lacl import Predictor, Scores
+from modeling_lacl.model.words_lacl import Text, split_words
 
 Span: TypeAlias = tuple[int, int, str]
 """Start, end and type of an entity in a text."""
@@ -62,7 +61,7 @@ BORDERS = "apostrophes join, borders as it is"
 class _WholeStrings(Predictor):
     """Predictor of words of which those inside one word of `split_words` have the label of the first."""
 
-    def decode(self, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+    def decode(self, texts: Sequence[Text], scores: Sequence[Scores]) -> list[np.ndarray]:
         found = []
         for text, ids in zip(texts, super().decode(texts, scores), strict=True):
             starts = np.array([start for start, _ in split_words(text.text)])

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ..model.configuration_lacl import LaclConfig
-from ..model.decoding_lacl import prototypes
 from ..model.encoder_lacl import LaclOutput
 from ..model.losses_lacl import euclidean, full_precision
 from ..model.modeling_lacl import LaclForTokenClassification
+from ..model.similarity_lacl import prototypes
 
 
 class PrototypicalModel(LaclForTokenClassification):

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ..optional import remedy
 from ..version import __version__
 
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
@@ -166,4 +167,6 @@ def _message(error: BaseException) -> str:
     """Return the message of an error in a line or two, without the errno."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    if isinstance(error, ModuleNotFoundError):
+        return remedy(error)
     return str(error).strip() or type(error).__name__

@@ -72,9 +72,10 @@ def tag(request: Request) -> None:
     with opened_texts(request) as texts, nullcontext() if target is None else target.held():
         if target is not None:
             texts = target.texts(texts, request.as_written)
-        from ..integrations.predictors import load_predictor, own_labels_notice
+        from ..integrations.predictors import is_exported, load_predictor, own_labels_notice
 
-        no_short_bars()
+        if not is_exported(request.checkpoint):
+            no_short_bars()
         model = load_predictor(request.checkpoint)
         notice = own_labels_notice(model, "to find others, give --labels, as in --labels person,city")
         if notice and request.labels is None and request.rank == 0:

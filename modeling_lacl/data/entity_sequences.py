@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from ..files import sha256
-from ..model.configuration_lacl import OUTSIDE_ID
+from ..model.decoding_lacl import OUTSIDE_ID
 from .entity_lines import EntitySentence
 from .examples import LaclDataError
 from .tokenize import tokenize_words

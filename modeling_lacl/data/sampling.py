@@ -18,7 +18,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from ..model.configuration_lacl import OUTSIDE_ID
+from ..model.decoding_lacl import OUTSIDE_ID
 from .tags import entity_spans, entity_types, has_spans, to_io
 
 ATTEMPTS = 100

@@ -13,10 +13,10 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import DataCollatorForTokenClassification
 
-from ..model.configuration_lacl import OUTSIDE, OUTSIDE_ID, whole_number
+from ..model.decoding_lacl import OUTSIDE, OUTSIDE_ID
 from ..model.labels_lacl import with_own_labels
-from ..model.modeling_lacl import LaclForTokenClassification
-from ..model.prediction_lacl import BATCH_SIZE, evaluating
+from ..model.modeling_lacl import LaclForTokenClassification, evaluating
+from ..model.prediction_lacl import BATCH_SIZE, whole_number
 from ..model.spans_lacl import batch_entities, pad_entities, role_labels
 from .examples import LaclDataError
 from .label_names import load_label_names, shipped_label_names

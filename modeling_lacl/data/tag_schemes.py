@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.configuration_lacl import OUTSIDE
+from ..model.decoding_lacl import OUTSIDE
 from .examples import LaclDataError
 
 SCHEMES = ("IO", "IOB1", "BIO", "BIOES", "BILOU")

@@ -14,7 +14,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from datasets import ClassLabel, Dataset, Features, List, Value
 from numpy.typing import NDArray
 
-from ..model.configuration_lacl import OUTSIDE
+from ..model.decoding_lacl import OUTSIDE
 from .spans import WordSpan
 from .tag_schemes import bio_tags, sentence_starts, split_tag
 

@@ -10,8 +10,7 @@ from datasets import Dataset, Features, List, Value
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from ..model.labels_lacl import fast_tokenizer, tokenizer_lock
-from ..model.words_lacl import align_words, word_offsets
+from ..model.words_lacl import align_words, fast_tokenizer, tokenizer_lock, word_offsets
 from .tags import LabelSpan, UnknownTypes, io_lookup, label_spans, to_io
 
 IGNORED = -100

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..metrics import scores_of_counts
-from ..model.configuration_lacl import OUTSIDE
+from ..model.decoding_lacl import OUTSIDE
 
 CORRECT, TYPE, BORDER, BOTH, SPURIOUS, MISSED = KINDS = (
     "correct",

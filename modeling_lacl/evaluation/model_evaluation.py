@@ -14,8 +14,7 @@ from ..data.examples import LaclDataError
 from ..data.reading import read_dataset
 from ..data.tags import entity_spans, has_spans
 from ..metrics import EntityScores, TypeScores, scores_of_counts, span_scores
-from ..model.configuration_lacl import real_number
-from ..model.prediction_lacl import BATCH_SIZE, DEFAULT_THRESHOLD, Entity, model_for_call
+from ..model.prediction_lacl import BATCH_SIZE, DEFAULT_THRESHOLD, Entity, model_for_call, real_number
 from ..model.words_lacl import word_offsets
 from ..reporting import markdown_table, percent
 from .errors import (

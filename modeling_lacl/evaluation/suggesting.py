@@ -9,20 +9,17 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..model.configuration_lacl import OUTSIDE_ID, whole_number
+from ..model.decoding_lacl import OUTSIDE_ID, ROLES, softmax
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.prediction_lacl import (
     BATCH_SIZE,
     Predictor,
-    Window,
     model_for_call,
-    text_from_string,
+    whole_number,
 )
-from ..model.spans_lacl import ROLES
+from ..model.words_lacl import text_from_string
 
 _BATCHES_AT_ONCE = 32
 
@@ -128,23 +125,17 @@ def survey(
     if len(predictor.labels) < 2:
         raise ValueError("the model has no entity types: give labels, or adapt it to examples first")
     size = model.config.projection_size * (len(ROLES) if model.config.max_span_words else 1)
-    missing = torch.zeros(size)
-
-    def means(batch: Sequence[Window]) -> Tensor:
-        """Return the (B, L, d) means of the Gaussians of a batch."""
-        mean: Tensor = model(*predictor.inputs(batch), return_dict=True).mean
-        return mean
-
+    missing = np.zeros(size, dtype=np.float32)
     stream = (text_from_string(text, f"texts[{index}]") for index, text in enumerate(texts))
     while part := list(islice(stream, batch_size * _BATCHES_AT_ONCE)):
-        vectors = predictor.read(part, predictor.windows(part), means, missing)
+        vectors = predictor.read(part, predictor.windows(part), "mean", missing)
         for (_, scores, ids), vector in zip(predictor.label_ids(part), vectors, strict=True):
-            best = scores.softmax(-1).topk(2, dim=-1).values
-            unsure = (1 - best[:, 0] + best[:, 1]).numpy()
+            best = np.sort(softmax(scores))
+            unsure = 1 - best[:, -1] + best[:, -2]
             inside = ids != OUTSIDE_ID
             yield Survey(
                 unsure=float(unsure[inside].mean() if inside.any() else unsure.mean()),
-                vector=vector.mean(0).numpy(),
+                vector=vector.mean(0),
                 labels=frozenset(ids[inside].tolist()),
             )
 

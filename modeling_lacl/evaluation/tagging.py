@@ -127,7 +127,7 @@ class EncodedOnceTagger(Tagger):
                 for both in zip(mean.split(_WORDS_AT_ONCE), variance.split(_WORDS_AT_ONCE), strict=True)
             ]
         )
-        scores[mean[:, 0].isnan()] = outside_scores(adapted.config.num_labels)
+        scores[mean[:, 0].isnan()] = torch.from_numpy(outside_scores(adapted.config.num_labels))
         return list(scores.split([len(words.mean) for words in sentences]))
 
 

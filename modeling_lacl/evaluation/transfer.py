@@ -24,7 +24,8 @@ from ..files import append_json_line, sha256
 from ..hub.loading import load_model
 from ..hub.model_card import FREE_OPTIONS
 from ..metrics import entity_scores
-from ..model.configuration_lacl import OUTSIDE, LaclConfig
+from ..model.configuration_lacl import LaclConfig
+from ..model.decoding_lacl import OUTSIDE
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..reporting import ZERO_SHOT, command_line, describe_machine
 from ..training.word_labels import predict_tags

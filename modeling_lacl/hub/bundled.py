@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..files import sha256
 from ..model.configuration_lacl import LaclConfig
-from ..model.spans_lacl import ROLES
+from ..model.decoding_lacl import ROLES
 
 EMBEDDED_NAME = "minilm"
 """Name of the embedded encoder."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..hub.loading import load_model
-from ..model.modeling_lacl import LaclForTokenClassification
+from ..optional import require
 from .onnx.runner import GRAPH_FILE, LaclOnnxModel
+
+if TYPE_CHECKING:
+    from ..model.modeling_lacl import LaclForTokenClassification
 
 
 def own_labels_notice(model: LaclForTokenClassification | LaclOnnxModel, option: str) -> str | None:
@@ -22,8 +25,20 @@ def own_labels_notice(model: LaclForTokenClassification | LaclOnnxModel, option:
     return f"no labels given: the {len(model.entity_types)} types of the model are used ({types}); {option}"
 
 
+def is_exported(checkpoint: str | Path) -> bool:
+    """Return whether this is the folder of a model that `lacl export` wrote."""
+    return (Path(checkpoint) / GRAPH_FILE).is_file()
+
+
 def load_predictor(checkpoint: str | Path) -> LaclForTokenClassification | LaclOnnxModel:
-    """Load a checkpoint, as `load_model` does, or a model that `lacl export` wrote."""
-    if (Path(checkpoint) / GRAPH_FILE).is_file():
+    """Load a checkpoint, as `load_model` does, or a model that `lacl export` wrote.
+
+    Raises:
+        ModuleNotFoundError: What the kind of model needs is not installed.
+    """
+    if is_exported(checkpoint):
         return LaclOnnxModel.from_pretrained(checkpoint)
+    require("torch", "torch")
+    from ..hub.loading import load_model
+
     return load_model(checkpoint)

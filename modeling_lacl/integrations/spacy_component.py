@@ -46,7 +46,7 @@ class LaclComponent:
         batch_size: int,
         overwrite_ents: bool,
     ) -> None:
-        from ..model.configuration_lacl import real_number, whole_number
+        from ..model.prediction_lacl import real_number, whole_number
 
         self.name = name
         self.checkpoint = model

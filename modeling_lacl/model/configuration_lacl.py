@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import operator
 import os
 import re
 from math import inf
@@ -13,11 +12,6 @@ from transformers import AutoConfig, PreTrainedConfig
 
 FORMAT_VERSION = 1
 """Version of the checkpoint layout that this code writes, and the newest version that it reads."""
-
-OUTSIDE = "O"
-"""The label of a token that belongs to no entity."""
-OUTSIDE_ID = 0
-"""The label id of [`OUTSIDE`]."""
 
 DIVERGENCES = ("jeffreys", "geometric_js", "moment_js", "euclidean", "cosine")
 LOSS_TYPES = ("container", "supcon_out", "decoupled")
@@ -196,7 +190,7 @@ class LaclConfig(PreTrainedConfig):
         if self.format_version > FORMAT_VERSION:
             raise ValueError(
                 f"this checkpoint has LACL format version {self.format_version}, and the code reads up to "
-                f"{FORMAT_VERSION}: update it, by `pip install .` in a newer clone of lacl"
+                f"{FORMAT_VERSION}: update it, by `pip install '.[torch]'` in a newer clone of lacl"
             )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
@@ -306,38 +300,3 @@ def hub_name(name: str | os.PathLike[str] | None) -> str:
     """Return a name on the Hub unchanged, and an empty string for a local path, which others cannot use."""
     text = os.fspath(name or "")
     return text if _HUB_NAME.fullmatch(text) and not os.path.exists(text) else ""
-
-
-def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """Return `value`, an integer of Python, NumPy or torch, as an int.
-
-    Raises:
-        TypeError: If it is not a whole number: a string, a float, None or a bool.
-        ValueError: If it is out of range.
-    """
-    range_of = f"{least} or more" if most is None else f"from {least} to {most}"
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None:
-        raise TypeError(f"{name} is {value!r}: give a whole number, {range_of}")
-    if number < least or (most is not None and number > most):
-        raise ValueError(f"{name} is {value}: give a whole number, {range_of}")
-    return number
-
-
-def real_number(name: str, value: Any, least: float, most: float | None = None) -> float:
-    """Return `value`, a number of Python, NumPy or torch, as a float.
-
-    Raises:
-        TypeError: If it is not a number: a string, None or a bool.
-        ValueError: If it is out of range or NaN.
-    """
-    range_of = f"{least:g} or more" if most is None else f"from {least:g} to {most:g}"
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} is {value!r}: give a number, {range_of}")
-    number = float(value)
-    if not (least <= number and (most is None or number <= most)):
-        raise ValueError(f"{name} is {value}: give a number, {range_of}")
-    return number

@@ -1,18 +1,22 @@
-"""Decoding: from similarities to labels, from labels to entities. Pure functions on tensors.
+"""Decoding: from scores of words to labels, from labels or spans to entities. Pure functions on arrays.
 
 Label 0 is always outside (`O`). Scores are log-scores: larger is better. K is the number of labels including
-outside, S the number of support tokens, B the number of texts in a batch, W the number of words in a text.
+outside, B the number of texts in a batch, W the number of words in a text. Without torch, so that exported
+models need none.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import ArrayLike, NDArray
 
-from .configuration_lacl import OUTSIDE_ID
-from .losses_lacl import Gaussians
+OUTSIDE = "O"
+"""The label of a token that belongs to no entity."""
+OUTSIDE_ID = 0
+"""The label id of [`OUTSIDE`]."""
 
 # A log-score below every real one. Sums of it do not overflow in float32.
 IMPOSSIBLE = -1e30
@@ -21,112 +25,32 @@ _RESCALE_EVERY = 16
 # Viterbi pads texts to the same number of words: maximum number of (text, word) cells at a time.
 _VITERBI_CELLS = 2**16
 
-# Number of (token, support token) pairs compared at once on a CPU: 4 MiB in fp32, which fit its cache. Other
-# devices, which have more parallelism, take 32 times as many.
-_PAIRS = 1 << 20
-_ROWS = 1 << 10
-
 # The abstract transitions of StructShot (Yang & Katiyar 2020): the successors of each state.
 SUCCESSORS = {"start": ("O", "I"), "O": ("O", "I"), "I": ("O", "same", "other")}
 
-
-def nearest_neighbor_scores(similarity: Tensor, support_labels: Tensor, num_labels: int) -> Tensor:
-    """Return the similarity to the nearest support token of every label (NNShot, Yang & Katiyar 2020).
-
-    Args:
-        similarity: (N, S) float, similarity of each token to each support token.
-        support_labels: (S,) long, label ids in [0, num_labels).
-        num_labels: K, the number of labels.
-
-    Returns:
-        (N, K), dtype of `similarity`. A label without support tokens gets the dtype's lowest finite
-        value.
-    """
-    lowest = torch.finfo(similarity.dtype).min
-    scores = similarity.new_full((similarity.shape[0], num_labels), lowest)
-    return scores.scatter_reduce(1, support_labels.expand_as(similarity), similarity, reduce="amax")
+ROLES = ("start", "end", "inside")
+"""Roles of a word in an entity, in the order of their Gaussians."""
+OVERLAPS = ("flat", "nested", "any")
+"""Which of the spans found in a text may overlap; see `select_spans`."""
+PRIOR = -4.0
+"""Constant of every span logit: most spans are no entity."""
+LEAST_WEIGHT = 0.5
+"""Weight of the minimum of the inside logits: one word outside of the entity costs more than its share."""
+_AT_ONCE = 10_000
+"""Number of spans among which is chosen at once, unless more of them overlap."""
+_CELLS = 1 << 22
+"""Maximum number of (span, label) logits computed at once at prediction, 16 MiB in fp32."""
 
 
-def nearest_in_blocks(
-    similarity: Callable[[Gaussians, Gaussians], Tensor],
-    tokens: Gaussians,
-    support: Gaussians,
-    support_labels: Tensor,
-    num_labels: int,
-) -> Tensor:
-    """Return `nearest_neighbor_scores` of (N, d) tokens and (S, d) support, in blocks to limit memory.
-
-    Args:
-        similarity: Function from (n, d) and (s, d) Gaussians to their (n, s) similarities.
-        tokens, support: Mean and variance of each.
-        support_labels, num_labels: As in `nearest_neighbor_scores`.
-    """
-    pairs = _PAIRS * (1 if support_labels.device.type == "cpu" else 32)
-    rows = max(1, min(len(tokens[0]), _ROWS))
-    columns = max(1, pairs // rows)
-    labels = support_labels.split(columns)
-    blocks = list(zip(support[0].split(columns), support[1].split(columns), labels, strict=True))
-    parts = []
-    for part in zip(tokens[0].split(rows), tokens[1].split(rows), strict=True):
-        scores = [
-            nearest_neighbor_scores(similarity(part, (mean, variance)), block_labels, num_labels)
-            for mean, variance, block_labels in blocks
-        ]
-        parts.append(torch.stack(scores).amax(0) if len(scores) > 1 else scores[0])
-    return torch.cat(parts)
+def log_softmax(scores: NDArray[Any]) -> NDArray[Any]:
+    """Return log-probabilities from scores (..., K), in their dtype."""
+    shifted = scores - scores.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def prototypes(
-    mean: Tensor, variance: Tensor, support_labels: Tensor, num_labels: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return one Gaussian per label: the average mean and variance of its support tokens (Snell et al. 2017).
-
-    Args:
-        mean, variance: (S, d) float each, the diagonal Gaussians of the support tokens.
-        support_labels: (S,) long, label ids in [0, num_labels).
-        num_labels: K, the number of labels.
-
-    Returns:
-        Mean (K, d), variance (K, d) and presence (K,) bool. A label without support tokens is not present,
-        and has mean 0 and variance 1, so that divergences from it are finite.
-    """
-    counts = torch.bincount(support_labels, minlength=num_labels)
-    present = counts > 0
-    share = counts.clamp(min=1).unsqueeze(1).to(mean.dtype)
-    shape = (num_labels, mean.shape[1])
-    label_mean = mean.new_zeros(shape).index_add(0, support_labels, mean) / share
-    label_variance = variance.new_zeros(shape).index_add(0, support_labels, variance) / share
-    return label_mean, torch.where(present.unsqueeze(1), label_variance, 1.0), present
-
-
-def combine_scores(label_scores: Tensor, support_scores: Tensor, label_weight: float) -> Tensor:
-    """Combine two distributions over the labels by a weighted geometric mean of log-scores.
-
-    A label without support, whose support score is the dtype's lowest value, goes by its name alone: the
-    distribution of the support set is completed by the probability of its name.
-
-    Args:
-        label_scores: (..., K), similarity to the label names.
-        support_scores: (..., K), similarity to the support set.
-        label_weight: Weight of the label names in [0, 1].
-
-    Returns:
-        (..., K) `label_weight * log_softmax(label_scores) + (1 - label_weight) * log_softmax(support_scores)`
-
-    Raises:
-        ValueError: If `label_weight` is out of range.
-    """
-    if not 0.0 <= label_weight <= 1.0:
-        raise ValueError(f"label_weight is {label_weight}: give a number from 0 (support) to 1 (names)")
-    by_name, by_support = label_scores.log_softmax(dim=-1), support_scores.log_softmax(dim=-1)
-    missing = support_scores == torch.finfo(support_scores.dtype).min
-    # Without a missing label this adds 0, and changes no digit. No branch, for exported graphs.
-    rest = (1 - by_name.exp().masked_fill(~missing, 0).sum(-1, keepdim=True)).clamp_min(1e-30).log()
-    by_support = torch.where(missing, by_name, by_support + rest)
-    # With a weight of 0 or 1 only one part is used, because 0 times minus infinity is NaN.
-    if label_weight in (0.0, 1.0):
-        return by_name if label_weight else by_support
-    return torch.lerp(by_support, by_name, label_weight)
+def softmax(log_scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the softmax of scores (..., K), in double precision."""
+    return np.exp(log_softmax(log_scores.astype(np.float64)))
 
 
 def _checked_transitions(transitions: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -146,7 +70,7 @@ def _checked_transitions(transitions: Mapping[str, Any]) -> dict[str, dict[str, 
 
 def expand_transitions(
     transitions: Mapping[str, Any], num_labels: int, power: float = 1.0
-) -> tuple[Tensor, Tensor]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Expand abstract transitions to labels, with the mass of "I" and "other" spread over the types.
 
     Args:
@@ -168,81 +92,86 @@ def expand_transitions(
         raise ValueError(f"num_labels is {num_labels}: there is at least one label, outside")
     p = _checked_transitions(transitions)
     types, others = max(num_labels - 1, 1), max(num_labels - 2, 1)
-    exact: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
-    start = torch.full((num_labels,), p["start"]["I"] / types, **exact)
+    start = np.full(num_labels, p["start"]["I"] / types)
     start[OUTSIDE_ID] = p["start"]["O"]
-    matrix = torch.full((num_labels, num_labels), p["I"]["other"] / others, **exact)
-    matrix.fill_diagonal_(p["I"]["same"])
+    matrix = np.full((num_labels, num_labels), p["I"]["other"] / others)
+    np.fill_diagonal(matrix, p["I"]["same"])
     matrix[:, OUTSIDE_ID] = p["I"]["O"]
     matrix[OUTSIDE_ID, :] = p["O"]["I"] / types
     matrix[OUTSIDE_ID, OUTSIDE_ID] = p["O"]["O"]
     return _log_distribution(start, power), _log_distribution(matrix, power)
 
 
-def _log_distribution(rows: Tensor, power: float) -> Tensor:
-    total = rows.sum(dim=-1, keepdim=True)
+def _log_distribution(rows: NDArray[np.float64], power: float) -> NDArray[np.float32]:
+    total = rows.sum(-1, keepdims=True)
     # A row without any mass (all its successors need a type that does not exist) becomes uniform.
-    rows = torch.where(total > 0, rows / total, 1.0 / rows.shape[-1])
-    tempered = torch.where(rows > 0, rows**power, 0.0)  # impossible at any power
-    return (tempered / tempered.sum(dim=-1, keepdim=True)).log().clamp(min=IMPOSSIBLE).float()
+    rows = np.where(total > 0, rows / np.where(total > 0, total, 1), 1 / rows.shape[-1])
+    tempered = np.where(rows > 0, rows**power, 0)  # impossible at any power
+    tempered /= tempered.sum(-1, keepdims=True)
+    logs = np.full(rows.shape, IMPOSSIBLE)
+    return np.log(tempered, out=logs, where=tempered > 0).astype(np.float32)
 
 
-def viterbi(log_scores: Tensor, lengths: Tensor, start: Tensor, matrix: Tensor) -> Tensor:
+def viterbi(
+    log_scores: NDArray[np.float32],
+    lengths: NDArray[np.int64],
+    start: NDArray[np.float32],
+    matrix: NDArray[np.float32],
+) -> NDArray[np.int64]:
     """Return the best label path of every text: argmax of start + scores + transitions (Viterbi).
 
     Vectorised over texts and labels, with a loop over words.
 
     Args:
-        log_scores: (B, W, K) float, log-scores of the words. Values past the length of a text are ignored.
-        lengths: (B,) long, number of words of each text, in [0, W].
+        log_scores: (B, W, K) float32, log-scores of the words. Values past the length of a text are ignored.
+        lengths: (B,) int64, number of words of each text, in [0, W].
         start: (K,) log-probabilities of the first label.
         matrix: (K, K) log-probabilities of the step from label i to label j.
 
     Returns:
-        (B, W) long, label ids, -1 past the length of a text.
+        (B, W) int64, label ids, -1 past the length of a text.
     """
     batch, width, num_labels = log_scores.shape
-    device = log_scores.device
-    lengths = lengths.to(device)
+    paths = np.full((batch, width), -1, dtype=np.int64)
     if batch == 0 or width == 0:
-        return torch.full((batch, width), -1, dtype=torch.long, device=device)
+        return paths
     shortest = int(lengths.min())
-    scores = log_scores.float().clamp(min=IMPOSSIBLE).transpose(0, 1)
-    matrix = matrix.to(device).float().clamp(min=IMPOSSIBLE)
-    stay = torch.arange(num_labels, device=device).expand(batch, num_labels)
+    scores = np.maximum(log_scores, IMPOSSIBLE, dtype=np.float32).swapaxes(0, 1)
+    # By the label that is reached first: the label before is the last dimension, which argmax is fastest on.
+    steps = np.ascontiguousarray(np.maximum(matrix, IMPOSSIBLE, dtype=np.float32).T)
+    stay = np.arange(num_labels)
 
-    best = scores[0] + start.to(device).float().clamp(min=IMPOSSIBLE)
-    pointers = [stay]
+    best = scores[0] + np.maximum(start, IMPOSSIBLE, dtype=np.float32)
+    pointers = np.empty((width, batch, num_labels), dtype=np.int64)
     for word in range(1, width):
-        reached, pointer = (best.unsqueeze(2) + matrix).max(dim=1)
-        reached += scores[word]
+        candidates = best[:, None, :] + steps
+        pointer = candidates.argmax(2)
+        reached = np.take_along_axis(candidates, pointer[:, :, None], 2)[:, :, 0] + scores[word]
         if word % _RESCALE_EVERY == 0:
-            reached = (reached - reached.amax(dim=1, keepdim=True)).clamp(min=IMPOSSIBLE)
+            reached = np.maximum(reached - reached.max(1, keepdims=True), np.float32(IMPOSSIBLE))
         if word >= shortest:
             # Past its end a text keeps its state, so that one backward pass works for all lengths.
-            inside = (lengths > word).unsqueeze(1)
-            reached, pointer = torch.where(inside, reached, best), torch.where(inside, pointer, stay)
+            inside = (lengths > word)[:, None]
+            reached, pointer = np.where(inside, reached, best), np.where(inside, pointer, stay)
         best = reached
-        pointers.append(pointer)
+        pointers[word] = pointer
 
-    previous = torch.stack(pointers).cpu().numpy()
-    paths = np.empty((width, batch), dtype=np.int64)
     texts = np.arange(batch)
-    state = best.argmax(dim=1).cpu().numpy()
-    for word in range(width - 1, 0, -1):
-        paths[word] = state
-        state = previous[word, texts, state]
-    paths[0] = state
-    outside_text = torch.arange(width, device=device) >= lengths.unsqueeze(1)
-    return torch.from_numpy(paths.T.copy()).to(device).masked_fill(outside_text, -1)
+    state = best.argmax(1)
+    for word in range(width - 1, -1, -1):
+        paths[:, word] = state
+        if word:
+            state = pointers[word, texts, state]
+    paths[np.arange(width) >= lengths[:, None]] = -1
+    return paths
 
 
-def decode_scores(config: Any, scores: Sequence[Tensor]) -> list[np.ndarray]:
+def decode_scores(config: Any, scores: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
     """Decode the words of each text: by the best label of each word, or by Viterbi if `config.viterbi`.
 
     Args:
-        config: A `LaclConfig`.
-        scores: (W, K) float log-scores of each text.
+        config: A `LaclConfig`, or one of an exported model.
+        scores: (W, K) float32 log-scores of each text.
 
     Returns:
         (W,) int64 label ids of each text.
@@ -251,36 +180,34 @@ def decode_scores(config: Any, scores: Sequence[Tensor]) -> list[np.ndarray]:
         ValueError: If `config.viterbi` is set without `config.transitions`.
     """
     if not config.viterbi:
-        return [text.argmax(dim=1).numpy() for text in scores]
+        return [text.argmax(1) for text in scores]
     if config.transitions is None:
         raise ValueError("config.viterbi is set without config.transitions: estimate them, or switch it off")
-    paths: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(scores)
+    paths: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * len(scores)
     order = sorted(range(len(scores)), key=lambda index: -len(scores[index]))
     while order:
-        taken = max(1, _VITERBI_CELLS // max(1, len(scores[order[0]])))
+        width, num_labels = scores[order[0]].shape
+        taken = max(1, _VITERBI_CELLS // max(1, width))
         chosen, order = order[:taken], order[taken:]
-        start, matrix = expand_transitions(
-            config.transitions, scores[chosen[0]].shape[1], config.transition_power
-        )
-        lengths = torch.tensor([len(scores[index]) for index in chosen], device="cpu")
-        padded = torch.nn.utils.rnn.pad_sequence([scores[index] for index in chosen], batch_first=True)
-        found = viterbi(padded, lengths, start, matrix).numpy()
-        for index, path, length in zip(chosen, found, lengths.tolist(), strict=True):
+        start, matrix = expand_transitions(config.transitions, num_labels, config.transition_power)
+        lengths = np.array([len(scores[index]) for index in chosen])
+        padded = np.zeros((len(chosen), width, num_labels), dtype=np.float32)
+        padded[np.arange(width) < lengths[:, None]] = np.concatenate([scores[index] for index in chosen])
+        for index, path, length in zip(chosen, viterbi(padded, lengths, start, matrix), lengths, strict=True):
             paths[index] = path[:length]
     return paths
 
 
-def outside_scores(num_labels: int) -> Tensor:
-    """Return (K,) float32 log-scores of a word without tokens, which is outside."""
-    # The default dtype and device are the caller's, and another thread that loads a model may change them.
-    scores = torch.full((num_labels,), IMPOSSIBLE, dtype=torch.float32, device="cpu")
-    scores[OUTSIDE_ID] = 0.0
+def outside_scores(num_labels: int) -> NDArray[np.float32]:
+    """Return (K,) log-scores of a word without tokens, which is outside."""
+    scores = np.full(num_labels, IMPOSSIBLE, dtype=np.float32)
+    scores[OUTSIDE_ID] = 0
     return scores
 
 
-def has_token(scores: Tensor) -> np.ndarray:
+def has_token(scores: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return (W,) bool: whether the log-scores (W, K) of a word are others than `outside_scores`."""
-    return (scores != outside_scores(scores.shape[1])).any(dim=1).numpy()
+    return np.asarray((scores != outside_scores(scores.shape[1])).any(1))
 
 
 def fill_gaps(label_ids: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -291,9 +218,7 @@ def fill_gaps(label_ids: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.where(padded[left] == padded[right], padded[left], OUTSIDE_ID)
 
 
-def label_runs(
-    label_ids: np.ndarray | Tensor | Sequence[int], with_outside: bool = False
-) -> list[tuple[int, int, int]]:
+def label_runs(label_ids: ArrayLike, with_outside: bool = False) -> list[tuple[int, int, int]]:
     """Return the entities of a text (IO tags): each run of adjacent words with the same type is one.
 
     Args:
@@ -314,11 +239,11 @@ def label_runs(
     return list(zip(starts[kept].tolist(), ends[kept].tolist(), labels[kept].tolist(), strict=True))
 
 
-def run_scores(log_scores: Tensor, runs: Sequence[tuple[int, int, int]]) -> list[float]:
+def run_scores(log_scores: NDArray[np.float32], runs: Sequence[tuple[int, int, int]]) -> list[float]:
     """Return the score of each entity: the mean softmax probability of its label over its words with tokens.
 
     Args:
-        log_scores: (W, K) float on the CPU.
+        log_scores: (W, K) float32.
         runs: Entities of this text, as returned by `label_runs`.
 
     Returns:
@@ -332,7 +257,162 @@ def run_scores(log_scores: Tensor, runs: Sequence[tuple[int, int, int]]) -> list
     first = np.cumsum(lengths) - lengths
     words = np.arange(lengths.sum()) + np.repeat(starts - first, lengths)
     run_label = np.repeat(labels, lengths)
-    probabilities = log_scores.detach()[words].double().softmax(dim=-1).numpy()
+    own = softmax(log_scores[words])[np.arange(len(words)), run_label]
     counted = (run_label == OUTSIDE_ID) | has_token(log_scores)[words]
-    total = np.add.reduceat(probabilities[np.arange(len(words)), run_label] * counted, first)
-    return np.clip(total / np.add.reduceat(counted, first, dtype=np.int64), 0.0, 1.0).tolist()
+    total = np.add.reduceat(own * counted, first)
+    scores: list[float] = np.clip(total / np.add.reduceat(counted, first, dtype=np.int64), 0.0, 1.0).tolist()
+    return scores
+
+
+class Spans(NamedTuple):
+    """Spans of words with labels; parallel arrays.
+
+    Attributes:
+        first, last: (C,) int64, first and last word, counted over all texts.
+        label: (C,) int64, label id, above 0.
+        logit: (C,) float32.
+    """
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    label: NDArray[np.int64]
+    logit: NDArray[np.float32]
+
+    def take(self, kept: NDArray[Any]) -> Spans:
+        """Return the spans with these indices, or where this mask is True."""
+        return Spans(*(part[kept] for part in self))
+
+
+def span_logits(role_logits: Any, room: Any, max_words: int, library: Any = np) -> Any:
+    """Return the logits of all spans of at most `max_words` words, without a loop over words.
+
+    Args:
+        role_logits: (N, 3, K) float, logits of words in the roles; the words of all texts, one text after the
+            other.
+        room: (N,) integer, number of words from each to the end of its text, itself included.
+        max_words: M, the maximum number of words of a span.
+        library: numpy, or torch if `role_logits` and `room` are tensors, as in training.
+
+    Returns:
+        (N, M, K): `[n, m]` is that of the span of m + 1 words from word n. The lowest finite value where the
+        text ends before the span does.
+
+    Example:
+        >>> import numpy as np
+        >>> from modeling_lacl.model.decoding_lacl import span_logits
+        >>> logits = np.array([[[2.0], [0.0], [4.0]], [[0.0], [2.0], [2.0]]])
+        >>> span_logits(logits, np.array([2, 1]), 2)[0, :, 0].tolist()  # "New", "New York"
+        [4.0, 4.0]
+    """
+    start, end, inside = (role_logits[:, role] for role in range(len(ROLES)))
+    total = least = inside
+    position = library.ones_like(room).cumsum(0) - 1
+    lowest = library.finfo(inside.dtype).min
+    spans = []
+    for more in range(max_words):
+        at = library.clip(position + more, None, len(inside) - 1)
+        if more:
+            word = inside[at]
+            total, least = total + word, library.minimum(least, word)
+        logits = start + end[at] + total / (more + 1) + LEAST_WEIGHT * least + PRIOR
+        spans.append(library.where((room > more)[:, None], logits, lowest))
+    return library.stack(spans, 1)
+
+
+def find_spans(
+    role_logits: NDArray[np.float32],
+    room: NDArray[np.int64],
+    max_words: int,
+    lowest: float,
+    several_labels: bool = False,
+) -> Spans:
+    """Return the spans whose logit is at least `lowest`, in the order of their first words.
+
+    Args:
+        role_logits, room, max_words: As in `span_logits`; label 0 is outside.
+        lowest: Minimum logit.
+        several_labels: Whether to return every such label of a span, or only the one with the highest logit.
+    """
+    per_word = max(1, max_words * role_logits.shape[2])
+    size = max(max_words, _CELLS // per_word)
+    empty = np.empty(0, dtype=np.int64)
+    found = [Spans(empty, empty, empty, np.empty(0, dtype=np.float32))]
+    for begin in range(0, len(room), size):
+        part = slice(begin, begin + size + max_words - 1)  # spans may end in the next block
+        logits = span_logits(role_logits[part, :, 1:], room[part], max_words)[:size]
+        if several_labels:
+            first, more, label = (logits >= lowest).nonzero()
+        else:
+            first, more = (logits.max(2, initial=-np.inf) >= lowest).nonzero()
+            label = logits[first, more].argmax(1) if len(first) else empty
+        values = logits[first, more, label]
+        first = first + begin
+        found.append(Spans(first, first + more, label + 1, values))
+    return Spans(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def select_spans(spans: Spans, overlap: str = "flat") -> Spans:
+    """Choose among overlapping spans: the best first, then the best of those that may stand beside it.
+
+    Args:
+        spans: Spans in the order of their first words.
+        overlap: `flat`, no word belongs to two spans; `nested`, a span may lie within another; `any`, all
+            spans.
+
+    Returns:
+        The chosen spans, in the order of their first words, longer ones before those within them.
+    """
+    if overlap == "any":
+        order = np.lexsort((-spans.logit, -spans.last, spans.first))
+        return spans.take(order)
+    spans = spans.take(np.lexsort((-spans.last, spans.first)))
+    reached = np.maximum.accumulate(spans.last)
+    # Where no span reaches over a place, as between texts, both sides are independent: less memory.
+    apart = np.flatnonzero(spans.first[1:] > reached[:-1]) + 1
+    nearest = np.unique(np.searchsorted(apart, np.arange(_AT_ONCE, len(reached), _AT_ONCE)))
+    parts = np.split(np.arange(len(reached)), apart[nearest[nearest < len(apart)]])
+    return spans.take(np.concatenate([part[_chosen(spans.take(part), overlap)] for part in parts]))
+
+
+def _chosen(spans: Spans, overlap: str) -> NDArray[np.bool_]:
+    """Return the mask of the chosen spans, which are in order; see `select_spans`."""
+    left, right = _conflicts(spans, overlap)
+    # Among equal logits the first span is the better one.
+    rank = np.empty(len(spans.logit), dtype=np.int64)
+    rank[np.argsort(-spans.logit, kind="stable")] = np.arange(len(rank))
+    better = np.where(rank[left] < rank[right], left, right)
+    worse = left + right - better
+    chosen = np.zeros(len(rank), dtype=bool)
+    open_ = np.ones(len(rank), dtype=bool)
+    # A span without a better one beside it is chosen, which excludes others, and so on: a few rounds for any
+    # length of text.
+    while open_.any():
+        blocked = np.zeros(len(rank), dtype=bool)
+        blocked[worse[open_[better] & open_[worse]]] = True
+        new = open_ & ~blocked
+        chosen |= new
+        open_ &= ~new
+        open_[worse[new[better]]] = False
+    return chosen
+
+
+def _conflicts(spans: Spans, overlap: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of spans that may not both be chosen, as indices; spans are in order."""
+    lefts, rights = [], []
+    left = np.arange(len(spans.first))
+    distance = 1
+    # Spans are sorted by their first words: if no span reaches the one d places on, none reaches further.
+    while len(left := left[left + distance < len(spans.first)]):
+        right = left + distance
+        overlapping = spans.first[right] <= spans.last[left]
+        left, right = left[overlapping], right[overlapping]
+        conflict = np.ones(len(left), dtype=bool)
+        if overlap == "nested":
+            within = spans.last[right] <= spans.last[left]
+            same = (spans.first[left] == spans.first[right]) & (spans.last[left] == spans.last[right])
+            conflict = ~within | same
+        lefts.append(left[conflict])
+        rights.append(right[conflict])
+        distance += 1
+    empty = [np.empty(0, dtype=np.int64)]
+    return np.concatenate(lefts or empty), np.concatenate(rights or empty)

@@ -7,9 +7,7 @@ support tokens as buffers. A prompt, `none [SEP] person [SEP] …`, is packed af
 from __future__ import annotations
 
 import copy
-import os
 import re
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -18,7 +16,8 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .configuration_lacl import OUTSIDE
+from .decoding_lacl import OUTSIDE
+from .words_lacl import fast_tokenizer, tokenizer_lock
 
 logger = logging.get_logger(__name__)
 
@@ -153,37 +152,7 @@ def _fill(lengths: Sequence[int], number: int, room: int) -> list[list[int]] | N
     return groups
 
 
-def fast_tokenizer(tokenizer: Any) -> None:
-    """Check that `tokenizer` returns character offsets.
-
-    Raises:
-        TypeError: If it is not a tokenizer.
-        ValueError: If it is a slow tokenizer.
-    """
-    if not hasattr(tokenizer, "is_fast"):
-        raise TypeError(
-            f"tokenizer is of type {type(tokenizer).__name__}: give `model.tokenizer`, or one from "
-            "`AutoTokenizer.from_pretrained`"
-        )
-    if not tokenizer.is_fast:
-        raise ValueError(
-            f"{type(tokenizer).__name__} gives no character offsets: load the fast one, use_fast=True"
-        )
-
-
 Model = TypeVar("Model", bound="LabelSetMixin")
-
-tokenizer_lock = threading.Lock()
-"""Held during calls of a fast tokenizer, which set its truncation and then use it, in two steps."""
-
-
-def free_in_child(lock: Any) -> None:
-    """Fork only while no other thread holds `lock`, which nobody would release in the child."""
-    if hasattr(os, "register_at_fork"):  # not on Windows
-        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
-
-
-free_in_child(tokenizer_lock)
 
 
 def tokenize_label_names(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> list[list[int]]:

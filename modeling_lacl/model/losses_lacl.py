@@ -30,7 +30,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .configuration_lacl import OUTSIDE_ID, LaclConfig
+from .configuration_lacl import LaclConfig
+from .decoding_lacl import OUTSIDE_ID
 
 
 class GaussianProjection(nn.Module):

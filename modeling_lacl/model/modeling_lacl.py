@@ -5,15 +5,21 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from .configuration_lacl import LaclConfig, hub_name
+from .decoding_lacl import ROLES
 from .encoder_lacl import (
     LaclModelOutput,
     LaclOutput,
@@ -34,7 +40,34 @@ from .losses_lacl import GaussianProjection, Gaussians, HiddenStates, full_preci
 from .prediction_lacl import predict
 from .saving_lacl import PLACE_ARGUMENTS, LaclPreTrainedModel, package
 from .similarity_lacl import SimilarityMixin
-from .spans_lacl import ROLES
+from .words_lacl import free_in_child
+
+_lock = threading.Lock()
+# Number of active predictions per module that was in training mode. Models can share modules.
+_users: Counter[nn.Module] = Counter()
+free_in_child(_lock)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Set the model to evaluation mode inside the context, and restore the mode of each module afterwards.
+
+    Modules that threads share return to training mode when the last one leaves.
+    """
+    with _lock:
+        parts = [part for part in model.modules() if part.training or part in _users]
+        for part in parts:
+            part.training = False
+        _users.update(parts)
+    try:
+        yield
+    finally:
+        with _lock:
+            for part in parts:
+                _users[part] -= 1
+                if not _users[part]:
+                    del _users[part]
+                    part.training = True
 
 
 class LaclModel(LaclPreTrainedModel):
@@ -398,6 +431,46 @@ class LaclForTokenClassification(LabelSetMixin, SimilarityMixin, LaclPreTrainedM
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
         """Find the entities in texts; arguments and results as in [`prediction_lacl.predict`]."""
         return predict(self, inputs, **kwargs)
+
+    def read_tokens(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        tokens: NDArray[np.int64],
+        values: str | Callable[[Tensor, Tensor], Tensor] = "logits",
+    ) -> NDArray[np.float32]:
+        """Return what the model makes of some tokens of a batch, in evaluation mode and without gradients.
+
+        Args:
+            input_ids, attention_mask: Tokenised text, `(B, L)`.
+            rows, tokens: `(N,)` each, row and position of every token.
+            values: Name of an output, or a function from token ids and mask to `(B, L, …)`.
+
+        Returns:
+            `(N, X)`, all values of a token in one row.
+        """
+        with evaluating(self), torch.inference_mode():
+            ids, mask = (torch.from_numpy(part).to(self.device) for part in (input_ids, attention_mask))
+            found = (
+                self(ids, mask, return_dict=True)[values] if isinstance(values, str) else values(ids, mask)
+            )
+            read: NDArray[np.float32] = found[rows, tokens].flatten(1).float().cpu().numpy()
+        return read
+
+    def with_support(
+        self,
+        support: Any,
+        label_names: Sequence[str] | Mapping[str, str] | None = None,
+        batch_size: int | None = None,
+    ) -> LaclForTokenClassification:
+        """Return a model on the same weights with another support set, encoded without fine-tuning.
+
+        The arguments are those of [`prediction_lacl.predict`]. Needs the installed package.
+        """
+        return cast(
+            LaclForTokenClassification, package().with_support(self, support, label_names, batch_size)
+        )
 
 
 def _mean_of_passes(passes: Sequence[LaclModelOutput]) -> Gaussians:

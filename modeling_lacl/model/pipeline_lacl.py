@@ -15,17 +15,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from transformers import Pipeline, PreTrainedTokenizerBase, TokenClassificationPipeline
 from transformers.utils import ModelOutput
 
-from .configuration_lacl import OUTSIDE, LaclConfig, real_number
-from .decoding_lacl import outside_scores
-from .labels_lacl import tokenizer_lock
+from .configuration_lacl import LaclConfig
+from .decoding_lacl import OUTSIDE, log_softmax, outside_scores, softmax
 from .modeling_lacl import LaclForTokenClassification, LaclModel
-from .prediction_lacl import Entity, Predictor, Text, Window, answer, model_for_call, predict
-from .words_lacl import share_words, without_surrogates
+from .prediction_lacl import Entity, Predictor, Scores, Window, answer, model_for_call, predict, real_number
+from .words_lacl import Text, share_words, tokenizer_lock, without_surrogates
 
 # `config.json` refers to all classes of a checkpoint through this file.
 __all__ = [
@@ -128,17 +126,17 @@ def _spans(places: np.ndarray) -> np.ndarray:
 class _TokenLabelPredictor(_TokenPredictor):
     """Predictor that assigns every token its best label."""
 
-    def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Tensor, np.ndarray]]:
+    def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Scores, NDArray[np.int64]]]:
         return super().label_ids(_tokens(self.model.tokenizer, text) for text in texts)
 
-    def decode(self, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
-        return [text_scores.argmax(dim=1).numpy() for text_scores in scores]
+    def decode(self, texts: Sequence[Text], scores: Sequence[Scores]) -> list[NDArray[np.int64]]:
+        return [text_scores.argmax(1) for text_scores in scores]
 
 
 class _SimplePredictor(_TokenLabelPredictor):
     """The same, but tokens that share a character have the label of the first: runs do not overlap."""
 
-    def decode(self, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+    def decode(self, texts: Sequence[Text], scores: Sequence[Scores]) -> list[NDArray[np.int64]]:
         firsts = []
         for text in texts:
             is_first = np.append(True, text.words[1:, 0] >= text.words[:-1, 1])[: len(text.words)]
@@ -149,7 +147,7 @@ class _SimplePredictor(_TokenLabelPredictor):
 class _WordPredictor(_TokenPredictor, ABC):
     """Predictor that computes the scores of a word from all of its subwords."""
 
-    def scores(self, texts: Sequence[Text]) -> list[Tensor]:
+    def scores(self, texts: Sequence[Text]) -> list[Scores]:
         tokens = [_tokens(self.model.tokenizer, text) for text in texts]
         token_scores = super().scores(tokens)
         return [
@@ -157,41 +155,41 @@ class _WordPredictor(_TokenPredictor, ABC):
             for text, own, scores in zip(texts, tokens, token_scores, strict=True)
         ]
 
-    def _word_scores(self, words: np.ndarray, tokens: np.ndarray, scores: Tensor) -> Tensor:
+    def _word_scores(self, words: NDArray[np.int64], tokens: NDArray[np.int64], scores: Scores) -> Scores:
         """Return (W, K) log-scores of words (W, 2) from the log-scores (T, K) of tokens (T, 2)."""
-        result = outside_scores(len(self.labels)).repeat(len(words), 1)
+        result = np.tile(outside_scores(len(self.labels)), (len(words), 1))
         first = np.searchsorted(tokens[:, 1], words[:, 0], side="right")
         counts = np.maximum(np.searchsorted(tokens[:, 0], words[:, 1], side="left") - first, 0)
         found = np.flatnonzero(counts)
         counts = counts[found]
+        if not len(found):
+            return result
         # The tokens of all words, concatenated; a token may belong to several words.
-        rows = np.repeat(np.arange(len(found)), counts)
-        nth = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        taken = torch.from_numpy(np.repeat(first[found], counts) + nth)
-        result[torch.from_numpy(found)] = self.combine(scores[taken], torch.from_numpy(rows), len(found))
+        starts = np.cumsum(counts) - counts
+        nth = np.arange(counts.sum()) - np.repeat(starts, counts)
+        result[found] = self.combine(scores[np.repeat(first[found], counts) + nth], starts)
         return result
 
     @abstractmethod
-    def combine(self, scores: Tensor, words: Tensor, number: int) -> Tensor:
-        """Return (number, K) log-scores of words from (N, K) of their tokens, sorted by `words` (N,)."""
+    def combine(self, scores: Scores, starts: NDArray[np.int64]) -> Scores:
+        """Return (W, K) log-scores of words from (N, K) of their tokens; `starts` (W,) are the first ones."""
 
 
 class _AveragePredictor(_WordPredictor):
-    def combine(self, scores: Tensor, words: Tensor, number: int) -> Tensor:
-        total = scores.new_zeros((number, scores.shape[1]), dtype=torch.float64)
-        total = total.index_add(0, words, scores.double().softmax(dim=1))
-        counts = torch.bincount(words, minlength=number).unsqueeze(1)
+    def combine(self, scores: Scores, starts: NDArray[np.int64]) -> Scores:
+        counts = np.diff(starts, append=len(scores))[:, None]
+        mean = np.add.reduceat(softmax(scores), starts) / counts
         # Not `IMPOSSIBLE`, by which words without a token are known.
-        return (total / counts).log().clamp(min=torch.finfo(torch.float32).min).float()
+        lowest = np.full(mean.shape, np.finfo(np.float32).min, dtype=np.float32)
+        return np.log(mean, out=lowest, where=mean > 0, casting="same_kind")
 
 
 class _MaxPredictor(_WordPredictor):
-    def combine(self, scores: Tensor, words: Tensor, number: int) -> Tensor:
-        best = scores.softmax(dim=1).amax(dim=1)
+    def combine(self, scores: Scores, starts: NDArray[np.int64]) -> Scores:
+        words = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(scores)))
         # Sort by word, then by probability; among equal tokens the first comes first.
-        order = np.lexsort((-best.numpy(), words.numpy()))
-        starts = np.searchsorted(words.numpy(), np.arange(number))
-        return scores[torch.from_numpy(order[starts])]
+        order = np.lexsort((-np.exp(log_softmax(scores).max(1)), words))
+        return scores[order[starts]]
 
 
 STRATEGIES = {
@@ -218,7 +216,7 @@ def _found_tokens(
     """Yield the tokens of each text, in the order of the texts."""
     for text, scores, ids in predictor.label_ids(texts):
         assert isinstance(text, _Tokens)
-        probabilities = scores.double().softmax(dim=1).amax(dim=1).tolist()
+        probabilities = softmax(scores).max(1).tolist()
         rows = zip(ids.tolist(), probabilities, text.places.tolist(), text.words.tolist(), strict=True)
         yield [
             {

@@ -1,64 +1,49 @@
-"""Prediction: text -> words -> windows -> batches -> scores of words -> labels -> entities with offsets."""
+"""Prediction: text -> words -> windows -> batches -> scores of words -> labels -> entities with offsets.
+
+Without torch. What it asks of a model are `config`, `tokenizer`, `has_support`, `max_sequence_length` and
+`read_tokens`, which runs it; see [`LaclForTokenClassification.read_tokens`].
+"""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
+import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from numpy.typing import NDArray
 
-from .configuration_lacl import OUTSIDE, OUTSIDE_ID, LaclConfig, real_number, whole_number
 from .decoding_lacl import (
+    OUTSIDE,
+    OUTSIDE_ID,
+    OVERLAPS,
+    ROLES,
+    Spans,
     decode_scores,
     fill_gaps,
+    find_spans,
     has_token,
     label_runs,
+    log_softmax,
     outside_scores,
     run_scores,
+    select_spans,
 )
-from .labels_lacl import fast_tokenizer, free_in_child, tokenizer_lock
-from .saving_lacl import package
-from .spans_lacl import OVERLAPS, ROLES, Spans, find_spans, room_in_text, select_spans
-from .words_lacl import EMOJI, share_words, split_words, without_surrogates, word_offsets
-
-_lock = threading.Lock()
-# Number of active predictions per module that was in training mode. Models can share modules.
-_users: Counter[nn.Module] = Counter()
-free_in_child(_lock)
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Set the model to evaluation mode inside the context, and restore the mode of each module afterwards.
-
-    Modules that threads share return to training mode when the last one leaves. Exported models have no mode.
-    """
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    with _lock:
-        parts = [part for part in modules if part.training or part in _users]
-        for part in parts:
-            part.training = False
-        _users.update(parts)
-    try:
-        yield
-    finally:
-        with _lock:
-            for part in parts:
-                _users[part] -= 1
-                if not _users[part]:
-                    del _users[part]
-                    part.training = True
-
+from .words_lacl import (
+    EMOJI,
+    Text,
+    fast_tokenizer,
+    share_words,
+    text_from_string,
+    text_from_words,
+    tokenizer_lock,
+    without_surrogates,
+)
 
 Entity: TypeAlias = dict[str, Any]
+Scores: TypeAlias = NDArray[np.float32]
 
 BATCH_SIZE = 32
 # Texts are read into a buffer and sorted by length into batches with little padding.
@@ -119,7 +104,7 @@ def predict(
 def model_for_call(model: Any, labels: Any, support: Any, batch_size: int | None) -> Any:
     """Return `model`, or one that shares its weights for the labels and support of a call; see `predict`."""
     if support is not None:
-        return package().with_support(model, support, labels, batch_size)
+        return model.with_support(support, labels, batch_size)
     return model if labels is None else model.with_labels(labels)
 
 
@@ -151,7 +136,7 @@ def answer(
         if is_split_into_words:
             raise TypeError("inputs is a string, but is_split_into_words=True: give a list of words")
         return next(stream([inputs]))
-    if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):
+    if not isinstance(inputs, Iterable) and hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):
         # A map-style dataset of torch, such as the `KeyDataset` of transformers.
         rows: Any = inputs
         return stream(rows[index] for index in range(len(rows)))
@@ -167,39 +152,12 @@ def answer(
 
 
 @dataclass(frozen=True)
-class Text:
-    """A text and its words."""
-
-    text: str
-    words: np.ndarray  # (W, 2) int64, (start, end) of each word
-
-
-@dataclass(frozen=True)
 class Window:
     """A part of a text that is encoded at once, and the words whose scores are read from it."""
 
     input_ids: list[int]
-    words: np.ndarray  # (n,) indices of words, counted across the buffer
-    tokens: np.ndarray  # (n,) position of the first subword of each, in this window
-
-
-def text_from_string(text: Any, where: str) -> Text:
-    """Split a string into words; `where` is its place in error messages."""
-    if isinstance(text, Mapping):
-        raise TypeError(f"{where} has the keys {sorted(map(str, text))}: give one column, dataset['text']")
-    if not isinstance(text, str):
-        raise TypeError(f"{where} is of type {type(text).__name__}: give a string")
-    return Text(text, np.asarray(split_words(text), dtype=np.int64).reshape(-1, 2))
-
-
-def text_from_words(words: Any, where: str, delimiter: str = " ") -> Text:
-    """Join a list of words; `where` is its place in error messages."""
-    if isinstance(words, str) or not isinstance(words, Sequence):
-        raise TypeError(f"{where} is of type {type(words).__name__}: give a list of words")
-    for index, word in enumerate(words):
-        if not isinstance(word, str):
-            raise TypeError(f"{where}[{index}] is of type {type(word).__name__}: give every word as a string")
-    return Text(delimiter.join(words), word_offsets(words, delimiter))
+    words: NDArray[np.int64]  # (n,) indices of words, counted across the buffer
+    tokens: NDArray[np.int64]  # (n,) position of the first subword of each, in this window
 
 
 @dataclass(frozen=True)
@@ -265,7 +223,7 @@ class Predictor:
         word = text.text[place["start"] : place["end"]]
         return {"entity_group": self.labels[label], "score": score, "word": word, **place}
 
-    def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Tensor, np.ndarray]]:
+    def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Scores, NDArray[np.int64]]]:
         """Yield each text with the scores (W, K) and label ids (W,) of its words, in order."""
         for buffer in self._buffers(texts):
             scores = self.scores(buffer)
@@ -281,50 +239,47 @@ class Predictor:
                 first = False
             yield buffer
 
-    def decode(self, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+    def decode(self, texts: Sequence[Text], scores: Sequence[Scores]) -> list[NDArray[np.int64]]:
         """Return (W,) label ids of each text from its scores (W, K); overridden to decode tokens."""
         return decode_texts(self.model.config, texts, scores)
 
-    def scores(self, texts: Sequence[Text]) -> list[Tensor]:
+    def scores(self, texts: Sequence[Text]) -> list[Scores]:
         """Return (W, K) log-scores of the words of each text."""
-        return self.read(texts, self.windows(texts), self.logits, outside_scores(len(self.labels)))
+        return self.read(texts, self.windows(texts), "logits", outside_scores(len(self.labels)))
 
     def read(
         self,
         texts: Sequence[Text],
         windows: Sequence[Window],
-        values: Callable[[Sequence[Window]], Tensor],
-        missing: Tensor,
-    ) -> list[Tensor]:
-        """Return (W, X) per text: `values` (B, L, X) at first subwords, or `missing` (X,) for other words."""
+        values: str | Callable[..., Any],
+        missing: Scores,
+    ) -> list[Scores]:
+        """Return (W, X) per text: `values` at first subwords, or `missing` (X,) for words without tokens.
+
+        `values` is as for [`LaclForTokenClassification.read_tokens`].
+        """
         counts = [len(text.words) for text in texts]
-        result = missing.repeat(sum(counts), 1)
+        result = np.tile(missing, (sum(counts), 1))
         # The longest first, so that padding is little and the peak of memory comes first.
         windows = sorted(windows, key=lambda window: -len(window.input_ids))
-        with evaluating(self.model), torch.inference_mode():
-            for first in range(0, len(windows), self.batch_size):
-                batch = windows[first : first + self.batch_size]
-                rows = np.repeat(np.arange(len(batch)), [len(window.words) for window in batch])
-                tokens = np.concatenate([window.tokens for window in batch])
-                words = np.concatenate([window.words for window in batch])
-                read = values(batch)[torch.from_numpy(rows), torch.from_numpy(tokens)]
-                if not (read < torch.inf).all():  # also false for NaN
-                    raise ValueError("scores that are not finite: load the model again, in float32")
-                result[torch.from_numpy(words)] = read.float().cpu()
-        return list(result.split(counts))
+        for first in range(0, len(windows), self.batch_size):
+            batch = windows[first : first + self.batch_size]
+            rows = np.repeat(np.arange(len(batch)), [len(window.words) for window in batch])
+            tokens = np.concatenate([window.tokens for window in batch])
+            words = np.concatenate([window.words for window in batch])
+            read = self.model.read_tokens(*self.inputs(batch), rows, tokens, values)
+            if not (read < np.inf).all():  # also false for NaN
+                raise ValueError("scores that are not finite: load the model again, in float32")
+            result[words] = read
+        return np.split(result, np.cumsum(counts)[:-1]) if counts else []
 
-    def logits(self, batch: Sequence[Window]) -> Tensor:
-        """Return (B, L, K) log-scores of a batch of windows."""
-        return self.model(*self.inputs(batch), return_dict=True).logits
-
-    def inputs(self, batch: Sequence[Window]) -> tuple[Tensor, Tensor]:
+    def inputs(self, batch: Sequence[Window]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (B, L) token ids and (B, L) attention mask of a batch of windows."""
         lengths = np.asarray([len(window.input_ids) for window in batch])
         inside = np.arange(lengths.max()) < lengths[:, None]
         ids = np.full(inside.shape, self.model.config.pad_token_id or 0, dtype=np.int64)
         ids[inside] = np.concatenate([window.input_ids for window in batch])
-        device = self.model.device
-        return torch.from_numpy(ids).to(device), torch.from_numpy(inside.astype(np.int64)).to(device)
+        return ids, inside.astype(np.int64)
 
     def windows(self, texts: Sequence[Text]) -> list[Window]:
         """Split texts into windows of at most `max_length` tokens; each word with tokens is read from one."""
@@ -390,11 +345,11 @@ class SpanPredictor(Predictor):
         runs = label_runs(ids, with_outside=True)
         return [self._entity(text, run, 1.0) for run in runs if run[2] == OUTSIDE_ID]
 
-    def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Tensor, np.ndarray]]:
+    def label_ids(self, texts: Iterable[Text]) -> Iterator[tuple[Text, Scores, NDArray[np.int64]]]:
         """Yield each text with (W, K) log-scores of its words being inside an entity, and (W,) label ids."""
         for buffer in self._buffers(texts):
             scores = self.scores(buffer)
-            inside = [text.view(len(text), len(ROLES), -1)[:, -1].log_softmax(-1) for text in scores]
+            inside = [log_softmax(text.reshape(len(text), len(ROLES), -1)[:, -1]) for text in scores]
             for text, logs, (spans, _) in zip(buffer, inside, self._select(buffer, scores), strict=True):
                 ids = np.zeros(len(text.words), dtype=np.int64)
                 for first, last, label in spans:
@@ -409,18 +364,13 @@ class SpanPredictor(Predictor):
             selected = self._select(buffer, self.scores(buffer), threshold)
             yield from ((text, *found) for text, found in zip(buffer, selected, strict=True))
 
-    def scores(self, texts: Sequence[Text]) -> list[Tensor]:
+    def scores(self, texts: Sequence[Text]) -> list[Scores]:
         """Return (W, 3 K) logits of the words of each text; `IMPOSSIBLE` for words without tokens."""
-        missing = outside_scores(len(self.labels)).repeat(len(ROLES))
-        return self.read(texts, self.windows(texts), self.role_logits, missing)
-
-    def role_logits(self, batch: Sequence[Window]) -> Tensor:
-        """Return (B, L, 3 K) logits of a batch of windows."""
-        logits: Tensor = self.model(*self.inputs(batch), return_dict=True).role_logits
-        return logits.flatten(2)
+        missing = np.tile(outside_scores(len(self.labels)), len(ROLES))
+        return self.read(texts, self.windows(texts), "role_logits", missing)
 
     def _select(
-        self, texts: Sequence[Text], scores: Sequence[Tensor], threshold: float | None = None
+        self, texts: Sequence[Text], scores: Sequence[Scores], threshold: float | None = None
     ) -> Iterator[tuple[list[tuple[int, int, int]], list[float]]]:
         """Yield the chosen spans of each text and their scores."""
         slope, intercept = self._calibration()
@@ -428,11 +378,11 @@ class SpanPredictor(Predictor):
         lowest = (_logit(max(threshold, LOWEST_SCORE)) - intercept) / slope
         # Words without a token do not count: an entity goes on behind them.
         known = [has_token(one[:, : len(self.labels)]) for one in scores]
-        counts = torch.tensor([int(mask.sum()) for mask in known], device="cpu")
+        room = np.concatenate([np.arange(mask.sum(), 0, -1) for mask in known])
         place = np.flatnonzero(np.concatenate(known))
-        words = torch.cat(list(scores)).view(-1, len(ROLES), len(self.labels))[torch.from_numpy(place)]
+        words = np.concatenate(scores).reshape(-1, len(ROLES), len(self.labels))[place]
         several, width = self.overlap == "any", self.model.config.max_span_words
-        found = find_spans(words, room_in_text(counts), width, lowest, several)
+        found = find_spans(words, room, width, lowest, several)
         found = found._replace(first=place[found.first], last=place[found.last])
         chosen = select_spans(_without_edge_emoji_spans(texts, found), self.overlap)
         probability = 1 / (1 + np.exp(-np.clip(slope * chosen.logit.astype(np.float64) + intercept, -50, 50)))
@@ -467,7 +417,7 @@ def _without_edge_emoji_spans(texts: Sequence[Text], spans: Spans) -> Spans:
     return spans.take(alone | ~(is_one[spans.first] | is_one[spans.last]))
 
 
-def decode_texts(config: LaclConfig, texts: Sequence[Text], scores: Sequence[Tensor]) -> list[np.ndarray]:
+def decode_texts(config: Any, texts: Sequence[Text], scores: Sequence[Scores]) -> list[NDArray[np.int64]]:
     """Return (W,) label ids of each text, decoded from (W, K) scores and without emoji at edges.
 
     A word without a token, such as a blank one, does not cut an entity; see `fill_gaps`.
@@ -480,7 +430,9 @@ def decode_texts(config: LaclConfig, texts: Sequence[Text], scores: Sequence[Ten
     ]
 
 
-def _without_edge_emoji(text: str, words: np.ndarray, label_ids: np.ndarray) -> np.ndarray:
+def _without_edge_emoji(
+    text: str, words: NDArray[np.int64], label_ids: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Return (W,) label ids in which entities do not begin or end with an emoji, unless all words are."""
     if not EMOJI.search(text):
         return label_ids
@@ -492,3 +444,38 @@ def _without_edge_emoji(text: str, words: np.ndarray, label_ids: np.ndarray) -> 
             trimmed[first : first + kept[0]] = OUTSIDE_ID
             trimmed[first + kept[-1] + 1 : stop] = OUTSIDE_ID
     return trimmed
+
+
+def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return `value`, an integer of Python, NumPy or torch, as an int.
+
+    Raises:
+        TypeError: If it is not a whole number: a string, a float, None or a bool.
+        ValueError: If it is out of range.
+    """
+    range_of = f"{least} or more" if most is None else f"from {least} to {most}"
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{name} is {value!r}: give a whole number, {range_of}")
+    if number < least or (most is not None and number > most):
+        raise ValueError(f"{name} is {value}: give a whole number, {range_of}")
+    return number
+
+
+def real_number(name: str, value: Any, least: float, most: float | None = None) -> float:
+    """Return `value`, a number of Python, NumPy or torch, as a float.
+
+    Raises:
+        TypeError: If it is not a number: a string, None or a bool.
+        ValueError: If it is out of range or NaN.
+    """
+    range_of = f"{least:g} or more" if most is None else f"from {least:g} to {most:g}"
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} is {value!r}: give a number, {range_of}")
+    number = float(value)
+    if not (least <= number and (most is None or number <= most)):
+        raise ValueError(f"{name} is {value}: give a number, {range_of}")
+    return number

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from .decoding_lacl import IMPOSSIBLE, combine_scores, nearest_in_blocks, nearest_neighbor_scores, prototypes
+from .decoding_lacl import IMPOSSIBLE, ROLES, span_logits
 from .encoder_lacl import LaclModelOutput
 from .losses_lacl import (
     Gaussians,
@@ -20,16 +20,118 @@ from .losses_lacl import (
     pairwise_divergence,
 )
 from .spans_lacl import (
-    ROLES,
     batch_entities,
     by_role,
     role_labels,
     room_in_text,
     span_label_loss,
-    span_logits,
 )
 
 Losses = tuple[Tensor, Tensor, Tensor | None]
+
+# Number of (token, support token) pairs compared at once on a CPU: 4 MiB in fp32, which fit its cache. Other
+# devices, which have more parallelism, take 32 times as many.
+_PAIRS = 1 << 20
+_ROWS = 1 << 10
+
+
+def nearest_neighbor_scores(similarity: Tensor, support_labels: Tensor, num_labels: int) -> Tensor:
+    """Return the similarity to the nearest support token of every label (NNShot, Yang & Katiyar 2020).
+
+    Args:
+        similarity: (N, S) float, similarity of each token to each support token.
+        support_labels: (S,) long, label ids in [0, num_labels).
+        num_labels: K, the number of labels.
+
+    Returns:
+        (N, K), dtype of `similarity`. A label without support tokens gets the dtype's lowest finite
+        value.
+    """
+    lowest = torch.finfo(similarity.dtype).min
+    scores = similarity.new_full((similarity.shape[0], num_labels), lowest)
+    return scores.scatter_reduce(1, support_labels.expand_as(similarity), similarity, reduce="amax")
+
+
+def nearest_in_blocks(
+    similarity: Callable[[Gaussians, Gaussians], Tensor],
+    tokens: Gaussians,
+    support: Gaussians,
+    support_labels: Tensor,
+    num_labels: int,
+) -> Tensor:
+    """Return `nearest_neighbor_scores` of (N, d) tokens and (S, d) support, in blocks to limit memory.
+
+    Args:
+        similarity: Function from (n, d) and (s, d) Gaussians to their (n, s) similarities.
+        tokens, support: Mean and variance of each.
+        support_labels, num_labels: As in `nearest_neighbor_scores`.
+    """
+    pairs = _PAIRS * (1 if support_labels.device.type == "cpu" else 32)
+    rows = max(1, min(len(tokens[0]), _ROWS))
+    columns = max(1, pairs // rows)
+    labels = support_labels.split(columns)
+    blocks = list(zip(support[0].split(columns), support[1].split(columns), labels, strict=True))
+    parts = []
+    for part in zip(tokens[0].split(rows), tokens[1].split(rows), strict=True):
+        scores = [
+            nearest_neighbor_scores(similarity(part, (mean, variance)), block_labels, num_labels)
+            for mean, variance, block_labels in blocks
+        ]
+        parts.append(torch.stack(scores).amax(0) if len(scores) > 1 else scores[0])
+    return torch.cat(parts)
+
+
+def prototypes(
+    mean: Tensor, variance: Tensor, support_labels: Tensor, num_labels: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return one Gaussian per label: the average mean and variance of its support tokens (Snell et al. 2017).
+
+    Args:
+        mean, variance: (S, d) float each, the diagonal Gaussians of the support tokens.
+        support_labels: (S,) long, label ids in [0, num_labels).
+        num_labels: K, the number of labels.
+
+    Returns:
+        Mean (K, d), variance (K, d) and presence (K,) bool. A label without support tokens is not present,
+        and has mean 0 and variance 1, so that divergences from it are finite.
+    """
+    counts = torch.bincount(support_labels, minlength=num_labels)
+    present = counts > 0
+    share = counts.clamp(min=1).unsqueeze(1).to(mean.dtype)
+    shape = (num_labels, mean.shape[1])
+    label_mean = mean.new_zeros(shape).index_add(0, support_labels, mean) / share
+    label_variance = variance.new_zeros(shape).index_add(0, support_labels, variance) / share
+    return label_mean, torch.where(present.unsqueeze(1), label_variance, 1.0), present
+
+
+def combine_scores(label_scores: Tensor, support_scores: Tensor, label_weight: float) -> Tensor:
+    """Combine two distributions over the labels by a weighted geometric mean of log-scores.
+
+    A label without support, whose support score is the dtype's lowest value, goes by its name alone: the
+    distribution of the support set is completed by the probability of its name.
+
+    Args:
+        label_scores: (..., K), similarity to the label names.
+        support_scores: (..., K), similarity to the support set.
+        label_weight: Weight of the label names in [0, 1].
+
+    Returns:
+        (..., K) `label_weight * log_softmax(label_scores) + (1 - label_weight) * log_softmax(support_scores)`
+
+    Raises:
+        ValueError: If `label_weight` is out of range.
+    """
+    if not 0.0 <= label_weight <= 1.0:
+        raise ValueError(f"label_weight is {label_weight}: give a number from 0 (support) to 1 (names)")
+    by_name, by_support = label_scores.log_softmax(dim=-1), support_scores.log_softmax(dim=-1)
+    missing = support_scores == torch.finfo(support_scores.dtype).min
+    # Without a missing label this adds 0, and changes no digit. No branch, for exported graphs.
+    rest = (1 - by_name.exp().masked_fill(~missing, 0).sum(-1, keepdim=True)).clamp_min(1e-30).log()
+    by_support = torch.where(missing, by_name, by_support + rest)
+    # With a weight of 0 or 1 only one part is used, because 0 times minus infinity is NaN.
+    if label_weight in (0.0, 1.0):
+        return by_name if label_weight else by_support
+    return torch.lerp(by_support, by_name, label_weight)
 
 
 class SimilarityMixin:
@@ -188,7 +290,7 @@ class SimilarityMixin:
             return context_context, context_context, None
         _check_ids(found.label, similarity.shape[-1])
         room = room_in_text(counts)
-        logits = span_logits(similarity.transpose(1, 2)[valid], room, config.max_span_words)
+        logits = span_logits(similarity.transpose(1, 2)[valid], room, config.max_span_words, torch)
         in_prompt = present.repeat_interleave(counts, 0)
         number = in_prompt[found.first, found.label].sum()
         if across_processes:

@@ -1,12 +1,20 @@
-"""Words of a text, their first subwords, and their assignment to the windows of a long text."""
+"""Words of a text, their first subwords, and their assignment to the windows of a long text.
+
+Without torch, as prediction and decoding, so that exported models need none.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import regex
+from numpy.typing import NDArray
 
 # No word: characters without a shape, or of which none is known, that stand between words.
 _UNSEEN = r"[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{DI}\u2800\ufffd]"
@@ -58,6 +66,33 @@ def word_offsets(words: Sequence[str], delimiter: str = " ") -> np.ndarray:
     lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
     starts = np.cumsum(lengths + len(delimiter)) - lengths - len(delimiter)
     return np.stack([starts, starts + lengths], axis=1)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text and its words."""
+
+    text: str
+    words: NDArray[np.int64]  # (W, 2), (start, end) of each word
+
+
+def text_from_string(text: Any, where: str) -> Text:
+    """Split a string into words; `where` is its place in error messages."""
+    if isinstance(text, Mapping):
+        raise TypeError(f"{where} has the keys {sorted(map(str, text))}: give one column, dataset['text']")
+    if not isinstance(text, str):
+        raise TypeError(f"{where} is of type {type(text).__name__}: give a string")
+    return Text(text, np.asarray(split_words(text), dtype=np.int64).reshape(-1, 2))
+
+
+def text_from_words(words: Any, where: str, delimiter: str = " ") -> Text:
+    """Join a list of words; `where` is its place in error messages."""
+    if isinstance(words, str) or not isinstance(words, Sequence):
+        raise TypeError(f"{where} is of type {type(words).__name__}: give a list of words")
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            raise TypeError(f"{where}[{index}] is of type {type(word).__name__}: give every word as a string")
+    return Text(delimiter.join(words), word_offsets(words, delimiter))
 
 
 def align_words(offsets: np.ndarray, words: np.ndarray) -> np.ndarray:
@@ -125,3 +160,34 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def without_surrogates(text: str) -> str:
     """Replace lone surrogates, which UTF-8 cannot encode, with U+FFFD; the number of characters is kept."""
     return _SURROGATES.sub("\ufffd", text)
+
+
+def fast_tokenizer(tokenizer: Any) -> None:
+    """Check that `tokenizer` returns character offsets.
+
+    Raises:
+        TypeError: If it is not a tokenizer.
+        ValueError: If it is a slow tokenizer.
+    """
+    if not hasattr(tokenizer, "is_fast"):
+        raise TypeError(
+            f"tokenizer is of type {type(tokenizer).__name__}: give `model.tokenizer`, or one from "
+            "`AutoTokenizer.from_pretrained`"
+        )
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"{type(tokenizer).__name__} gives no character offsets: load the fast one, use_fast=True"
+        )
+
+
+tokenizer_lock = threading.Lock()
+"""Held during calls of a fast tokenizer, which set its truncation and then use it, in two steps."""
+
+
+def free_in_child(lock: Any) -> None:
+    """Fork only while no other thread holds `lock`, which nobody would release in the child."""
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
+free_in_child(tokenizer_lock)

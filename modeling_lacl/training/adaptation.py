@@ -47,8 +47,9 @@ from ..data.support import (
 )
 from ..hub.card_facts import CardFacts, fingerprint, with_data
 from ..hub.model_card import known_facts
-from ..model.configuration_lacl import OUTSIDE_ID, real_number, whole_number
+from ..model.decoding_lacl import OUTSIDE_ID
 from ..model.modeling_lacl import LaclForTokenClassification
+from ..model.prediction_lacl import real_number, whole_number
 from .arguments import LaclTrainingArguments
 from .card import facts_of_training
 from .trainer import LaclTrainer

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import DataCollatorForTokenClassification, PreTrainedTokenizerBase
 
 from ..data.sampling import LabelSet, sample_label_set
-from ..model.configuration_lacl import OUTSIDE_ID
+from ..model.decoding_lacl import OUTSIDE_ID
 from ..model.labels_lacl import build_prompt, separator_id, tokenize_label_names
 from ..model.spans_lacl import PADDING_ENTITY, pad_entities
 

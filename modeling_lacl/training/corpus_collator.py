@@ -18,7 +18,7 @@ from transformers import DataCollatorForTokenClassification, PreTrainedTokenizer
 
 from ..data.entity_sequences import paint
 from ..data.type_names import TypeName
-from ..model.configuration_lacl import OUTSIDE_ID
+from ..model.decoding_lacl import OUTSIDE_ID
 from ..model.labels_lacl import PADDING_LABEL, build_prompt, separator_id, tokenize_label_names
 from .collator import content_generator, remap_labels
 from .corpora import TrainingCorpus

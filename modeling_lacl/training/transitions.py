@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.configuration_lacl import OUTSIDE_ID
-from ..model.decoding_lacl import SUCCESSORS
+from ..model.decoding_lacl import OUTSIDE_ID, SUCCESSORS
 
 
 def estimate_transitions(

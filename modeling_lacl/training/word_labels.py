@@ -9,17 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.configuration_lacl import OUTSIDE, LaclConfig
-from ..model.decoding_lacl import label_runs
+from ..model.configuration_lacl import LaclConfig
+from ..model.decoding_lacl import OUTSIDE, label_runs
 from ..model.losses_lacl import MEAN_DIVERGENCES
 from ..model.prediction_lacl import (
     BATCH_SIZE,
     Predictor,
     SpanPredictor,
-    Window,
     decode_texts,
-    text_from_words,
 )
+from ..model.words_lacl import text_from_words
 
 
 def predict_words(
@@ -105,7 +104,7 @@ def word_scores(
     """
     predictor = Predictor.build(model if labels is None else model.with_labels(labels), batch_size, stride)
     texts = (text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences))
-    return [scores for _, scores, _ in predictor.label_ids(texts)]
+    return [torch.from_numpy(scores) for _, scores, _ in predictor.label_ids(texts)]
 
 
 class EncodedWords(NamedTuple):
@@ -148,19 +147,20 @@ def word_gaussians(
     # Variances that the divergence ignores are a single 1, expanded to all words without a copy.
     of_means = model.config.divergence in MEAN_DIVERGENCES
 
-    def read(batch: Sequence[Window]) -> Tensor:
+    def gaussians(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the (B, L, d) means of a batch, or its (B, L, 2d) means and variances."""
-        states = model.lacl(*predictor.inputs(batch))
+        states = model.lacl(input_ids, attention_mask)
         mean: Tensor = states.mean
         return mean if of_means else torch.cat([mean, states.variance], dim=-1)
 
-    missing = torch.full((size if of_means else 2 * size,), torch.nan)
+    missing = np.full(size if of_means else 2 * size, np.nan, dtype=np.float32)
     one = torch.ones(())
+    read = predictor.read(texts, windows, gaussians, missing)
     return [
         EncodedWords(
             words[:, :size], one.expand(len(words), size) if of_means else words[:, size:], int(count)
         )
-        for words, count in zip(predictor.read(texts, windows, read, missing), counts, strict=True)
+        for words, count in zip(map(torch.from_numpy, read), counts, strict=True)
     ]
 
 
@@ -178,4 +178,4 @@ def decode_words(
         One list per sentence with one label id per word, 0 for outside.
     """
     texts = [text_from_words(words, f"sentences[{index}]") for index, words in enumerate(sentences)]
-    return [ids.tolist() for ids in decode_texts(config, texts, scores)]
+    return [ids.tolist() for ids in decode_texts(config, texts, [one.numpy() for one in scores])]

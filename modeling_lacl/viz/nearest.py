@@ -11,8 +11,9 @@ from torch import Tensor
 from ..model.decoding_lacl import IMPOSSIBLE
 from ..model.losses_lacl import Gaussians
 from ..model.modeling_lacl import LaclForTokenClassification
-from ..model.prediction_lacl import Entity, Predictor, Text, Window, text_from_string, text_from_words
+from ..model.prediction_lacl import Entity, Predictor
 from ..model.spans_lacl import by_role
+from ..model.words_lacl import Text, text_from_string, text_from_words
 
 
 def support_similarities(
@@ -88,15 +89,16 @@ def _similarities(model: LaclForTokenClassification, texts: Sequence[Text], batc
     predictor = Predictor.build(model, batch_size)
     support = _compared(model, (model.support_mean, model.support_variance))
 
-    def to_support(batch: Sequence[Window]) -> Tensor:
+    def to_support(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the similarities of a batch, `(B, L, S)`."""
-        output = model(*predictor.inputs(batch), return_dict=True)
+        output = model(input_ids, attention_mask, return_dict=True)
         tokens = _compared(model, (output.mean.flatten(0, 1), output.variance.flatten(0, 1)))
         return model.similarity(tokens, support).unflatten(0, output.mean.shape[:2])
 
     # A word without a token is not similar to any example.
-    missing = torch.full((len(model.support_labels),), IMPOSSIBLE)
-    return predictor.read(texts, predictor.windows(texts), to_support, missing)
+    missing = np.full(len(model.support_labels), IMPOSSIBLE, dtype=np.float32)
+    read = predictor.read(texts, predictor.windows(texts), to_support, missing)
+    return [torch.from_numpy(similarity) for similarity in read]
 
 
 def _compared(model: LaclForTokenClassification, tokens: Gaussians) -> Gaussians:

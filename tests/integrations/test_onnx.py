@@ -4,17 +4,23 @@ import copy
 import json
 import pickle
 import shutil
+import subprocess
 import sys
+from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
-from transformers import RobertaConfig, RobertaModel
+from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-from modeling_lacl import LaclForTokenClassification, cli
-from modeling_lacl.integrations.onnx import export
+import modeling_lacl
+from modeling_lacl import LaclConfig, LaclForTokenClassification, cli
+from modeling_lacl.integrations.onnx import export, runner
 from modeling_lacl.integrations.onnx.export import export_onnx
+from modeling_lacl.integrations.onnx.exported import ExportedConfig, ExportedTokenizer
 from modeling_lacl.integrations.onnx.runner import LaclOnnxModel
 from modeling_lacl.training.word_labels import predict_words, word_scores
 
@@ -49,6 +55,22 @@ def pair(make_tiny_model, tmp_path_factory):
     return model, folder
 
 
+@pytest.fixture(scope="module")
+def spans(make_tiny_model, tmp_path_factory):
+    """A calibrated model of spans with support, and what was exported of it."""
+    calibration = {"names": [1.0, 0.0], "support": [0.01, -0.5]}
+    model = make_tiny_model(encoder={"num_hidden_layers": 1}, max_span_words=4, calibration=calibration)
+    torch.manual_seed(1)
+    mean = torch.randn(9, model.config.gaussian_size)
+    labels = torch.arange(27).view(9, 3) % 4
+    model.set_support(mean, torch.rand_like(mean) + 0.1, labels)
+    folder = tmp_path_factory.mktemp("spans")
+    export_onnx(model, folder / "fp32")
+    shutil.copytree(folder / "fp32", folder / "int8")
+    export._quantize(folder / "int8" / "model.onnx")
+    return model, folder
+
+
 @pytest.fixture
 def lacl(monkeypatch, capsys):
     """Runs the command; gives what it wrote."""
@@ -77,10 +99,12 @@ def assert_same(found, model, texts=TEXTS, tolerance=1e-4):
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
-    for one, other in zip(found.predict(texts), model.predict(texts), strict=True):
-        assert [(e["entity_group"], e["start"], e["end"]) for e in one] == [
-            (e["entity_group"], e["start"], e["end"]) for e in other
-        ]
+    assert_same_entities(found.predict(texts), model.predict(texts), tolerance)
+
+
+def assert_same_entities(found, expected, tolerance=1e-4):
+    for one, other in zip(found, expected, strict=True):
+        assert [{**entity, "score": 0} for entity in one] == [{**entity, "score": 0} for entity in other]
         assert [e["score"] for e in one] == pytest.approx([e["score"] for e in other], abs=tolerance)
 
 
@@ -88,6 +112,177 @@ def test_equals_the_model(pair, found):
     assert found.has_support
     assert any(pair[0].predict(TEXTS))
     assert_same(found, pair[0])
+
+
+@pytest.mark.parametrize("overlap", ["flat", "nested", "any"])
+def test_spans_equal_those_of_the_model(spans, overlap):
+    model, folder = spans
+    expected = model.predict(TEXTS, threshold=0.0, overlap=overlap)
+    assert sum(map(len, expected)) > 50
+    exported = LaclOnnxModel.from_pretrained(folder / "fp32")
+    assert_same_entities(exported.predict(TEXTS, threshold=0.0, overlap=overlap), expected)
+    # Of the 8-bit model most, since the weights are random: scores are close.
+    quantized = LaclOnnxModel.from_pretrained(folder / "int8").predict(TEXTS, threshold=0.0, overlap="any")
+    every = model.predict(TEXTS, threshold=0.0, overlap="any")
+    scores = [
+        {(e["start"], e["end"], e["entity_group"]): e["score"] for e in sum(one, [])}
+        for one in (quantized, every)
+    ]
+    both = scores[0].keys() & scores[1].keys()
+    assert len(both) > 0.9 * len(scores[1])
+    assert np.mean([abs(scores[0][key] - scores[1][key]) for key in both]) < 0.05
+
+
+IN_A_LIGHT_ENVIRONMENT = """
+import json, sys
+from importlib.abc import MetaPathFinder
+
+class Missing(MetaPathFinder):
+    "Finds nothing of the extra `torch`: as where it is not installed."
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+MISSING = set(json.loads(sys.argv[1]))
+sys.meta_path.insert(0, Missing())
+folders, texts, options = sys.argv[2:4], *map(json.loads, sys.argv[4:6])
+
+import modeling_lacl
+from modeling_lacl import LaclOnnxModel, cli
+
+models = [LaclOnnxModel.from_pretrained(folder) for folder in folders]
+print(json.dumps([model.predict(texts, **options) for model in models]))
+print(json.dumps(models[0].predict(texts[0].split(), is_split_into_words=True)))
+for arguments in (["predict", folders[0], "--jsonl"], ["predict", "checkpoint", "--text", "a"]):
+    sys.argv = ["lacl", *arguments]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        print(stop.code)
+try:
+    modeling_lacl.LaclModel
+except ModuleNotFoundError as error:
+    print(error, file=sys.stderr)
+print(sorted(MISSING & {name.partition(".")[0] for name in sys.modules}))
+"""
+OF_THE_EXTRA_TORCH = (
+    *("torch", "transformers", "datasets", "evaluate", "seqeval", "accelerate", "huggingface_hub", "yaml"),
+    *("safetensors", "pyarrow", "pandas", "onnx", "onnxscript"),
+)
+
+
+def test_without_torch_and_transformers(pair, spans):
+    """Of both kinds of model the same entities, from Python and from the command."""
+    options = {"threshold": 0.1, "overlap": "nested"}
+    root = Path(modeling_lacl.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_LIGHT_ENVIRONMENT, json.dumps(OF_THE_EXTRA_TORCH)]
+        + [str(pair[1] / "fp32"), str(spans[1] / "fp32"), json.dumps(TEXTS), json.dumps(options)],
+        cwd=root,
+        input=f"{TEXTS[0]}\n{TEXTS[2]}\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    found, of_words, *lines, ended, refused, loaded = done.stdout.splitlines()
+    for entities, (model, _) in zip(json.loads(found), (pair, spans), strict=True):
+        assert_same_entities(entities, model.predict(TEXTS, **options))
+    assert_same_entities([json.loads(of_words)], [pair[0].predict(TEXTS[0])])
+    assert_same_entities(
+        [json.loads(line)["entities"] for line in lines], pair[0].predict([TEXTS[0], TEXTS[2]])
+    )
+    assert (ended, refused, loaded) == ("0", "2", "[]")
+    assert "datasets is not installed: `pip install 'lacl[torch]'`; without it, only exported" in done.stderr
+    assert done.stderr.rstrip().endswith("`pip install 'lacl[torch]'`; without it, only exported models run")
+
+
+def test_the_configuration_is_that_of_the_model(pair, spans):
+    for model, folder in (pair, spans):
+        config = ExportedConfig.read(folder / "fp32" / "config.json")
+        for one in fields(config):
+            expected = model.max_sequence_length if one.name == "max_text_length" else None
+            assert getattr(config, one.name) == (expected or getattr(model.config, one.name)), one.name
+    default = LaclConfig()
+    given = [one for one in fields(ExportedConfig) if one.default is not MISSING]
+    assert given and all(one.default == getattr(default, one.name) for one in given)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("split_special_tokens", [False, True])
+def test_the_tokenizer_is_that_of_transformers(tiny_tokenizer, tmp_path, side, split_special_tokens):
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=copy.deepcopy(tiny_tokenizer.backend_tokenizer),
+        truncation_side=side,
+        split_special_tokens=split_special_tokens,
+        **tiny_tokenizer.special_tokens_map,
+    )
+    tokenizer("a " * 9, truncation=True, max_length=5, padding="max_length")  # which is saved with it
+    tokenizer.save_pretrained(tmp_path)
+    light = ExportedTokenizer.read(tmp_path)
+    assert light.num_special_tokens_to_add() == tokenizer.num_special_tokens_to_add()
+    options = {
+        "truncation": True,
+        "max_length": 12,
+        "stride": 3,
+        "return_overflowing_tokens": True,
+        "return_offsets_mapping": True,
+        "return_attention_mask": False,
+        "return_token_type_ids": False,
+    }
+    texts = [*TEXTS, "ana [SEP] ruiz"]
+    assert light(texts, **options) == dict(tokenizer(texts, **options))
+    with pytest.raises(TypeError, match="only takes the options"):
+        light(texts, max_length=5, stride=0, padding=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", "{", r"config\.json: not JSON .*: copy the folder again, or export"),
+        ("config.json", "[1]", r"config\.json: holds a list, not an object"),
+        ("config.json", {"model_type": "bert"}, "of a 'bert' model, not a LACL one"),
+        ("config.json", {"format_version": 2}, "format version 2, and this version of lacl reads 1"),
+        ("config.json", {"viterbi": None}, None),
+        ("config.json", {"id2label": {"0": "O", "2": "x"}}, "id2label is not a label for each number"),
+        ("config.json", {"id2label": ["O", "x"]}, r"config\.json: .*export the model again"),
+        ("config.json", {"max_text_length": 0}, "max_text_length is 0: give a whole number"),
+        ("config.json", {"max_span_words": "4"}, "max_span_words is '4': give a whole number"),
+        ("tokenizer.json", "{}", r"tokenizer\.json: not a tokenizer"),
+        ("tokenizer_config.json", "x", r"tokenizer_config\.json: not JSON"),
+    ],
+)
+def test_damaged_files_are_named(pair, tmp_path, name, content, message):
+    for file in (pair[1] / "fp32").iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    changed = content
+    if isinstance(content, dict):
+        values = json.loads((tmp_path / name).read_text())
+        values.update(content)
+        if message is None:
+            [missing] = content
+            del values[missing]
+            message = rf"config\.json: {missing} is missing: copy the folder again"
+        changed = json.dumps(values)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_text(changed)
+    with pytest.raises(ValueError, match=message):
+        LaclOnnxModel.from_pretrained(tmp_path)
+
+
+def test_a_batch_of_many_tokens_goes_through_the_graph_in_parts(found, monkeypatch):
+    expected = found.predict(TEXTS * 3)
+    sizes = []
+    run = found.session.run
+
+    def watched(names, feed):
+        sizes.append(feed["input_ids"].size)
+        return run(names, feed)
+
+    monkeypatch.setattr(found, "session", type("Session", (), {"run": staticmethod(watched)}))
+    monkeypatch.setattr(runner, "_TOKENS_AT_ONCE", 300)
+    assert_same_entities(found.predict(TEXTS * 3), expected)
+    assert len(sizes) > 3 and max(sizes) <= 300
 
 
 TRANSITIONS = {
@@ -246,6 +441,13 @@ def test_an_unfaithful_graph_is_not_written(make_tiny_model, pair, tmp_path, mon
     with pytest.raises(ValueError, match="bert encoder gives other scores"):
         export_onnx(make_tiny_model(), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "tokenizers"])
+def test_a_missing_package_of_the_runtime_says_how_to_install_it(pair, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"{package} is not .*`pip install 'lacl\[runtime\]'`"):
+        LaclOnnxModel.from_pretrained(pair[1] / "fp32")
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])

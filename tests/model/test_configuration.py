@@ -67,7 +67,7 @@ def test_padding_is_the_encoders_unless_given():
 
 def test_newer_format():
     with pytest.raises(
-        ValueError, match=rf"format version {FORMAT_VERSION + 1}.*update it, by `pip install .`"
+        ValueError, match=rf"format version {FORMAT_VERSION + 1}.*update it, by `pip install '\.\[torch\]'`"
     ):
         LaclConfig(format_version=FORMAT_VERSION + 1)
 

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from prediction_cases import (  # type: ignore[import-not-found]  # pytest finds it beside this file
@@ -60,7 +61,7 @@ def test_viterbi_runs_over_the_words_of_each_text(make_tiny_model, tiny_tokenize
     sentences = [text.split() for text in TEXTS]
     start, matrix = expand_transitions(TRANSITIONS, 4, 0.5)
     expected = [
-        viterbi(scores.unsqueeze(0), torch.tensor([len(scores)]), start, matrix)[0].tolist()
+        viterbi(scores.numpy()[None], np.array([len(scores)]), start, matrix)[0].tolist()
         for scores in word_scores(model, sentences)
     ]
     found = predict_words(model, sentences)

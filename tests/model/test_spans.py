@@ -1,4 +1,4 @@
-"""Tests of spans_lacl.py: span logits, selection, targets and loss, against loops over all spans."""
+"""Spans: their logits and the choice among them, targets and loss, against loops over all spans."""
 
 import math
 from itertools import product
@@ -10,19 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from modeling_lacl.model.spans_lacl import (
+from modeling_lacl.model.decoding_lacl import (
     LEAST_WEIGHT,
     PRIOR,
-    Entities,
     Spans,
-    batch_entities,
     find_spans,
+    select_spans,
+    span_logits,
+)
+from modeling_lacl.model.spans_lacl import (
+    Entities,
+    batch_entities,
     pad_entities,
     role_labels,
     room_in_text,
-    select_spans,
     span_label_loss,
-    span_logits,
 )
 
 
@@ -41,8 +43,10 @@ def _words(counts, labels, seed=0):
 @pytest.mark.parametrize("width", [1, 3, 12])
 @pytest.mark.parametrize("counts", [[5], [3, 0, 1, 4]])
 def test_the_logit_of_every_span(counts, width):
+    """The same of tensors, as in training, and of arrays, as in prediction."""
     roles, room = _words(counts, 3), room_in_text(torch.tensor(counts))
-    logits = span_logits(roles, room, width)
+    logits = span_logits(roles, room, width, torch)
+    assert (span_logits(roles.numpy(), room.numpy(), width) == logits.numpy()).all()
     ends = np.repeat(np.cumsum(counts), counts)
     for first, more, label in product(range(sum(counts)), range(width), range(3)):
         found = logits[first, more, label].item()
@@ -55,9 +59,9 @@ def test_the_logit_of_every_span(counts, width):
 @pytest.mark.parametrize("several", [False, True])
 def test_spans_are_found_in_blocks(monkeypatch, several):
     counts = [7, 2, 9]
-    roles, room = _words(counts, 4), room_in_text(torch.tensor(counts))
+    roles, room = _words(counts, 4).numpy(), room_in_text(torch.tensor(counts)).numpy()
     whole = find_spans(roles, room, 3, 0.0, several)
-    monkeypatch.setattr("modeling_lacl.model.spans_lacl._CELLS", 1)
+    monkeypatch.setattr("modeling_lacl.model.decoding_lacl._CELLS", 1)
     parts = find_spans(roles, room, 3, 0.0, several)
     assert [one.tolist() for one in whole] == [one.tolist() for one in parts]
     ends = np.repeat(np.cumsum(counts), counts)
@@ -130,7 +134,7 @@ def test_the_rounds_of_the_choice_are_few_and_parts_are_independent(monkeypatch,
     )
     chosen = select_spans(candidates, overlap)  # in a fraction of a second; one by one it would take minutes
     assert overlap == "nested" or (chosen.first[1:] > chosen.last[:-1]).all()
-    monkeypatch.setattr("modeling_lacl.model.spans_lacl._AT_ONCE", 100)
+    monkeypatch.setattr("modeling_lacl.model.decoding_lacl._AT_ONCE", 100)
     again = select_spans(candidates, overlap)
     assert [part.tolist() for part in again] == [part.tolist() for part in chosen]
 
@@ -169,7 +173,7 @@ def test_the_loss_is_that_of_all_spans_and_labels_in_the_prompt():
             target = torch.tensor(float((first, first + more, label) in rows))
             logit = torch.tensor(_logit(roles, first, first + more, label))
             total += binary_cross_entropy_with_logits(logit, target).item()
-    logits = span_logits(roles.requires_grad_(), room, width)
+    logits = span_logits(roles.requires_grad_(), room, width, torch)
     loss = span_label_loss(logits, entities, room, present)
     assert loss.item() == pytest.approx(total / 5, rel=1e-5)  # one of the six is too long to be counted
     loss.backward()
@@ -179,5 +183,5 @@ def test_the_loss_is_that_of_all_spans_and_labels_in_the_prompt():
 def test_a_batch_without_entities_has_a_finite_loss():
     roles, room = _words([3], 2), room_in_text(torch.tensor([3]))
     none = Entities(*(torch.zeros(0, dtype=torch.long) for _ in range(3)))
-    loss = span_label_loss(span_logits(roles, room, 2), none, room, torch.ones(3, 2, dtype=torch.bool))
+    loss = span_label_loss(span_logits(roles, room, 2, torch), none, room, torch.ones(3, 2, dtype=torch.bool))
     assert math.isfinite(loss.item()) and loss > 0

@@ -147,7 +147,8 @@ def _compare(model: LaclForTokenClassification, folder: Path) -> None:
     name = output_name(model)
     # Logits of roles are 0 for outside: their probabilities against it are compared.
     as_probability = torch.sigmoid if name == "role_logits" else partial(torch.softmax, dim=-1)
-    found: Any = LaclOnnxModel.from_pretrained(folder)(input_ids, attention_mask)[name]
+    output = LaclOnnxModel.from_pretrained(folder)(input_ids, attention_mask)
+    found = torch.from_numpy(getattr(output, name))
     with torch.inference_mode():
         expected: Any = model(input_ids, attention_mask, return_dict=True)[name]
     different = (as_probability(found) - as_probability(expected))[attention_mask.bool()].abs()

@@ -1,4 +1,4 @@
-"""Exported models, run with ONNX Runtime."""
+"""Exported models, run with ONNX Runtime: without torch and transformers."""
 
 from __future__ import annotations
 
@@ -6,24 +6,36 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-import torch
-from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from ...model.configuration_lacl import LaclConfig, whole_number
-from ...model.encoder_lacl import LaclOutput
-from ...model.prediction_lacl import predict
-from ...model.saving_lacl import CONFIG_FILE
+from ...model.decoding_lacl import log_softmax
+from ...model.prediction_lacl import predict, whole_number
 from ...optional import require
+from .exported import CONFIG_FILE, TOKENIZER_FILE, ExportedConfig, ExportedTokenizer
 
 GRAPH_FILE = "model.onnx"
+_TOKENS_AT_ONCE = 1024
+"""Most tokens, with padding, that go through the graph at once: more take memory, and no less time."""
 
 
 def output_name(model: Any) -> str:
     """Return the name of a graph's output: the scores of tokens or, for a model of spans, of their roles."""
     return "role_logits" if model.config.max_span_words else "logits"
+
+
+class OnnxOutput(NamedTuple):
+    """Output of a [`LaclOnnxModel`].
+
+    Attributes:
+        logits: `(B, L, K)` float32, log-scores of tokens; of a model of spans, those of being inside.
+        role_logits: `(B, L, 3, K)` float32, for a model of spans.
+    """
+
+    logits: NDArray[np.float32]
+    role_logits: NDArray[np.float32] | None = None
 
 
 class LaclOnnxModel:
@@ -43,15 +55,12 @@ class LaclOnnxModel:
         ['Ana Ruiz', 'Quito']
     """
 
-    device = torch.device("cpu")
-    training = False
-
     def __init__(
         self,
         folder: Path,
         session: Any,
-        config: Any,
-        tokenizer: PreTrainedTokenizerBase,
+        config: ExportedConfig,
+        tokenizer: ExportedTokenizer,
         num_threads: int | None = None,
     ) -> None:
         self.folder = folder
@@ -71,31 +80,30 @@ class LaclOnnxModel:
             num_threads: Number of threads that work on one batch; by default one per core.
 
         Raises:
-            ModuleNotFoundError: ONNX Runtime is not installed.
-            ValueError: A file is missing from the folder, or `num_threads` is below 1.
+            ModuleNotFoundError: ONNX Runtime or tokenizers is not installed.
+            ValueError: A file is missing from the folder or damaged, or `num_threads` is below 1.
         """
         if num_threads is not None:
             num_threads = whole_number("num_threads", num_threads, 1)
-        runtime = require("onnxruntime", "onnx")
-        for name in (GRAPH_FILE, CONFIG_FILE):
-            if not (Path(folder) / name).is_file():
+        runtime = require("onnxruntime", "runtime")
+        place = Path(folder)
+        for name in (GRAPH_FILE, CONFIG_FILE, TOKENIZER_FILE):
+            if not (place / name).is_file():
                 raise ValueError(
                     f"{os.fspath(folder)!r} has no {name}: give a folder that `lacl export` wrote"
                 )
+        config, tokenizer = ExportedConfig.read(place / CONFIG_FILE), ExportedTokenizer.read(place)
         options = runtime.SessionOptions()
         if num_threads is not None:
             options.intra_op_num_threads = num_threads
         session = runtime.InferenceSession(
-            str(Path(folder) / GRAPH_FILE),
+            str(place / GRAPH_FILE),
             options,
             providers=["CPUExecutionProvider"],
             # The fused kernel is several times slower than separate sum and layer norm.
             disabled_optimizers=["SkipLayerNormFusion"],
         )
-        config = LaclConfig.from_pretrained(folder)
-        # Code that the folder carries is refused; otherwise transformers would ask on standard input.
-        tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
-        return cls(Path(folder), session, config, tokenizer, num_threads)
+        return cls(place, session, config, tokenizer, num_threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy by the folder: the session itself cannot be."""
@@ -111,34 +119,49 @@ class LaclOnnxModel:
     @property
     def max_sequence_length(self) -> int:
         """Maximum text length in tokens, with special tokens; label names are already accounted for."""
-        return int(self.config.max_text_length)
+        return self.config.max_text_length
 
     @property
     def has_support(self) -> bool:
         """Whether the graph contains support representations."""
         return bool(self.config.support_size)
 
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor, return_dict: bool = True) -> LaclOutput:
+    def __call__(self, input_ids: ArrayLike, attention_mask: ArrayLike) -> OnnxOutput:
         """Score every token against every label.
 
         Args:
-            input_ids, attention_mask: Tokenised text, `(B, L)` long, L at most `config.max_text_length`.
-            return_dict: Ignored; the result is always a [`LaclOutput`].
-
-        Returns:
-            A [`LaclOutput`] with only `logits`, `(B, L, K)` fp32, and `role_logits` for a model of spans.
+            input_ids, attention_mask: Tokenised text, `(B, L)` integers, L at most `config.max_text_length`.
         """
-        feed = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
+        ids, mask = np.asarray(input_ids, dtype=np.int64), np.asarray(attention_mask, dtype=np.int64)
+        rows = max(1, _TOKENS_AT_ONCE // max(1, ids.shape[1]))
         name = output_name(self)
-        scores = torch.from_numpy(self.session.run([name], feed)[0])
+        scores = np.concatenate(
+            [
+                self.session.run(
+                    [name],
+                    {"input_ids": ids[first : first + rows], "attention_mask": mask[first : first + rows]},
+                )[0]
+                for first in range(0, max(1, len(ids)), rows)
+            ]
+        )
         if name == "logits":
-            return LaclOutput(logits=scores)
-        return LaclOutput(logits=scores[:, :, -1].log_softmax(-1), role_logits=scores)
+            return OnnxOutput(scores)
+        return OnnxOutput(log_softmax(scores[:, :, -1]), scores)
+
+    def read_tokens(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        tokens: NDArray[np.int64],
+        values: str = "logits",
+    ) -> NDArray[np.float32]:
+        """Return an output at some tokens, as [`LaclForTokenClassification.read_tokens`]."""
+        read = getattr(self(input_ids, attention_mask), values)[rows, tokens]
+        return np.asarray(read.reshape(len(rows), -1))
 
     def predict(self, inputs: Any, **kwargs: Any) -> Any:
         """Find the entities in texts; see [`prediction_lacl.predict`]. Refuses `labels` and `support`."""
-        if kwargs.get("support") is not None:
-            self.with_labels()
         return predict(self, inputs, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
@@ -156,3 +179,5 @@ class LaclOnnxModel:
             f"an exported model finds the types that it was exported with ({types}) and takes no others: "
             "use the original checkpoint with these labels, or export it again with them"
         )
+
+    with_support = with_labels
