@@ -37,7 +37,7 @@ from modeling_lacl.evaluation.calibration import calibration_error, fit_logistic
 from modeling_lacl.evaluation.errors import Span
 from modeling_lacl.evaluation.model_evaluation import word_spans
 from modeling_lacl.files import append_json_line, read_json_lines, write_atomically
-from modeling_lacl.model.prediction_lacl import DEFAULT_THRESHOLD
+from modeling_lacl.model.prediction_lacl import default_threshold
 from modeling_lacl.reporting import markdown_table
 
 FEWEST_MENTIONS = 10
@@ -136,7 +136,7 @@ class Corpus:
             "gold": sum(map(len, self.gold)),
             "gold_borders": sum(len({one[:2] for one in gold}) for gold in self.gold),
             "spans": of_spans,
-            "threshold": DEFAULT_THRESHOLD if of_spans else 0.0,
+            "threshold": default_threshold(ner.config),
             "calibration": (ner.config.calibration or {}).get("support" if shots else "names", [1.0, 0.0]),
             "adapting_seconds": round(adapting, 1),
         }

@@ -30,7 +30,7 @@ Threshold: TypeAlias = Annotated[
     typer.Option(
         min=0.0,
         max=1.0,
-        help="Leave out entities with a lower score; by default 0.5 for a model of spans, else 0.",
+        help="Leave out entities with a lower score; by default as the model's configuration says.",
         show_default=False,
     ),
 ]

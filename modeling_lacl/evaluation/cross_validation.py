@@ -13,9 +13,9 @@ import numpy as np
 from ..data.examples import LaclDataError
 from ..data.support import Support, check_model, names_for, read_support
 from ..data.tags import entity_spans, keep_types
-from ..model.configuration_lacl import OUTSIDE, real_number, whole_number
+from ..model.decoding_lacl import OUTSIDE
 from ..model.modeling_lacl import LaclForTokenClassification
-from ..model.prediction_lacl import DEFAULT_THRESHOLD
+from ..model.prediction_lacl import default_threshold, real_number, whole_number
 from ..training.adaptation import adapt
 from .errors import Span
 from .model_evaluation import ModelEvaluation, compare_spans, word_spans
@@ -75,7 +75,7 @@ def cross_validate(
     seed = whole_number("seed", seed, 0, 2**32 - 1)
     spans = bool(model.config.max_span_words)
     if threshold is None:
-        threshold = DEFAULT_THRESHOLD if spans else 0.0
+        threshold = default_threshold(model.config)
     threshold = real_number("threshold", threshold, 0, 1)
     read = read_support(support, nested=spans)
     dataset, names = read.dataset, names_for(read.types, label_names)

@@ -14,7 +14,7 @@ from ..data.examples import LaclDataError
 from ..data.reading import read_dataset
 from ..data.tags import entity_spans, has_spans
 from ..metrics import EntityScores, TypeScores, scores_of_counts, span_scores
-from ..model.prediction_lacl import BATCH_SIZE, DEFAULT_THRESHOLD, Entity, model_for_call, real_number
+from ..model.prediction_lacl import BATCH_SIZE, Entity, default_threshold, model_for_call, real_number
 from ..model.words_lacl import word_offsets
 from ..reporting import markdown_table, percent
 from .errors import (
@@ -231,7 +231,7 @@ def evaluate_model(
     own = model_for_call(model, labels, None, batch_size)
     of_spans = bool(own.config.max_span_words)
     if threshold is None:
-        threshold = DEFAULT_THRESHOLD if of_spans else 0.0
+        threshold = default_threshold(own.config)
     threshold = real_number("threshold", threshold, 0, 1)
     nests = of_spans or (isinstance(data, Dataset) and has_spans(data))
     dataset = read_dataset(data, nested="keep" if nests else "error")

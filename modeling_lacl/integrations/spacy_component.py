@@ -207,7 +207,7 @@ def make_lacl(
         model: Folder of a model or of an exported model, or name of a released model or of one on the Hub.
         labels: Labels to find instead of the model's own, zero-shot from label names alone: a list of label
             names, or a mapping from labels to label names.
-        threshold: Minimum score of the entities, from 0 to 1; by default 0.5 for a model of spans, else 0.
+        threshold: Minimum score of the entities, from 0 to 1; by default the model's own.
         overlap: Which entities of a model of spans may overlap: `flat`, `nested` or `any`. Of those that do,
             `doc.ents` has the longest; all are in `doc.spans`.
         spans_key: Key of `doc.spans` for all entities, whose scores are in its `attrs["scores"]`; None for no

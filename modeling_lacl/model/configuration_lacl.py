@@ -46,7 +46,13 @@ _CHOICES = {
     "loss_type": LOSS_TYPES,
     "support_method": SUPPORT_METHODS,
 }
-_NON_NEGATIVE = {"alpha": 1.0, "label_weight": 1.0, "class_weight_power": inf, "transition_power": inf}
+_NON_NEGATIVE = {
+    "alpha": 1.0,
+    "label_weight": 1.0,
+    "threshold": 1.0,
+    "class_weight_power": inf,
+    "transition_power": inf,
+}
 _POSITIVE = ("similarity_temperature", "variance_epsilon")
 _INTEGERS = {
     "projection_size": 1,
@@ -112,6 +118,7 @@ class LaclConfig(PreTrainedConfig):
         calibration (`dict`, *optional*): For a model of spans, `[slope, intercept]` of the logistic function
             from the logit of a span to its score, by label names alone (`names`) and with a support set
             (`support`). Fitted on development data; by default `[1, 0]`.
+        threshold (`float`): For a model of spans, minimum score of entities where `predict` is given none.
         languages (`list[str]`, *optional*): ISO 639-1 codes of the languages that the model was trained on.
             The installed package warns of text to tag that is in none of them.
         transitions (`dict`, *optional*): Abstract transition probabilities (see [`decoding_lacl`]).
@@ -160,6 +167,7 @@ class LaclConfig(PreTrainedConfig):
     transition_power: float = 0.3
     max_span_words: int = 0
     calibration: dict[str, list[float]] | None = None
+    threshold: float = 0.5
     languages: list[str] | None = None
     transitions: dict[str, Any] | None = None
     format_version: int = FORMAT_VERSION

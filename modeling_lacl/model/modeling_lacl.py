@@ -458,6 +458,10 @@ class LaclForTokenClassification(LabelSetMixin, SimilarityMixin, LaclPreTrainedM
             read: NDArray[np.float32] = found[rows, tokens].flatten(1).float().cpu().numpy()
         return read
 
+    def check_language(self, texts: Sequence[str]) -> None:
+        """Log a warning of texts in a language that the model was not trained on; see `Package`."""
+        package().check_language(self, texts)
+
     def with_support(
         self,
         support: Any,

@@ -77,8 +77,8 @@ def predict(
         support: Labelled examples of other entity types for this call, in the form that `adapt` takes. They
             are encoded without fine-tuning, as in `adapt` with `steps=0`. Needs the installed package.
             `labels` may then be a mapping from labels to label names.
-        threshold: Minimum score of returned entities, in [0, 1]. By default 0.5 for a model of spans, and 0
-            for one that labels tokens, whose best labels are entities whatever their score.
+        threshold: Minimum score of returned entities, in [0, 1]. By default that of the configuration for a
+            model of spans, and 0 for one that labels tokens, whose best labels are always entities.
         overlap: For a model of spans: `flat`, entities do not overlap; `nested`, an entity may lie within
             another; `any`, all that reach the threshold, also crossing and with several labels.
         batch_size: Windows of text per batch. None, as in pipelines, means 32.
@@ -232,11 +232,12 @@ class Predictor:
     def _buffers(self, texts: Iterable[Text]) -> Iterator[list[Text]]:
         """Yield the texts in the order in which they came, as many at a time as are read ahead."""
         stream = iter(texts)
-        first = True
+        checked = False
         while buffer := list(islice(stream, self.batch_size * _BATCHES_PER_BUFFER)):
-            if first:
-                package().check_language(self.model, [text.text for text in buffer])
-                first = False
+            check = None if checked else getattr(self.model, "check_language", None)
+            if check is not None:  # an exported model has none
+                check([text.text for text in buffer])
+            checked = True
             yield buffer
 
     def decode(self, texts: Sequence[Text], scores: Sequence[Scores]) -> list[NDArray[np.int64]]:
@@ -313,10 +314,13 @@ class Predictor:
         return windows
 
 
-DEFAULT_THRESHOLD = 0.5
-"""Minimum score of the entities of a model of spans."""
 LOWEST_SCORE = 1e-3
 """Score below which a span is none, whatever the threshold: otherwise any word would be an entity with 0."""
+
+
+def default_threshold(config: Any) -> float:
+    """Return the minimum score of entities where none is given; see `predict`."""
+    return float(config.threshold) if config.max_span_words else 0.0
 
 
 @dataclass(frozen=True)
@@ -374,7 +378,7 @@ class SpanPredictor(Predictor):
     ) -> Iterator[tuple[list[tuple[int, int, int]], list[float]]]:
         """Yield the chosen spans of each text and their scores."""
         slope, intercept = self._calibration()
-        threshold = DEFAULT_THRESHOLD if threshold is None else threshold
+        threshold = default_threshold(self.model.config) if threshold is None else threshold
         lowest = (_logit(max(threshold, LOWEST_SCORE)) - intercept) / slope
         # Words without a token do not count: an entity goes on behind them.
         known = [has_token(one[:, : len(self.labels)]) for one in scores]

@@ -62,7 +62,7 @@ def test_what_the_configuration_names_is_in_the_entry():
 
 def test_few_files_travel_and_none_is_long():
     lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in code_files()]
-    assert len(lines) <= 12 and max(lines) <= 500 and sum(lines) <= 4200
+    assert len(lines) <= 12 and max(lines) <= 500 and sum(lines) <= 4300
 
 
 def test_no_folder_of_this_machine_is_in_it(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ class ExportedConfig:
     transition_power: float
     max_span_words: int = 0
     calibration: dict[str, list[float]] | None = None
+    threshold: float = 0.5
 
     @classmethod
     def read(cls, file: Path) -> ExportedConfig:
