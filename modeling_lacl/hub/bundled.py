@@ -62,8 +62,8 @@ def embedded_encoder() -> Path:
     return folder
 
 
-RELEASED = ("lacl-minilm-fewnerd",)
-"""Names that `LaclForTokenClassification.from_pretrained` loads without a download."""
+RELEASED = ("lacl-minilm-wide", "lacl-minilm-fewnerd")
+"""Names that `LaclForTokenClassification.from_pretrained` loads without a download; the first is the default."""
 _MIN_PREFIX = 4
 """Minimum length of a prefix of a released name for a suggestion."""
 ADAPTER_FILE = "adapter.safetensors"

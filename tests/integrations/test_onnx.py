@@ -221,7 +221,7 @@ def test_the_tokenizer_is_that_of_transformers(tiny_tokenizer, tmp_path, side, s
     tokenizer.save_pretrained(tmp_path)
     light = ExportedTokenizer.read(tmp_path)
     assert light.num_special_tokens_to_add() == tokenizer.num_special_tokens_to_add()
-    options = {
+    options: dict[str, Any] = {
         "truncation": True,
         "max_length": 12,
         "stride": 3,
