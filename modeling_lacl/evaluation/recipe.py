@@ -84,7 +84,7 @@ class TransferRecipe:
         Raises:
             ValueError: There is none of a name.
         """
-        there = [one.name for one in (*self.targets, *self.episodes)]
+        there = [one.name for one in self.targets] + [one.name for one in self.episodes]
         for name in names:
             check(name in there, f"no target {name!r}; there are {', '.join(there)}")
         self.targets = [one for one in self.targets if one.name in names]

@@ -3,6 +3,7 @@
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,11 +92,11 @@ def data(tmp_path):
 
 @pytest.fixture
 def recipes(tmp_path):
-    """The recipes, with two steps of adapting in place of fifty."""
+    """The recipes, without the fifty steps of adapting, each of which takes time."""
     for file in RECIPES.iterdir():
         text = file.read_text(encoding="utf-8")
         assert ("{steps: 50" in text) != file.name.endswith("_bert.yaml")
-        write(tmp_path / "recipes" / file.name, text.replace("{steps: 50", "{steps: 2"))
+        write(tmp_path / "recipes" / file.name, text.replace("{steps: 50", "{steps: 0"))
     return tmp_path / "recipes"
 
 
@@ -103,7 +104,7 @@ def recipes(tmp_path):
 def encoder(tiny_tokenizer, tmp_path):
     """As options of `lacl train`: one with room for label names of single letters."""
     torch.manual_seed(0)
-    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    size: Any = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     BertModel(BertConfig(vocab_size=len(tiny_tokenizer), **size)).save_pretrained(tmp_path / "encoder")
     tiny_tokenizer.save_pretrained(tmp_path / "encoder")
     return {"encoder": str(tmp_path / "encoder"), "max_prompt_length": 300, "use_cpu": True}
@@ -154,6 +155,10 @@ def test_from_source_to_table(
     assert "| symmetrised KL |" in table and "| Euclidean |" in table
     # The same text is in support and test: decoding by hidden states finds it again.
     assert all(0 < (row.get("pooled") or row["mean"]) for row in scores["symmetrised KL"].values())
+    if evaluation == "transfer.yaml":  # and once with all steps
+        given[3:] = [tmp_path / "whole", "--limit", 1, "--target", "WNUT-17", "--method", "Euclidean"]
+        table = lacl("evaluate", RECIPES / evaluation, "--data_root", data, *given)
+        assert "| method | WNUT-17, 1-shot | WNUT-17, 5-shot | average |" in table
 
 
 def test_tag_set_extension(data, recipes, encoder, tmp_path, monkeypatch, capsys):
