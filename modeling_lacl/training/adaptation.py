@@ -159,9 +159,9 @@ def adapt(
             authors, instead of being shuffled.
         decoding: Space in which words are compared with the examples: `gaussian`, that of the projection
             head, or `unit_hidden`, the last hidden states of the encoder, scaled to length 1, by squared
-            Euclidean distance. Then the head is left out of the result, and label names, which still go
-            through the encoder with every text, have no weight (`label_weight` 0). So decode the code of the
-            paper's authors and CONTaiNER.
+            Euclidean distance, as in the code of the paper's authors and of CONTaiNER. Then the result has no
+            head, and the label names, which still go through the encoder with every text, have no weight
+            (`label_weight` 0).
         seed: Random seed for the order of sentences and labels and for dropout. The same seed gives the
             same model.
         callbacks: Callbacks of the trainer that fine-tunes the model, for example for logging or stopping.
