@@ -269,7 +269,8 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_programs_and_recipes_that_are_named_are_there(page):
-    for name in re.findall(r"(?:training|scripts)/[\w/-]+\.(?:py|yaml)", page.read_text(encoding="utf-8")):
+    pattern = r"training/recipes/[\w/-]+\.yaml|(?<=python )[\w/]+\.py"
+    for name in re.findall(pattern, page.read_text(encoding="utf-8")):
         assert (ROOT / name).is_file(), name
 
 
