@@ -251,13 +251,36 @@ def test_the_modules_that_are_named_are_there(name):
     assert hasattr(import_module(module), attribute) or import_module(name)
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if target.startswith("http"):
-            continue
+PAGES = [DOCUMENTS[0], ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in links(page):
         place, _, anchor = target.partition("#")
-        assert (ROOT / place).exists(), target
+        linked = page.parent / place if place else page
+        assert linked.exists(), target
         if anchor:
-            text = (ROOT / place).read_text(encoding="utf-8") if place else README
+            text = linked.read_text(encoding="utf-8")
             titles = re.findall(r"^#+ (.*)$", text, re.M)
-            assert anchor in {re.sub(r"[^\w -]", "", one).replace(" ", "-").lower() for one in titles}, target
+            named = {re.sub(r"[^\w -]", "", one).replace(" ", "-").lower() for one in titles}
+            assert anchor in named | set(re.findall(r'<a id="([\w-]+)">', text)), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_programs_and_recipes_that_are_named_are_there(page):
+    pattern = r"training/recipes/[\w/-]+\.yaml|(?<=python )[\w/]+\.py"
+    for name in re.findall(pattern, page.read_text(encoding="utf-8")):
+        assert (ROOT / name).is_file(), name
+
+
+def test_the_index_of_the_documentation_has_every_page():
+    index = ROOT / "docs" / "README.md"
+    pages = {path.name for path in index.parent.glob("*.md")} - {index.name}
+    assert pages <= set(links(index))
+
+
+def links(page):
+    """Where the links of a page lead, without those to other sites."""
+    found = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    return [target for target in found if not target.startswith("http")]

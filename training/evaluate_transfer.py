@@ -27,6 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dest="methods",
         help="method to evaluate, of a recipe with several; can be repeated",
     )
+    parser.add_argument(
+        "--target",
+        action="append",
+        dest="targets",
+        help="target or episodes to evaluate on (default: all); can be repeated",
+    )
     options = vars(parser.parse_args(arguments))
     print(evaluate_recipe(options.pop("recipe"), **options).to_markdown())
 

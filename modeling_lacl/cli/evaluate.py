@@ -28,7 +28,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..evaluation.model_evaluation import ModelEvaluation
 
-_OF_RECIPES = ("checkpoint", "data_root", "limit", "method")
+_OF_RECIPES = ("checkpoint", "data_root", "limit", "method", "target")
 _OF_BOTH = ("given", "output")
 
 
@@ -102,6 +102,13 @@ def evaluate(
             help="With a recipe of several methods: method to evaluate; can be repeated.",
         ),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="With a recipe: target or episodes to evaluate on, instead of all; can be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Evaluate a model on your labelled sentences, or a source model by a recipe.
 
@@ -125,6 +132,7 @@ def evaluate(
         report = evaluate_recipe(
             given,
             methods=method,
+            targets=target,
             checkpoint=checkpoint,
             data_root=data_root,
             output=None if output is None else str(output),

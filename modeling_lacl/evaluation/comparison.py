@@ -85,7 +85,11 @@ class ComparisonReport:
 
 
 def evaluate_recipe(
-    path: str | Path, *, methods: Sequence[str] | None = None, **overrides: Any
+    path: str | Path,
+    *,
+    methods: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+    **overrides: Any,
 ) -> TransferReport | ComparisonReport:
     """Evaluate the recipe in a YAML file, as `lacl evaluate` does.
 
@@ -93,6 +97,7 @@ def evaluate_recipe(
         path: The recipe; its keys are the arguments of [`TransferRecipe`], or of [`ComparisonRecipe`] if
             `methods` is one of them.
         methods: Names of the methods to evaluate, for a recipe with several methods; None for all.
+        targets: Names of the targets and episodes to evaluate on; None for all.
         **overrides: Values that replace those of the recipe (`checkpoint`, `output`, `limit`, `data_root`,
             …); None keeps the recipe's value.
 
@@ -101,28 +106,39 @@ def evaluate_recipe(
 
     Raises:
         ValueError: As for `evaluate_transfer`; or `methods` is given for a recipe without methods, or
-            `checkpoint` for one with methods.
+            `checkpoint` for one whose methods each have their own.
     """
-    if "methods" not in read_recipe(path):
+    values = read_recipe(path)
+    if "methods" not in values:
         if methods:
             raise ValueError(f"{path} has no 'methods' to choose from (--method)")
-        return evaluate_transfer(TransferRecipe.from_yaml(path, **overrides))
-    if overrides.pop("checkpoint", None) is not None:
+        recipe = TransferRecipe.from_yaml(path, **overrides)
+        if targets:
+            recipe.select(targets)
+        return evaluate_transfer(recipe)
+    if overrides.get("checkpoint") is not None and "checkpoint" not in values:
         raise ValueError(f"each method of {path} has a checkpoint of its own: --checkpoint cannot replace it")
-    return compare(ComparisonRecipe.from_yaml(path, **overrides), methods)
+    return compare(ComparisonRecipe.from_yaml(path, **overrides), methods, targets)
 
 
-def compare(recipe: ComparisonRecipe, only: Sequence[str] | None = None) -> ComparisonReport:
+def compare(
+    recipe: ComparisonRecipe, only: Sequence[str] | None = None, targets: Sequence[str] | None = None
+) -> ComparisonReport:
     """Evaluate methods one after another with `evaluate_transfer`, which reuses finished results.
 
     Args:
         recipe: The methods and the targets.
         only: Names of the methods to evaluate; None for all.
+        targets: Names of the targets and episodes to evaluate on; None for all.
 
     Returns:
         The report, which has also been written to the output folder.
     """
-    reports = {name: evaluate_transfer(one) for name, one in recipe.recipes(only).items()}
+    recipes = recipe.recipes(only)
+    if targets:
+        for one in recipes.values():
+            one.select(targets)
+    reports = {name: evaluate_transfer(one) for name, one in recipes.items()}
     # The same machine for all methods; taken from a report because models may have been on a GPU.
     machine = next(iter(reports.values())).machine
     report = ComparisonReport(reports=reports, command=command_line(), machine=machine)

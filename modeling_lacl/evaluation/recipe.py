@@ -78,6 +78,18 @@ class TransferRecipe:
         names = [*(target.name for target in self.targets), *(target.name for target in self.episodes)]
         check(len(set(names)) == len(names), f"two targets have the same name: {', '.join(sorted(names))}")
 
+    def select(self, names: Sequence[str]) -> None:
+        """Keep only the targets and episodes with these names.
+
+        Raises:
+            ValueError: There is none of a name.
+        """
+        there = [one.name for one in self.targets] + [one.name for one in self.episodes]
+        for name in names:
+            check(name in there, f"no target {name!r}; there are {', '.join(there)}")
+        self.targets = [one for one in self.targets if one.name in names]
+        self.episodes = [one for one in self.episodes if one.name in names]
+
     @property
     def folder(self) -> Path:
         """Folder that the paths of the targets are relative to."""
@@ -117,11 +129,13 @@ class ComparisonRecipe:
     Args:
         methods: For each method, by name, its keys of [`TransferRecipe`]: `checkpoint`, `method`, `stage`,
             `config`, `adapt`.
+        checkpoint: Source model of the methods that name none.
         targets, episodes, batch_size, seed, output, data_root, limit: As in [`TransferRecipe`], for all
             methods.
     """
 
     methods: dict[str, dict[str, Any]]
+    checkpoint: str | None = None
     targets: list[Any] = field(default_factory=list)
     episodes: list[Any] = field(default_factory=list)
     batch_size: int = 32
@@ -146,6 +160,8 @@ class ComparisonRecipe:
         for name in only or ():
             check(name in self.methods, f"no method {name!r}; there are {', '.join(self.methods)}")
         common = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "methods"}
+        if self.checkpoint is None:
+            del common["checkpoint"]
         return {
             name: _build(
                 TransferRecipe,

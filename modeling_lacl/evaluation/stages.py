@@ -13,8 +13,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from ..data.support import Support, encode_support, read_support
-from ..model.configuration_lacl import LaclConfig
+from ..data.support import Support, read_support
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..training.adaptation import adapt
 
@@ -50,7 +49,7 @@ def adapt_container(
     """
     read = read_support(support)
     stopping = [_StopWhenLossRises()] if steps is None else []
-    adapted = adapt(
+    return adapt(
         model,
         read,
         label_names,
@@ -59,22 +58,9 @@ def adapt_container(
         weight_decay=0.0,
         batch_size=len(read.dataset),
         seed=seed,
+        decoding="unit_hidden",
         callbacks=stopping,
     )
-    decoder = by_hidden_states(adapted)
-    decoder.set_support(*encode_support(decoder, read.dataset))
-    return decoder.eval()
-
-
-def by_hidden_states(model: LaclForTokenClassification) -> LaclForTokenClassification:
-    """Return a model with the same encoder and labels that compares hidden states normalised to length 1."""
-    values = model.config.to_dict()
-    values |= {"projection": "unit_hidden", "divergence": "euclidean", "similarity_temperature": 1.0}
-    values |= {"support_size": 0}
-    other = LaclForTokenClassification(LaclConfig(**values))
-    other.lacl.encoder = model.lacl.encoder
-    other.tokenizer = model.tokenizer
-    return other.to(model.device)
 
 
 class _StopWhenLossRises(TrainerCallback):

@@ -142,6 +142,7 @@ def make_tagger(
     once = (
         stage_name == "lacl"
         and arguments.get("steps") == 0
+        and arguments.get("decoding", "gaussian") == "gaussian"
         and not model.config.use_prompts
         and not model.config.max_span_words
         and not isinstance(model, TokenClassifier)  # it has a separate last layer for each label set

@@ -63,7 +63,7 @@ def embedded_encoder() -> Path:
 
 
 RELEASED = ("lacl-minilm-wide", "lacl-minilm-fewnerd")
-"""Names that `LaclForTokenClassification.from_pretrained` loads without a download; the first is the default."""
+"""Names that `from_pretrained` of the model loads without a download; the first is the default."""
 _MIN_PREFIX = 4
 """Minimum length of a prefix of a released name for a suggestion."""
 ADAPTER_FILE = "adapter.safetensors"

@@ -18,6 +18,7 @@ LOSS_TYPES = ("container", "supcon_out", "decoupled")
 SUPPORT_METHODS = ("neighbors", "prototypes")
 CALIBRATED = ("names", "support")
 PROJECTIONS = ("gaussian", "relu_gaussian", "hidden", "unit_hidden")
+LABEL_VECTORS = ("mean", "cls")
 
 AUTO_MAP = {
     "AutoConfig": "pipeline_lacl.LaclConfig",
@@ -45,6 +46,7 @@ _CHOICES = {
     "divergence": DIVERGENCES,
     "loss_type": LOSS_TYPES,
     "support_method": SUPPORT_METHODS,
+    "label_vector": LABEL_VECTORS,
 }
 _NON_NEGATIVE = {
     "alpha": 1.0,
@@ -96,9 +98,13 @@ class LaclConfig(PreTrainedConfig):
         shared_prompt (`bool`): Whether label names are encoded without attention to the text. Their states
             are then the same for every text and are computed once per batch, which saves time. A model has
             to be trained with the value it is used with.
+        label_vector (`str`): State that stands for a label: the `mean` over the tokens of its name, or that
+            of a `[CLS]` before the name (`cls`), as in the code of the paper's authors. A model has to be
+            trained with the value it is used with.
         outside_name (`str`): The label name of outside, used in the prompt.
         label_names (`dict[str, str]`): Label name of each label.
-        label_token_ids (`list[list[int]]`): Token ids of each label name, by label id.
+        label_token_ids (`list[list[int]]`): Token ids of each label name, by label id, with the `[CLS]` of
+            `label_vector`.
         separator_token_id (`int`): Token after each label name.
         pad_token_id (`int`, *optional*): Padding of packed sequences. Defaults to that of the encoder.
         max_text_length (`int`): Maximum length of a text in tokens, special tokens included. Longer texts are
@@ -152,6 +158,7 @@ class LaclConfig(PreTrainedConfig):
     outside_attracts: bool = True
     use_prompts: bool = True
     shared_prompt: bool = False
+    label_vector: str = "mean"
     outside_name: str = "none"
     label_names: dict[str, str] | None = None
     label_token_ids: list[list[int]] | None = None

@@ -58,7 +58,10 @@ def default_label_name(label: str) -> str:
 
 
 def build_prompt(
-    label_token_ids: Sequence[Sequence[int]], separator_token_id: int, order: Iterable[int] | None = None
+    label_token_ids: Sequence[Sequence[int]],
+    separator_token_id: int,
+    order: Iterable[int] | None = None,
+    label_vector: str = "mean",
 ) -> tuple[Tensor, Tensor]:
     """Build the suffix prompt `none [SEP] person [SEP] …`.
 
@@ -66,17 +69,19 @@ def build_prompt(
         label_token_ids: Token ids of each label name, by label id.
         separator_token_id: Token after each label name.
         order: Label ids in the order of the prompt; may be a subset. By default all, by id.
+        label_vector: As in [`LaclConfig`]; with `cls` each name begins with a `[CLS]`, which alone counts.
 
     Returns:
-        `prompt_ids` and `prompt_labels`, each `(P,)` long: the token ids, and the label id of each token, −1
-        at separators.
+        `prompt_ids` and `prompt_labels`, each `(P,)` long: the token ids, and the label id of each token
+        whose state counts for a label, −1 at all others.
     """
     ids: list[int] = []
     labels: list[int] = []
     for label in range(len(label_token_ids)) if order is None else order:
         tokens = list(label_token_ids[label])
         ids += [*tokens, separator_token_id]
-        labels += [label] * len(tokens) + [SEPARATOR_LABEL]
+        counted = 1 if label_vector == "cls" else len(tokens)
+        labels += [label] * counted + [SEPARATOR_LABEL] * (len(tokens) + 1 - counted)
     exact: dict[str, Any] = {"dtype": torch.long, "device": "cpu"}
     return torch.tensor(ids, **exact), torch.tensor(labels, **exact)
 
@@ -126,11 +131,11 @@ class LabelPrompts(NamedTuple):
 
 
 def build_prompts(
-    label_token_ids: Sequence[Sequence[int]], separator_token_id: int, max_length: int
+    label_token_ids: Sequence[Sequence[int]], separator_token_id: int, max_length: int, label_vector: str
 ) -> LabelPrompts:
     """Build the prompts of a label set, each of at most `max_length` tokens; see `split_prompt`."""
     groups = split_prompt(label_token_ids, max_length)
-    prompts = [build_prompt(label_token_ids, separator_token_id, group) for group in groups]
+    prompts = [build_prompt(label_token_ids, separator_token_id, group, label_vector) for group in groups]
     return LabelPrompts(groups, prompts, max(len(ids) for ids, _ in prompts))
 
 
@@ -155,11 +160,13 @@ def _fill(lengths: Sequence[int], number: int, room: int) -> list[list[int]] | N
 Model = TypeVar("Model", bound="LabelSetMixin")
 
 
-def tokenize_label_names(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> list[list[int]]:
-    """Return the token ids of label names, without special tokens.
+def tokenize_label_names(
+    tokenizer: PreTrainedTokenizerBase, names: Sequence[str], label_vector: str = "mean"
+) -> list[list[int]]:
+    """Return the token ids of label names, without special tokens but for the `[CLS]` of `label_vector`.
 
     Raises:
-        ValueError: If a label name has no tokens.
+        ValueError: If a label name has no tokens, or the tokenizer has no token for `label_vector`.
     """
     # With a leading space, byte-level tokenizers encode a name as they do inside a sentence.
     words = [f" {name.strip()}" for name in names]
@@ -168,6 +175,10 @@ def tokenize_label_names(tokenizer: PreTrainedTokenizerBase, names: Sequence[str
     for name, ids in zip(names, token_ids, strict=True):
         if not ids:
             raise ValueError(f"the label name {name!r} has no token: give it other words")
+    if label_vector == "cls":
+        if tokenizer.cls_token_id is None:
+            raise ValueError('label_vector="cls" needs a tokenizer with a cls_token: set one, or use "mean"')
+        return [[tokenizer.cls_token_id, *ids] for ids in token_ids]
     return token_ids
 
 
@@ -211,9 +222,9 @@ class LabelSetMixin:
         names = config.label_token_ids
         if not (config.use_prompts and names):
             return None
-        key = (names, config.separator_token_id, config.max_prompt_length, self.device)
+        key = (names, config.separator_token_id, config.max_prompt_length, config.label_vector, self.device)
         if self._label_prompts is None or self._label_prompts[0] != key:
-            made = build_prompts(*key[:3])
+            made = build_prompts(*key[:4])
             on_device = [(ids.to(self.device), labels.to(self.device)) for ids, labels in made.prompts]
             self._label_prompts = (key, made._replace(prompts=on_device))
         return self._label_prompts[1]
@@ -234,12 +245,12 @@ class LabelSetMixin:
         """
         names = self.resolve_names(labels, label_names)
         config, tokenizer = self.config, self.tokenizer
-        token_ids = tokenize_label_names(tokenizer, list(names.values()))
+        token_ids = tokenize_label_names(tokenizer, list(names.values()), config.label_vector)
         owners: dict[tuple[int, ...], str] = {}
         for name, ids in zip(names.values(), token_ids, strict=True):
             if (owner := owners.setdefault(tuple(ids), name)) != name:
                 raise ValueError(f"the label names {owner!r} and {name!r} have the same tokens: change one")
-            if config.use_prompts and set(ids) == {tokenizer.unk_token_id}:
+            if config.use_prompts and set(ids) <= {tokenizer.unk_token_id, tokenizer.cls_token_id}:
                 logger.warning_once(
                     f"the tokenizer has no word of the label name {name!r}, so that the model cannot tell "
                     "what it means: give it other words"

@@ -40,8 +40,8 @@ class GaussianProjection(nn.Module):
     For a model of spans, d is that of the three roles together.
 
     The variance is `ELU(x) + 1 + eps` (CONTaiNER, eq. 3–4; arXiv 2404.17178, section 3.2). With
-    `relu_gaussian`, dropout and a ReLU come first, as in the code of the CONTaiNER authors. The output is
-    fp32, or the dtype of the weights if that is wider.
+    `relu_gaussian`, dropout and a ReLU come first, as in the code of CONTaiNER's and of the paper's authors.
+    The output is fp32, or the dtype of the weights if that is wider.
     """
 
     def __init__(self, config: LaclConfig) -> None:
@@ -112,7 +112,7 @@ def pairwise_divergence(name: str, p: Gaussians, q: Gaussians) -> Tensor:
 
 
 def jeffreys(p: Gaussians, q: Gaussians) -> Tensor:
-    """Return ½ (KL(p‖q) + KL(q‖p)), the divergence of CONTaiNER (Das et al., ACL 2022, eq. 5).
+    """Return ½ (KL(p‖q) + KL(q‖p)), the divergence of CONTaiNER (eq. 5) and of the paper's authors.
 
     For diagonal Gaussians it is ¼ Σ [v₁/v₂ + v₂/v₁ + (μ₁−μ₂)² (1/v₁ + 1/v₂) − 2], a sum of products.
     """

@@ -47,6 +47,7 @@ from ..data.support import (
 )
 from ..hub.card_facts import CardFacts, fingerprint, with_data
 from ..hub.model_card import known_facts
+from ..model.configuration_lacl import LaclConfig
 from ..model.decoding_lacl import OUTSIDE_ID
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.prediction_lacl import real_number, whole_number
@@ -75,6 +76,9 @@ SPAN_LEARNING_RATE = 3e-5
 SPAN_BATCH_SIZE = 16
 TOKEN_LEARNING_RATE = 1e-4
 TOKEN_BATCH_SIZE = 32
+
+DECODINGS = ("gaussian", "unit_hidden")
+"""Spaces in which an adapted model compares words with its examples."""
 
 # Training seeds and draws from the generators of the process, which threads share. Callbacks may adapt, too.
 _training = threading.RLock()
@@ -130,6 +134,8 @@ def adapt(
     learning_rate: float | None = None,
     weight_decay: float = 0.01,
     batch_size: int | None = None,
+    fixed_labels: bool = False,
+    decoding: str = "gaussian",
     seed: int = 0,
     callbacks: Sequence[TrainerCallback] | None = None,
 ) -> LaclForTokenClassification:
@@ -155,6 +161,13 @@ def adapt(
         weight_decay: Weight decay of AdamW.
         batch_size: Sentences per step; by default 32, and for a model of spans 16. A smaller support set
             forms a single batch.
+        fixed_labels: Whether the types stay in one order in the prompt, as in the code of the paper's
+            authors, instead of being shuffled.
+        decoding: Space in which words are compared with the examples: `gaussian`, that of the projection
+            head, or `unit_hidden`, the last hidden states of the encoder, scaled to length 1, by squared
+            Euclidean distance, as in the code of the paper's authors and of CONTaiNER. Then the result has no
+            head, and the label names, which still go through the encoder with every text, have no weight
+            (`label_weight` 0).
         seed: Random seed for the order of sentences and labels and for dropout. The same seed gives the
             same model.
         callbacks: Callbacks of the trainer that fine-tunes the model, for example for logging or stopping.
@@ -164,7 +177,8 @@ def adapt(
 
     Raises:
         LaclDataError: The support set is empty or has no entity, or a type has no example.
-        ValueError: Two labels share a label name, or an argument is out of range.
+        ValueError: Two labels share a label name, an argument is out of range, or a model of spans is to
+            decode by hidden states, which have no roles.
         TypeError: An argument has the wrong type.
 
     Example:
@@ -189,6 +203,10 @@ def adapt(
         batch_size = SPAN_BATCH_SIZE if spans else TOKEN_BATCH_SIZE
     batch_size = whole_number("batch_size", batch_size, 1)
     seed = whole_number("seed", seed, 0, 2**32 - 1)
+    if decoding not in DECODINGS:
+        raise ValueError(f"decoding is {decoding!r}: give one of {', '.join(DECODINGS)}")
+    if spans and decoding != "gaussian":
+        raise ValueError(f"decoding is {decoding!r}: a model of spans can only decode by its 'gaussian' head")
     read = read_support(support, nested=spans)
     names = names_for(read.types, label_names)
     adapted = _copied(model)
@@ -199,11 +217,12 @@ def adapt(
     facts = replace(facts, stage="adapted", hyperparameters={"steps": 0})
     if steps != 0:
         with _training, _preserved_random_state(), in_full_precision(adapted), torch.enable_grad():
-            optimizer = {"learning_rate": learning_rate, "weight_decay": weight_decay, "seed": seed}
-            trainer = _fine_tune(
-                adapted, tokenized.sequences, steps, batch_size, callbacks or (), **optimizer
-            )
+            options = {"learning_rate": learning_rate, "weight_decay": weight_decay, "seed": seed}
+            options["fixed_labels"] = fixed_labels
+            trainer = _fine_tune(adapted, tokenized.sequences, steps, batch_size, callbacks or (), **options)
             facts = replace(facts, **_fine_tuning_facts(trainer))
+    if decoding == "unit_hidden":
+        adapted = _by_unit_hidden_states(adapted)
     store_support(adapted, encode_tokenized(adapted, tokenized, batch_size))
     facts.fingerprint = fingerprint(adapted)
     adapted.card_facts = facts
@@ -347,6 +366,17 @@ def _without_dropout(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, probability in layers.items():
             layer.p = probability
+
+
+def _by_unit_hidden_states(model: LaclForTokenClassification) -> LaclForTokenClassification:
+    """Return a model with the same encoder and labels that compares hidden states scaled to length 1."""
+    values = model.config.to_dict()
+    values |= {"projection": "unit_hidden", "divergence": "euclidean", "similarity_temperature": 1.0}
+    values |= {"label_weight": 0.0, "support_size": 0}
+    other = LaclForTokenClassification(LaclConfig(**values))
+    other.lacl.encoder = model.lacl.encoder
+    other.tokenizer = model.tokenizer
+    return other.to(model.device)
 
 
 def _fine_tuning_facts(trainer: LaclTrainer) -> dict[str, Any]:

@@ -82,6 +82,10 @@ class ModelArguments:
             "Whether label names do not attend to the text, so that they are encoded once per batch."
         ),
     )
+    label_vector: str | None = field(
+        default=None,
+        metadata=_help("State that stands for a label: mean (over its name) or cls (of a [CLS] before it)."),
+    )
     outside_name: str | None = field(default=None, metadata=_help("Label name of the label O in the prompt."))
     max_text_length: int | None = field(default=None, metadata=_help("Maximum length of a text in tokens."))
     max_prompt_length: int | None = field(
@@ -250,7 +254,7 @@ class LaclTrainingArguments(TrainingArguments):
     epoch, batches of 32, weight decay 0.01; `learning_rate` 5e-5 and `max_grad_norm` 1 are the same.
 
     Raises:
-        ValueError: An argument is out of range.
+        ValueError: An argument is out of range, or two of them contradict each other.
 
     Example:
         >>> from modeling_lacl import LaclTrainingArguments
@@ -276,6 +280,12 @@ class LaclTrainingArguments(TrainingArguments):
         default=None,
         metadata=_help(
             "Learning rate of the randomly initialised projection head; learning_rate by default."
+        ),
+    )
+    fixed_labels: bool = field(
+        default=False,
+        metadata=_help(
+            "Whether every prompt has all types, in one order, as in the paper's code; by default a sample."
         ),
     )
     labels_per_prompt: int = field(
@@ -342,6 +352,11 @@ class LaclTrainingArguments(TrainingArguments):
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
         if self.sampling not in SAMPLING:
             raise ValueError(f"sampling is {self.sampling!r}; give one of {', '.join(SAMPLING)}")
+        if self.fixed_labels and self.sampling != "plain":
+            raise ValueError(
+                f"fixed_labels puts all types into every prompt, and sampling {self.sampling!r} those of an "
+                "episode; leave one of them out"
+            )
         counts = ("labels_per_prompt", "group_size", "n_way", "k_shot", "q_shot", "eval_draws")
         for name in (*counts, "eval_query_size"):
             if getattr(self, name) < 1:

@@ -2,7 +2,8 @@
 
 A model that always sees the same labels in its prompt learns their positions instead of their names. So
 every batch has a new sample of the types: their names are shuffled in the prompt, and the labels renumbered
-accordingly. A type that is not sampled is outside in that batch.
+accordingly. A type that is not sampled is outside in that batch. With `fixed_labels` nothing is sampled:
+every batch has all types in one order, as in the code of the paper's authors.
 """
 
 from __future__ import annotations
@@ -49,13 +50,15 @@ class LaclDataCollator:
         coarse_names: See `sample_label_set`.
         coarse_probability: See `sample_label_set`.
         episodic: Use exactly the types that occur in the batch, since a batch is an episode.
+        fixed_labels: Use all types in every batch, in the order of their ids, in place of a sample.
+        label_vector: See [`LaclConfig`].
         max_prompt_length: Maximum length of a prompt in tokens.
         seed: Random seed of the sampling.
         pad_to_multiple_of: Pad the text to a multiple of this many tokens.
 
     Raises:
-        ValueError: Two labels share a label name, a prompt may exceed `max_prompt_length`, or an argument is
-            out of range.
+        ValueError: Two labels share a label name, a prompt may exceed `max_prompt_length`, an argument is out
+            of range, or there are coarse names with `fixed_labels`, which merges no types.
 
     Example:
         >>> from modeling_lacl import LaclDataCollator, LaclForTokenClassification
@@ -76,6 +79,8 @@ class LaclDataCollator:
         coarse_names: Mapping[str, str] | None = None,
         coarse_probability: float = 0.0,
         episodic: bool = False,
+        fixed_labels: bool = False,
+        label_vector: str = "mean",
         max_prompt_length: int | None = None,
         seed: int = 0,
         pad_to_multiple_of: int | None = None,
@@ -86,6 +91,8 @@ class LaclDataCollator:
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{argument} is {value}; give a number from 0 to 1")
         coarse_names = dict(coarse_names or {})
+        if fixed_labels and coarse_names:
+            raise ValueError("fixed_labels merges no types into coarse groups: leave out coarse_names")
         _check_names(label_names, coarse_names)
         self.label_names = tuple(label_names)
         self.labels_per_prompt = labels_per_prompt
@@ -93,13 +100,16 @@ class LaclDataCollator:
         self.coarse_names = coarse_names
         self.coarse_probability = coarse_probability
         self.episodic = episodic
+        self.fixed_labels = fixed_labels
+        self.label_vector = label_vector
         self.seed = seed
         self.deferred = False
         self.padding = DataCollatorForTokenClassification(tokenizer, pad_to_multiple_of=pad_to_multiple_of)
         self.columns = {"labels", *tokenizer.model_input_names}
         self.separator_id = separator_id(tokenizer)
         names = [*self.label_names, *sorted(set(coarse_names.values()) - set(self.label_names))]
-        self.name_ids = dict(zip(names, tokenize_label_names(tokenizer, names), strict=True))
+        token_ids = tokenize_label_names(tokenizer, names, label_vector)
+        self.name_ids = dict(zip(names, token_ids, strict=True))
         if max_prompt_length is not None:
             self._check_prompt_length(max_prompt_length)
 
@@ -139,6 +149,9 @@ class LaclDataCollator:
 
     def sample_label_set(self, features: Sequence[Mapping[str, Any]], labels: Tensor) -> LabelSet:
         """Sample the label set of a batch with the `input_ids` of `features` and the padded `labels`."""
+        if self.fixed_labels:
+            number = len(self.label_names)
+            return LabelSet(self.label_names, tuple(range(number)), torch.arange(number))
         present = [label for label in labels.unique().tolist() if label > OUTSIDE_ID]
         return sample_label_set(
             self.label_names,
@@ -152,19 +165,19 @@ class LaclDataCollator:
 
     def make_prompt(self, label_set: LabelSet) -> tuple[Tensor, Tensor]:
         """Return the prompt of a label set: token ids and their labels (−1 at separators), both (P,) long."""
-        return build_prompt(
-            [self.name_ids[name] for name in label_set.names], self.separator_id, label_set.order
-        )
+        name_ids = [self.name_ids[name] for name in label_set.names]
+        return build_prompt(name_ids, self.separator_id, label_set.order, self.label_vector)
 
     def _check_prompt_length(self, limit: int) -> None:
         lengths = sorted((len(ids) + 1 for ids in self.name_ids.values()), reverse=True)
         number = len(self.label_names)
-        if self.labels_per_prompt is not None and not self.episodic:
+        if self.labels_per_prompt is not None and not self.episodic and not self.fixed_labels:
             number = min(number, self.labels_per_prompt + 1)
         if (longest := sum(lengths[:number])) > limit:
+            remedy = "leave out fixed_labels" if self.fixed_labels else "lower labels_per_prompt"
             raise ValueError(
                 f"a prompt of {number} labels may have {longest} tokens, and max_prompt_length is {limit}; "
-                "lower labels_per_prompt, shorten the label names, or raise max_prompt_length"
+                f"{remedy}, shorten the label names, or raise max_prompt_length"
             )
 
 

@@ -66,6 +66,7 @@ class CorpusDataCollator:
         foreign_labels: Most foreign types in a prompt; a number from 0 to this is drawn.
         variant_probability: Probability that a label goes by another of its names.
         coarse_probability: Probability that types with a common coarser name are merged into one label.
+        label_vector: See [`LaclConfig`].
         max_prompt_length: Maximum length of a prompt in tokens. Labels drawn last are left out if it would
             be longer.
         entities: Whether the batch has `entities`.
@@ -87,6 +88,7 @@ class CorpusDataCollator:
         foreign_labels: int = 3,
         variant_probability: float = 0.3,
         coarse_probability: float = 0.0,
+        label_vector: str = "mean",
         max_prompt_length: int = 128,
         entities: bool = True,
         seed: int = 0,
@@ -99,6 +101,7 @@ class CorpusDataCollator:
         self.foreign_labels = foreign_labels
         self.variant_probability = variant_probability
         self.coarse_probability = coarse_probability
+        self.label_vector = label_vector
         self.max_prompt_length = max_prompt_length
         self.entities = entities
         self.seed = seed
@@ -107,7 +110,8 @@ class CorpusDataCollator:
         self.pad_token_id = tokenizer.pad_token_id or 0
         self.separator_id = separator_id(tokenizer)
         names = list(dict.fromkeys([outside_name, *_all_names(corpora)]))
-        self.name_ids = dict(zip(names, tokenize_label_names(tokenizer, names), strict=True))
+        token_ids = tokenize_label_names(tokenizer, names, label_vector)
+        self.name_ids = dict(zip(names, token_ids, strict=True))
         for corpus in corpora:
             self._check_names(corpus)
 
@@ -139,7 +143,9 @@ class CorpusDataCollator:
             drawn = self.draw(group)
             of_batch = [ids.setdefault(key, len(ids)) for key in drawn.keys]
             name_ids = [self.name_ids[name] for name in drawn.names]
-            prompt_ids, prompt_labels = build_prompt(name_ids, self.separator_id, drawn.order)
+            prompt_ids, prompt_labels = build_prompt(
+                name_ids, self.separator_id, drawn.order, self.label_vector
+            )
             prompts += [(prompt_ids, remap_labels(prompt_labels, torch.tensor(of_batch)))] * len(group)
             for sequence in group:
                 found = [

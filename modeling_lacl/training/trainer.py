@@ -409,14 +409,15 @@ def default_collator(
         uses no prompts.
 
     Raises:
-        ValueError: The model uses no prompts, which corpora need.
+        ValueError: With corpora, the model uses no prompts, or prompts are to have fixed labels.
     """
     config: Any = model.config
     seed = args.seed if args.data_seed is None else args.data_seed
     if corpora is not None:
-        if not config.use_prompts:
+        if not config.use_prompts or args.fixed_labels:
+            option = "fixed_labels: true" if config.use_prompts else "use_prompts: false"
             raise ValueError(
-                "corpora need label prompts, since each has its own label set; leave out use_prompts: false"
+                f"corpora need label prompts, since each has its own label set; leave out {option}"
             )
         return CorpusDataCollator(
             model.tokenizer,
@@ -427,6 +428,7 @@ def default_collator(
             foreign_labels=args.foreign_labels,
             variant_probability=args.variant_probability,
             coarse_probability=args.coarse_probability,
+            label_vector=config.label_vector,
             max_prompt_length=config.max_prompt_length,
             entities=bool(config.max_span_words),
             seed=seed,
@@ -442,6 +444,8 @@ def default_collator(
         coarse_names={names[name]: coarse for name, coarse in (coarse_names or {}).items() if name in names},
         coarse_probability=args.coarse_probability,
         episodic=args.sampling == "episodes",
+        fixed_labels=args.fixed_labels,
+        label_vector=config.label_vector,
         max_prompt_length=config.max_prompt_length,
         seed=seed,
     )

@@ -17,8 +17,23 @@ def test_shipped_maps():
         "gum": 11,
         "i2b2_2014": 23,
         "ontonotes": 18,
+        "paper": 124,
         "wnut17": 6,
     }
+
+
+def test_the_names_of_the_paper_are_there_for_every_corpus():
+    paper = load_label_names("paper")
+    corpora = ["conll2003", "few_nerd", "gum", "i2b2_2014", "ontonotes", "wnut17"]
+    types = {name: list(load_label_names(name)) for name in corpora}
+    assert set(paper) == {label for some in types.values() for label in some}
+    for some in types.values():
+        names = [paper[label] for label in some]
+        assert len(set(names)) == len(names) and "none" not in names
+    # What the authors' files say, and the package's own names do not.
+    said = {"NORP": "country", "GPE": "nation", "ORDINAL": "number", "MISC": "miscellaneous", "IDNUM": "id"}
+    said |= {"abstract": "abstract", "PATIENT": "people", "location-bodiesofwater": "water"}
+    assert {label: paper[label] for label in said} == said
 
 
 @pytest.mark.parametrize("corpus", ["conll2003", "few_nerd", "gum", "i2b2_2014", "ontonotes", "wnut17"])

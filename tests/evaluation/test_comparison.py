@@ -83,6 +83,19 @@ def test_by_the_command_line(plan, tmp_path):
         evaluate_recipe(tmp_path / "recipe.yaml", checkpoint="elsewhere")
 
 
+def test_a_source_model_for_all_methods_and_targets_of_choice(plan, tmp_path):
+    del plan["methods"]["fine-tuning"]
+    plan["checkpoint"] = plan["methods"]["LACL"].pop("checkpoint")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plan))
+    assert ComparisonRecipe(**plan).recipes()["NNShot"].checkpoint == str(tmp_path / "classifier")
+    (tmp_path / "lacl").rename(tmp_path / "elsewhere")
+    given = ["--checkpoint", str(tmp_path / "elsewhere"), "--target", "news", "--method", "LACL"]
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "recipe.yaml"), *given])
+    assert "news, 1-shot" in result.output and "sampled" not in result.output, result.output
+    with pytest.raises(ValueError, match="no target 'new'; there are news, sampled"):
+        evaluate_recipe(tmp_path / "recipe.yaml", targets=["new"])
+
+
 def test_by_the_program(plan, tmp_path, monkeypatch, capsys):
     del plan["episodes"]
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plan))
