@@ -6,7 +6,7 @@ support = [
     {"tokens": ["Lena", "Voss", "lives", "in", "Oslo"], "ner_tags": ["person", "person", "O", "O", "city"]},
     {"tokens": ["Tom", "Hale", "went", "to", "Lima"], "ner_tags": ["person", "person", "O", "O", "city"]},
 ]
-model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+model = LaclForTokenClassification.from_pretrained("lacl-minilm-wide")
 ner = adapt(model, support)
 
 more = [{"tokens": ["She", "flew", "a", "Boeing", "737"], "ner_tags": ["O", "O", "O", "plane", "plane"]}]

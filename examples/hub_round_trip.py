@@ -16,7 +16,7 @@ support = [
     {"tokens": ["Tom", "Hale", "went", "to", "Lima"], "ner_tags": ["person", "person", "O", "O", "city"]},
 ]
 repository = sys.argv[1]
-model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+model = LaclForTokenClassification.from_pretrained("lacl-minilm-wide")
 ner = adapt(model, support)
 ner.push_to_hub(repository, private=True)
 

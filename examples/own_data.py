@@ -35,7 +35,7 @@ with open("spans.jsonl", "w", encoding="utf-8") as file:
 columns = "Lena B-person\nVoss I-person\nsailed O\non O\nthe O\nVasa B-ship\n\n"
 Path("columns.txt").write_text(columns + "The O\nCutty B-ship\nSark I-ship\nsank O\n")
 
-model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+model = LaclForTokenClassification.from_pretrained("lacl-minilm-wide")
 for support in (from_csv, "spans.jsonl", "columns.txt"):
     ner = adapt(model, support)
     entities = ner.predict("Ana Ruiz went down with the Titanic.")

@@ -5,7 +5,7 @@ r"""Tag a corpus of any size as a stream, in constant memory.
 The command line does the same, also on several processes (accelerate's option for that is `--multi_gpu`, with
 GPUs or without). After an interruption, the same command resumes:
 
-    accelerate launch --multi_gpu --num_processes 2 --no_python lacl predict lacl-minilm-fewnerd texts.txt \
+    accelerate launch --multi_gpu --num_processes 2 --no_python lacl predict lacl-minilm-wide texts.txt \
         --labels person,city --output entities.jsonl
 """
 
@@ -21,7 +21,7 @@ source, target = sys.argv[1:]
 # One text per line. Any stream of `datasets` works: Parquet, CSV, a corpus on the Hub.
 corpus = load_dataset("text", data_files=source, split="train", streaming=True)
 
-model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+model = LaclForTokenClassification.from_pretrained("lacl-minilm-wide")
 texts, waiting = tee(row["text"] for row in corpus)
 count = 0
 with open(target, "w", encoding="utf-8") as file:

@@ -16,7 +16,7 @@ support = [
         "ner_tags": ["O", "O", "O", "O", "plane", "plane"],
     },
 ]
-model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+model = LaclForTokenClassification.from_pretrained("lacl-minilm-wide")
 ner = adapt(model, support, label_names={"plane": "type of airplane"})
 
 for entity in ner.predict("Ana Ruiz landed her Cessna 172 in the rain."):

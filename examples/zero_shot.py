@@ -4,7 +4,7 @@ from transformers import pipeline
 
 from modeling_lacl import LaclForTokenClassification
 
-model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+model = LaclForTokenClassification.from_pretrained("lacl-minilm-wide")
 ner = pipeline("few-shot-ner", model=model)
 
 text = "Ana Ruiz flew from Quito to the Berlin Marathon, which Siemens sponsors."

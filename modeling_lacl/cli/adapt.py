@@ -97,9 +97,9 @@ def adapt(
 
     \b
     [bold]Examples[/bold]
-    lacl adapt lacl-minilm-fewnerd support.txt --output outputs/ner
-    lacl adapt lacl-minilm-fewnerd support.jsonl --output outputs/ner --label-names names.yaml
-    lacl adapt lacl-minilm-fewnerd support.txt --output outputs/ner --estimate
+    lacl adapt lacl-minilm-wide support.txt --output outputs/ner
+    lacl adapt lacl-minilm-wide support.jsonl --output outputs/ner --label-names names.yaml
+    lacl adapt lacl-minilm-wide support.txt --output outputs/ner --estimate
     """
     # Fail before the training, not after it.
     output.mkdir(parents=True, exist_ok=True)

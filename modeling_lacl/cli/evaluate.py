@@ -120,7 +120,7 @@ def evaluate(
     [bold]Examples[/bold]
     lacl evaluate outputs/ner test.jsonl
     lacl evaluate outputs/ner test.jsonl --html errors.html --output results.json
-    lacl evaluate lacl-minilm-fewnerd test.txt --labels person,city --threshold 0.5
+    lacl evaluate lacl-minilm-wide test.txt --labels person,city
     lacl evaluate recipe.yaml --checkpoint outputs/source --limit 1
     lacl evaluate training/recipes/compare_minilm.yaml --method LACL --method CONTaiNER
     """

@@ -77,7 +77,7 @@ def predict(
     [bold]Examples[/bold]
     lacl predict outputs/ner texts.txt --output entities.jsonl
     lacl predict outputs/ner --text "Ana Ruiz flew to Quito."
-    lacl predict lacl-minilm-fewnerd --text "Ana Ruiz flew to Quito." --labels person,city
+    lacl predict lacl-minilm-wide --text "Ana Ruiz flew to Quito." --labels person,city
     cat texts.txt | lacl predict outputs/ner > entities.jsonl
 
     With [b]accelerate launch[/b] or [b]torchrun[/b], each process tags a share of FILE, and the results are

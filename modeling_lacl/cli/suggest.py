@@ -50,7 +50,7 @@ def suggest(
     [bold]Examples[/bold]
     lacl suggest outputs/ner texts.txt --number 20 --output to-correct.jsonl
     lacl suggest outputs/ner texts.txt --exclude support.jsonl --output to-correct.jsonl
-    lacl suggest lacl-minilm-fewnerd texts.txt --labels person,city > to-correct.jsonl
+    lacl suggest lacl-minilm-wide texts.txt --labels person,city > to-correct.jsonl
     """
     wanted = parse_labels(labels)
     labelled = [words for one in exclude or () for words in _words_of(one)]

@@ -180,7 +180,7 @@ def _overlaps(span: Span, others: Iterable[Span]) -> bool:
     "lacl",
     assigns=["doc.ents", "doc.spans", "token.ent_type", "token.ent_iob"],
     default_config={
-        "model": "lacl-minilm-fewnerd",
+        "model": "lacl-minilm-wide",
         "labels": None,
         "threshold": None,
         "overlap": "flat",
