@@ -22,8 +22,15 @@ def own_labels_notice(model: LaclForTokenClassification | LaclOnnxModel, option:
     return f"no labels given: the {len(model.entity_types)} types of the model are used ({types}); {option}"
 
 
-def load_predictor(checkpoint: str | Path) -> LaclForTokenClassification | LaclOnnxModel:
-    """Load a checkpoint, as `load_model` does, or a model that `lacl export` wrote."""
+def load_predictor(
+    checkpoint: str | Path, num_threads: int | None = None
+) -> LaclForTokenClassification | LaclOnnxModel:
+    """Load a checkpoint, as `load_model` does, or a model that `lacl export` wrote.
+
+    Args:
+        checkpoint: Its folder, or the name of the checkpoint.
+        num_threads: Number of threads of an exported model; by default one per core.
+    """
     if (Path(checkpoint) / GRAPH_FILE).is_file():
-        return LaclOnnxModel.from_pretrained(checkpoint)
+        return LaclOnnxModel.from_pretrained(checkpoint, num_threads=num_threads)
     return load_model(checkpoint)
