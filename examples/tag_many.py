@@ -2,11 +2,10 @@ r"""Tag a corpus of any size as a stream, in constant memory.
 
     python examples/tag_many.py texts.txt entities.jsonl
 
-The command line does the same, also on several processes (accelerate's option for that is `--multi_gpu`, with
-GPUs or without). After an interruption, the same command resumes:
+The command line does the same, and after an interruption resumes. With `--engine ray` behind it, all cores,
+GPUs and machines of a Ray cluster work together:
 
-    accelerate launch --multi_gpu --num_processes 2 --no_python lacl predict lacl-minilm-wide texts.txt \
-        --labels person,city --output entities.jsonl
+    lacl predict lacl-minilm-wide texts.txt --labels person,city --output entities.jsonl --resume
 """
 
 import json

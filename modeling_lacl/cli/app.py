@@ -72,7 +72,8 @@ def main() -> None:
         if os.environ.get("LACL_DEBUG"):
             raise
         print(
-            f"lacl: {printable(_message(error))}\nRun lacl --debug … for the full traceback.", file=sys.stderr
+            f"lacl: {printable(error_message(error))}\nRun lacl --debug … for the full traceback.",
+            file=sys.stderr,
         )
         sys.exit(2)
 
@@ -163,7 +164,7 @@ def next_step(command: str) -> None:
     print(f"Next: {printable(command)}", file=sys.stderr)
 
 
-def _message(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
     """Return the message of an error in a line or two, without the errno."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"

@@ -1,24 +1,19 @@
-"""Results as JSON Lines: reading, writing complete lines, resuming, and merging in the order of the texts."""
+"""Results as JSON Lines: reading, writing complete lines, and resuming."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedWriter, FileIO
-from itertools import islice
 from operator import index
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..files import cut_half_line, sha256
-
-_POLL_SECONDS = 0.2
 
 # What JSON leaves in strings and a terminal obeys: DEL, C1, marks and overrides of direction.
 _OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -98,114 +93,18 @@ def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True
             raise OSError(f"{file.name}: the disk is full; the file holds only complete lines, up to here")
 
 
-def processes() -> tuple[int, int]:
-    """Return the rank of this process and the number of processes.
-
-    `accelerate launch` and `torchrun` set them in the environment.
-
-    Returns:
-        The rank, from 0, and the world size; (0, 1) for a single process.
-
-    Raises:
-        ValueError: RANK and WORLD_SIZE in the environment are not valid.
-    """
-    given = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    try:
-        rank, world = map(int, given)
-    except ValueError:
-        rank = world = -1
-    if not 0 <= rank < world:
-        raise ValueError(
-            f"RANK={given[0]} and WORLD_SIZE={given[1]} are not a rank and a number of processes: unset "
-            "them, or start the command with `accelerate launch`"
-        )
-    return rank, world
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The share of one process in an output file: every `world`-th text, starting with text `rank`.
-
-    It is written to `OUTPUT.KEY.RANK-of-WORLD.part`, and renamed without `.part` once it is complete.
-    Process 0 waits for all shards, merges them into `OUTPUT` and removes them.
-
-    Args:
-        output: The output file of all processes together.
-        job: Everything that the results depend on; a shard of another job is never resumed.
-        rank, world: Rank of this process, and number of processes.
-    """
-
-    output: Path
-    job: str
-    rank: int
-    world: int
-
-    def finished(self, rank: int) -> Path:
-        """Return the path of the complete shard of a process."""
-        key = sha256(self.job)[:12]
-        return self.output.with_name(f"{self.output.name}.{key}.{rank}-of-{self.world}")
-
-    @property
-    def part(self) -> Path:
-        """The path of the shard that this process is writing."""
-        whole = self.finished(self.rank)
-        return whole.with_name(whole.name + ".part")
-
-    def texts(self, texts: Iterable[str]) -> Iterator[str]:
-        """Return the texts of this process, out of all texts."""
-        return islice(texts, self.rank, None, self.world)
-
-    def finish(self) -> None:
-        """Mark the shard of this process as complete; process 0 then merges all shards."""
-        if self.part.exists():
-            self.part.replace(self.finished(self.rank))
-        if self.rank:
-            return
-        shards = [self.finished(rank) for rank in range(self.world)]
-        while not all(shard.is_file() for shard in shards):
-            time.sleep(_POLL_SECONDS)
-        merged = self.output.with_name(f"{shards[0].name}.merged")
-        with open(merged, "wb") as target:
-            target.writelines(_in_turn(shards))
-        merged.replace(self.output)
-        for shard in shards:
-            shard.unlink()
-
-
-def _in_turn(shards: list[Path]) -> Iterator[bytes]:
-    """Read one line of each shard in turn, the order in which the texts were distributed.
-
-    Yields:
-        The lines in the order of the texts.
-
-    Raises:
-        ValueError: A shard has too few lines.
-    """
-    with ExitStack() as stack:
-        files = [stack.enter_context(open(shard, "rb")) for shard in shards]
-        while True:
-            lines = [file.readline() for file in files]
-            ended = lines.index(b"") if b"" in lines else len(lines)
-            if any(lines[ended:]):
-                raise ValueError(f"{shards[ended]} lacks lines: remove it and run again")
-            yield from lines[:ended]
-            if ended < len(lines):
-                return
-
-
-def job_key(checkpoint: str, file: Path | None, **settings: Any) -> str:
-    """Return a key that identifies a run over a file: model, file and settings.
+def job_key(checkpoint: str, files: Sequence[Path] = (), **settings: Any) -> str:
+    """Return a key that identifies a run: model, input files and settings.
 
     Args:
         checkpoint: Folder or name of the model; for a folder, size and modification time of its
             `config.json` are included.
-        file: The file of texts; its size and modification time are included. None for other input.
+        files: The input files; their sizes and modification times are included.
         **settings: Everything else that the results depend on, as values that JSON can represent.
     """
     config = Path(checkpoint) / "config.json"
-    files = [path for path in (file, config) if path is not None and path.is_file()]
-    stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return json.dumps([checkpoint, file and str(file.resolve()), stamps, settings])
+    stamps = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (*files, config) if path.is_file()]
+    return json.dumps([checkpoint, [str(file.resolve()) for file in files], stamps, settings])
 
 
 def texts_left(
@@ -241,8 +140,16 @@ def _rest(path: Path, texts: Iterator[str], as_written: Callable[[str], str]) ->
     yield from texts
 
 
-def _lock(file: BufferedWriter, path: Path) -> None:
-    """Lock a file until it is closed; where the system has no such locks, do nothing."""
+def lock(file: BufferedWriter, path: Path) -> None:
+    """Lock a file until it is closed; where the system has no such locks, do nothing.
+
+    Args:
+        file: The file, open for writing.
+        path: The file in the message of the error.
+
+    Raises:
+        ValueError: Another process has locked it.
+    """
     try:
         import fcntl
     except ImportError:
@@ -264,18 +171,16 @@ def _text_of(line: bytes) -> Any:
 
 @dataclass(frozen=True)
 class LineFile:
-    """The JSON Lines file that this process writes: the whole output, or its shard.
+    """The JSON Lines file that a run writes.
 
     Args:
         path: The file.
         goes_on: Whether to resume: keep what an interrupted run wrote, and skip its texts.
-        shard: The shard that `path` belongs to, if there are several processes.
-        job: What the lines depend on, unless the name of the file shows it.
+        job: What the lines depend on.
     """
 
     path: Path
     goes_on: bool
-    shard: Shard | None = None
     job: str = ""
 
     @contextmanager
@@ -292,7 +197,7 @@ class LineFile:
             return
         note = self.path.with_name(f".{self.path.name}.job")
         with open(self.path, "ab") as file:  # or it fails now; what it holds stays until there is a model
-            _lock(file, self.path)
+            lock(file, self.path)
             if self.goes_on and self.job and note.is_file() and self.path.stat().st_size:
                 if note.read_text(encoding="utf-8") != sha256(self.job):
                     raise ValueError(
@@ -306,8 +211,6 @@ class LineFile:
 
     def texts(self, texts: Iterable[str], as_written: Callable[[str], str]) -> Iterable[str]:
         """Pick from all texts those whose results are still to be written; see `texts_left`."""
-        if self.shard is not None:
-            texts = self.shard.texts(texts)
         if self.goes_on and (self.path.is_file() or not self.path.exists()):
             texts = texts_left(self.path, texts, as_written)
         return texts

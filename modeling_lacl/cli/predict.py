@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -19,12 +19,15 @@ from .options import (
     Threshold,
     parse_labels,
 )
-from .output import processes
 from .tagging import Request, tag
 
 TextFile: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="FILE", help="File with one text per line; standard input by default or for -."),
+]
+Target: TypeAlias = Annotated[
+    Path | None,
+    typer.Argument(metavar="OUTPUT", help="The same as --output.", show_default=False),
 ]
 Words: TypeAlias = Annotated[
     bool,
@@ -50,12 +53,43 @@ Picture: TypeAlias = Annotated[
     Path | None,
     typer.Option("--svg", metavar="FILE", help="Save the coloured text as an SVG image (for a few texts)."),
 ]
+Engine: TypeAlias = Annotated[
+    Literal["process", "ray"],
+    typer.Option(
+        metavar="process|ray",
+        help="Tag in this process, or by Ray on all cores, GPUs and machines (extra [b]ray[/b]).",
+    ),
+]
+Address: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT|auto",
+        help="Of a running Ray cluster; by default one of this machine is started.",
+        show_default=False,
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Number of Ray's workers; by default one per GPU, else per core.", show_default=False
+    ),
+]
+Column: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Column of texts in JSON Lines and Parquet, which Ray reads; by default [b]text[/b].",
+        show_default=False,
+    ),
+]
 
 
 @app.command(no_args_is_help=True)
 def predict(
     checkpoint: Checkpoint,
     file: TextFile = "-",
+    target: Target = None,
+    *,
     text: GivenTexts = None,
     labels: Labels = None,
     threshold: Threshold = None,
@@ -67,6 +101,10 @@ def predict(
     output: Output = None,
     resume: Resume = False,
     svg: Picture = None,
+    engine: Engine = "process",
+    address: Address = None,
+    workers: Workers = None,
+    column: Column = None,
 ) -> None:
     """Find entities in text.
 
@@ -80,14 +118,15 @@ def predict(
     lacl predict lacl-minilm-wide --text "Ana Ruiz flew to Quito." --labels person,city
     cat texts.txt | lacl predict outputs/ner > entities.jsonl
 
-    With [b]accelerate launch[/b] or [b]torchrun[/b], each process tags a share of FILE, and the results are
-    merged into --output in the order of the texts. Running the same command again resumes an interrupted run.
+    With [b]--engine ray[/b], FILE can also be JSON Lines or Parquet, a folder, or a pattern such as
+    'texts/*.txt'. Running the same command again resumes an interrupted run.
 
     \b
-    accelerate launch --multi_gpu --num_processes 2 --no_python \\
-      lacl predict outputs/ner texts.txt --output entities.jsonl
+    lacl predict outputs/ner texts.txt entities.jsonl --engine ray
+    lacl predict outputs/ner texts.parquet entities.parquet --engine ray --address 10.0.0.1:6379
     """
-    rank, world = processes()
+    if target is not None and output is not None:
+        raise typer.BadParameter("give OUTPUT or --output, not both")
     request = Request(
         checkpoint=checkpoint,
         file=file,
@@ -99,13 +138,20 @@ def predict(
         words=words,
         encoding=encoding,
         view=view,
-        output=output,
+        output=output or target,
         resume=resume,
         svg=svg,
-        rank=rank,
-        world=world,
     )
     _check(request)
+    if engine == "ray":
+        _check_for_ray(request)
+        from .ray_engine import tag_with_ray
+
+        tag_with_ray(request, column=column or "text", address=address, workers=workers)
+        return
+    for option, value in (("--address", address), ("--workers", workers), ("--column", column)):
+        if value is not None:
+            raise typer.BadParameter(f"{option} needs --engine ray")
     tag(request)
 
 
@@ -119,7 +165,21 @@ def _check(request: Request) -> None:
         raise typer.BadParameter("give only one of --output, --svg and --view")
     if request.text is not None and request.file != "-":
         raise typer.BadParameter("give FILE or --text, not both")
-    if request.world > 1 and (request.output is None or not os.path.isfile(request.file)):
-        raise typer.BadParameter(f"{request.world} processes need a FILE and an --output")
     if request.resume and request.output is None:
         raise typer.BadParameter("--resume needs --output")
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise typer.BadParameter(
+            "accelerate launch and torchrun start processes that train; to predict in several: --engine ray"
+        )
+
+
+def _check_for_ray(request: Request) -> None:
+    """Check what Ray's workers cannot do.
+
+    Raises:
+        typer.BadParameter: The options ask for it.
+    """
+    if request.file == "-" or request.output is None:
+        raise typer.BadParameter("--engine ray needs FILE and OUTPUT")
+    if request.view is not None or request.svg is not None:
+        raise typer.BadParameter("--engine ray writes files, without --view, --jsonl and --svg")

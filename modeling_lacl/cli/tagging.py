@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .app import keep_input, no_short_bars, printable, saved
-from .output import LineFile, Result, Shard, job_key, write_lines
+from .output import LineFile, Result, job_key, write_lines
 from .texts import in_utf8, read_texts
 
 if TYPE_CHECKING:
     from ..integrations.onnx.runner import LaclOnnxModel
     from ..model.modeling_lacl import LaclForTokenClassification
+
+
+OTHER_LABELS = "to find others, give --labels, as in --labels person,city"
+"""How the command is given other labels than those of the model."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,6 @@ class Request:
         output: JSON Lines file to write.
         resume: Whether to resume the run that wrote `output`.
         svg: SVG image to write.
-        rank, world: Rank of this process, and number of processes.
     """
 
     checkpoint: str
@@ -53,8 +56,12 @@ class Request:
     output: Path | None
     resume: bool
     svg: Path | None
-    rank: int
-    world: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the results depend on, beside model and input."""
+        names = ("labels", "threshold", "overlap", "words", "encoding")
+        return {name: getattr(self, name) for name in names}
 
     def as_written(self, text: str) -> str:
         """Return a text in the form that its result contains."""
@@ -65,10 +72,6 @@ def tag(request: Request) -> None:
     """Find entities as requested, and report where they were written."""
     # Files first: a wrong file name is reported before the model is loaded.
     target = line_file(request)
-    shard = None if target is None else target.shard
-    # This shard was finished by a run that was interrupted before all shards were.
-    if shard is not None and shard.finished(request.rank).exists():
-        return shard.finish()
     with opened_texts(request) as texts, nullcontext() if target is None else target.held():
         if target is not None:
             texts = target.texts(texts, request.as_written)
@@ -77,8 +80,8 @@ def tag(request: Request) -> None:
         if not is_exported(request.checkpoint):
             no_short_bars()
         model = load_predictor(request.checkpoint)
-        notice = own_labels_notice(model, "to find others, give --labels, as in --labels person,city")
-        if notice and request.labels is None and request.rank == 0:
+        notice = own_labels_notice(model, OTHER_LABELS)
+        if notice and request.labels is None:
             print(printable(notice), file=sys.stderr)
         one_by_one = request.text is None and request.file == "-" and sys.stdin.isatty()
         if one_by_one:
@@ -94,10 +97,8 @@ def tag(request: Request) -> None:
             batch_size=request.batch_size,
         )
         put_out(results, request, target, list(request.labels or model.entity_types))
-    if shard is not None:
-        shard.finish()
     written = request.output or request.svg
-    if written is not None and request.rank == 0:
+    if written is not None:
         saved(written)
 
 
@@ -122,20 +123,14 @@ def opened_texts(request: Request) -> Iterator[Iterable[str]]:
             keep_input(request.file, "--output", request.output)
             keep_input(request.file, "--svg", request.svg)
             lines = in_utf8(stream, request.file, request.encoding)
-            yield read_texts(lines, request.file, request.rank == 0, request.encoding)
+            yield read_texts(lines, request.file, True, request.encoding)
 
 
 def line_file(request: Request) -> LineFile | None:
     """Return the JSON Lines file that this process writes, or None without `--output`."""
     if request.output is None:
         return None
-    names = ("labels", "threshold", "overlap", "words", "encoding")
-    settings = {name: getattr(request, name) for name in names}
-    if request.world == 1:
-        return LineFile(request.output, request.resume, job=job_key(request.checkpoint, None, **settings))
-    job = job_key(request.checkpoint, Path(request.file), **settings)
-    shard = Shard(request.output, job, request.rank, request.world)
-    return LineFile(shard.part, True, shard)
+    return LineFile(request.output, request.resume, job_key(request.checkpoint, **request.settings))
 
 
 def put_out(
@@ -155,7 +150,7 @@ def put_out(
         save_svg(request.svg, results, labels=labels)
     elif target is not None:
         with target.open() as file:
-            write_lines(file, results, bar=request.rank == 0)
+            write_lines(file, results)
     elif request.view or (request.view is None and sys.stdout.isatty()):
         _show(results, labels)
     else:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-_LINES_LOOKED_AT = 20
+LINES_LOOKED_AT = 20
+"""Number of lines by which labelled data are told."""
 
 # The replacement by errors="surrogateescape" of a byte that is not UTF-8.
 _UNDECODED = re.compile("[\udc80-\udcff]")
@@ -51,6 +52,15 @@ def _transcoded(stream: BinaryIO, name: str, codec: str) -> Iterator[bytes]:
             ) from error
 
 
+def decode_line(line: bytes) -> tuple[str, int]:
+    """Return a line of UTF-8 without its line ending, and the number of its bytes that are not UTF-8.
+
+    These bytes become U+FFFD.
+    """
+    text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+    return (text, 0) if text.isascii() else _UNDECODED.subn("\ufffd", text)
+
+
 def read_texts(
     lines: Iterable[bytes], name: str, tell: bool = True, encoding: str = "utf-8"
 ) -> Iterator[str]:
@@ -69,37 +79,29 @@ def read_texts(
     Raises:
         ValueError: The lines are UTF-16, binary, or, with `tell`, CSV or JSON.
     """
-    from ..data.lines import describe_binary
-
     replaced = first = 0
     # The first lines, None once they have been checked: a stream is not delayed by the check.
     beginning: list[str] | None = []
     try:
         for number, line in enumerate(lines, start=1):
-            if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise ValueError(
-                    f"{name}:1: this is UTF-16; save it as UTF-8, or give predict and view --encoding utf-16"
-                )
-            if number == 1 and (problem := describe_binary(line)):
-                raise ValueError(f"{name}: {problem}")
-            text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
-            if not text.isascii():
-                text, count = _UNDECODED.subn("\ufffd", text)
+            if number == 1:
+                check_first_line(line, name, tell)
+            text, count = decode_line(line)
+            if count:
                 replaced += count
-                first = first or (number if count else 0)
+                first = first or number
             if number == 1:
                 text = text.removeprefix("\ufeff")
-                if tell and (problem := describe_table(text, name)):
-                    raise ValueError(f"{name}: {problem}")
             if beginning is not None:
                 beginning.append(text)
-                if len(beginning) == _LINES_LOOKED_AT:
-                    _tell_labelled(beginning, name, tell)
+                if len(beginning) == LINES_LOOKED_AT:
+                    if tell:
+                        tell_labelled(beginning, name)
                     beginning = None
             yield text
     finally:
-        if beginning:
-            _tell_labelled(beginning, name, tell)
+        if beginning and tell:
+            tell_labelled(beginning, name)
         if replaced and tell:
             print(
                 f"{name}: {replaced} bytes that are not {encoding.upper()} were replaced by U+FFFD "
@@ -108,11 +110,31 @@ def read_texts(
             )
 
 
-def _tell_labelled(beginning: Sequence[str], name: str, tell: bool) -> None:
-    """Warn on standard error if the first lines look like labelled data."""
+def check_first_line(line: bytes, name: str, tell: bool = True) -> None:
+    """Check that a file of texts may begin with a line; see `read_texts`."""
+    from ..data.lines import describe_binary
+
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(
+            f"{name}:1: this is UTF-16; save it as UTF-8, or give predict and view --encoding utf-16"
+        )
+    problem = describe_binary(line)
+    if not problem and tell:
+        problem = describe_table(decode_line(line)[0].removeprefix("\ufeff"), name)
+    if problem:
+        raise ValueError(f"{name}: {problem}")
+
+
+def tell_labelled(beginning: Sequence[str], name: str) -> None:
+    """Warn on standard error if the first lines look like labelled data.
+
+    Args:
+        beginning: These lines, up to `LINES_LOOKED_AT` of them.
+        name: Name of their source in the warning.
+    """
     from ..data.columns import looks_like_columns
 
-    if tell and looks_like_columns(beginning):
+    if looks_like_columns(beginning):
         print(
             f"{name}: these lines look like words with tags in columns, but are tagged as plain text: give "
             "one text per line, without labels",

@@ -1,1 +1,1 @@
-"""Integration of LACL into other tools: spaCy pipelines and ONNX Runtime."""
+"""Integration of LACL into other tools: spaCy pipelines, ONNX Runtime and Ray Data."""

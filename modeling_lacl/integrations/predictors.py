@@ -30,14 +30,20 @@ def is_exported(checkpoint: str | Path) -> bool:
     return (Path(checkpoint) / GRAPH_FILE).is_file()
 
 
-def load_predictor(checkpoint: str | Path) -> LaclForTokenClassification | LaclOnnxModel:
+def load_predictor(
+    checkpoint: str | Path, num_threads: int | None = None
+) -> LaclForTokenClassification | LaclOnnxModel:
     """Load a checkpoint, as `load_model` does, or a model that `lacl export` wrote.
+
+    Args:
+        checkpoint: Its folder, or the name of the checkpoint.
+        num_threads: Number of threads of an exported model; by default one per core.
 
     Raises:
         ModuleNotFoundError: What the kind of model needs is not installed.
     """
     if is_exported(checkpoint):
-        return LaclOnnxModel.from_pretrained(checkpoint)
+        return LaclOnnxModel.from_pretrained(checkpoint, num_threads=num_threads)
     require("torch", "torch")
     from ..hub.loading import load_model
 

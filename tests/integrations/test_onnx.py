@@ -22,6 +22,7 @@ from modeling_lacl.integrations.onnx import export, runner
 from modeling_lacl.integrations.onnx.export import export_onnx
 from modeling_lacl.integrations.onnx.exported import ExportedConfig, ExportedTokenizer
 from modeling_lacl.integrations.onnx.runner import LaclOnnxModel
+from modeling_lacl.integrations.ray import LaclTagger
 from modeling_lacl.training.word_labels import predict_words, word_scores
 
 TEXTS = [
@@ -106,6 +107,17 @@ def assert_same_entities(found, expected, tolerance=1e-4):
     for one, other in zip(found, expected, strict=True):
         assert [{**entity, "score": 0} for entity in one] == [{**entity, "score": 0} for entity in other]
         assert [e["score"] for e in one] == pytest.approx([e["score"] for e in other], abs=tolerance)
+
+
+def test_ray_tags_with_an_exported_model_on_the_threads_that_it_gave(pair, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    model, folder = pair
+    tagger = LaclTagger(str(folder / "fp32"))
+    assert tagger.model.num_threads == 1
+    found, expected = tagger.entities(TEXTS), model.predict(TEXTS)
+    assert [[one["word"] for one in row] for row in found] == [
+        [one["word"] for one in row] for row in expected
+    ]
 
 
 def test_equals_the_model(pair, found):

@@ -47,7 +47,7 @@ def test_the_three_kinds_of_data_give_the_same(tmp_path):
     assert read[0]["tokens"] == read[1]["tokens"] and read[0]["ner_tags"] == read[1]["ner_tags"]
 
 
-def test_many_texts_by_the_program_and_by_the_command_of_its_docstring(tmp_path, free_port):
+def test_many_texts_by_the_program_and_by_the_command_of_its_docstring(tmp_path):
     texts = [
         f"Flight {number} took Ana Ruiz from Quito to Oslo.{' Again.' * (number % 5)}"
         for number in range(150)
@@ -59,8 +59,8 @@ def test_many_texts_by_the_program_and_by_the_command_of_its_docstring(tmp_path,
     assert all(found == [("Ana Ruiz", "person"), ("Quito", "city"), ("Oslo", "city")] for _, found in written)
     (tmp_path / "entities.jsonl").unlink()
     program = ast.parse((EXAMPLES / "tag_many.py").read_text(encoding="utf-8"))
-    command = (ast.get_docstring(program) or "").partition("accelerate launch ")[2]
-    run(["bash", "-ec", f"accelerate launch --main_process_port {free_port} {command}"], tmp_path)
+    _, start, command = (ast.get_docstring(program) or "").partition("lacl predict ")
+    run(["bash", "-ec", start + command], tmp_path)
     assert entities(tmp_path / "entities.jsonl") == written
 
 
