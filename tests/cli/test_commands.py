@@ -290,7 +290,7 @@ def test_files_that_are_no_text_are_named(lacl, checkpoint, tmp_path):
     [
         ("lacl-minilm-fewnrd", "lacl-minilm-fewnerd"),
         ("LACL-MiniLM-FewNERD", "lacl-minilm-fewnerd"),
-        ("lacl-minilm", "lacl-minilm-fewnerd"),
+        ("lacl-minilm", "lacl-minilm-wide"),
         ("{tmp}/chekpoint", "{tmp}/checkpoint"),
     ],
 )
