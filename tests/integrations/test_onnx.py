@@ -1,5 +1,6 @@
 """Exported graphs against the models that they were made from, run by the real ONNX Runtime."""
 
+import argparse
 import copy
 import json
 import pickle
@@ -453,6 +454,21 @@ def test_an_unfaithful_graph_is_not_written(make_tiny_model, pair, tmp_path, mon
     with pytest.raises(ValueError, match="bert encoder gives other scores"):
         export_onnx(make_tiny_model(), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_benchmark_of_the_runtime(pair, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(modeling_lacl.__file__).parents[1] / "benchmarks"))
+    import runtime  # type: ignore[import-not-found]  # pytest is shown where it is
+
+    rows = {"a": pair[1] / "fp32", "b": pair[1] / "fp32"}
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS[:3]))
+    options = argparse.Namespace(rounds=1, texts=4, cpu_time=True)
+    *_, light, command = runtime.start_table({"b": rows["b"]}, tmp_path / "texts.txt", options).splitlines()
+    numbers = [cell.strip() for cell in light.split("|")[2:-1]]
+    assert 0.1 < float(numbers[0]) < 10 and 20 < int(numbers[2]) <= int(numbers[3]) < 500, light
+    assert numbers[1] == "at most 0.7" and numbers[4] == "at most 250" and "`lacl predict`" in command
+    row = runtime.agreement_table(rows, options).splitlines()[-1]
+    assert "| 100.0 | 0.0000 | 0.0000 |" in row, row
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "tokenizers"])
