@@ -186,13 +186,13 @@ def to_markdown(
         lines.append([row.name, *cells, mean_and_spread(own), mean_and_spread(change) if change else "–"])
     header = ["row", *columns, "average", "change"]
     table = markdown_table(header, lines, numbers=range(1, len(header)))
-    notes = [
-        "Entity micro-F1 in percent: mean ± standard deviation over the source seeds that have run, of",
-        f"{', '.join(map(str, plan['seeds']))}; each is a mean over support sets, or F1 over the entities of",
-        "all episodes. Change: of the average, by seed, against the row before; of a variant, against the",
-        "first row.",
-    ]
-    return "\n".join([*table, "", *notes, "", ", ".join(f"{k}: {v}" for k, v in machine().items())]) + "\n"
+    note = (
+        "Entity micro-F1 in percent: mean ± standard deviation over the source seeds that have run, of "
+        f"{', '.join(map(str, plan['seeds']))}. Each is a mean over support sets, or F1 over the entities of "
+        "all episodes. Change: of the average, by seed, against the row before; of a variant, against the "
+        "first row."
+    )
+    return "\n".join([*table, "", note, "", ", ".join(f"{k}: {v}" for k, v in machine().items())]) + "\n"
 
 
 if __name__ == "__main__":

@@ -203,6 +203,8 @@ def adapt(
         batch_size = SPAN_BATCH_SIZE if spans else TOKEN_BATCH_SIZE
     batch_size = whole_number("batch_size", batch_size, 1)
     seed = whole_number("seed", seed, 0, 2**32 - 1)
+    if not isinstance(fixed_labels, bool):
+        raise TypeError(f"fixed_labels is {fixed_labels!r}: give True or False")
     if decoding not in DECODINGS:
         raise ValueError(f"decoding is {decoding!r}: give one of {', '.join(DECODINGS)}")
     if spans and decoding != "gaussian":

@@ -102,6 +102,8 @@ def test_only_where_no_support_set_changes_the_encoding(model, plain):
     assert type(tagger(model)) is Tagger  # with prompts a word depends on the label names
     container = make_tagger("container", adapt, {"steps": 0}, plain, 3)
     assert type(container) is Tagger
+    hidden = make_tagger("lacl", adapt, {"steps": 0, "decoding": "unit_hidden"}, plain, 3)
+    assert type(hidden) is Tagger
     classifier = TokenClassifier.from_encoder(model.lacl.encoder, model.tokenizer, ["person"], **HIDDEN)
     assert type(tagger(classifier)) is Tagger
 

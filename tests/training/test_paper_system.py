@@ -207,7 +207,9 @@ def _words(queries):
     return [(row, word) for row, query in enumerate(queries) for word in range(len(query.split()))]
 
 
-def test_a_space_to_decode_in_is_named(make_tiny_model):
+def test_mistakes_are_named(make_tiny_model):
+    with pytest.raises(TypeError, match="fixed_labels is 'no': give True or False"):
+        adapt(make_tiny_model(), SENTENCES, fixed_labels="no")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="decoding is 'hidden': give one of gaussian, unit_hidden"):
         adapt(make_tiny_model(), SENTENCES, decoding="hidden")
     with pytest.raises(ValueError, match="a model of spans can only decode by its 'gaussian' head"):
