@@ -42,6 +42,7 @@ INSTALLING = re.compile(
 )
 """Lines of the first two blocks, which `.ci/run` runs: they need a package index."""
 SHORTER = {
+    r"lacl train training/.*/wide_minilm\.yaml": "--max_steps 2 --group_size 4 --per_device_train_batch_size 4",
     r"lacl train training/": "--max_steps 2 --per_device_train_batch_size 4 --save_steps 1",
     r"accelerate launch training/": "--max_steps 1 --per_device_train_batch_size 4",
     r"lacl evaluate .*/compare_minilm\.yaml": "--limit 1 --method LACL",
@@ -117,6 +118,12 @@ def workplace(tmp_path, monkeypatch):
         for shots in (1, 5):
             for number in range(10):
                 write(data / name / f"support-{shots}shot" / f"{number}.txt", all_types)
+    wide = [{"tokens": ["Ana", "left", "Oslo"], "ner_tags": ["B-traveller", "O", "B-city"]}] * 12
+    index = {"name": "trips", "domain": "travel", "role": "training", "licence": "CC0", "release": "yes"}
+    index |= {"near_test_types": False, "splits": {"train": {"sentences": len(wide)}}}
+    index |= {"types": {"traveller": len(wide), "city": len(wide)}}
+    write(data / "wide" / "corpora.json", json.dumps([index]))
+    write(data / "wide" / "trips" / "train.jsonl", "\n".join(map(json.dumps, wide)))
     # Enough of each type to draw episodes from.
     words = "Ana Tom Lena Ivo".split()
     few_nerd = [f"The\tO\n{word}\t{one}\ncame\tO\n" for one in settings[2]["labels"] for word in words]
