@@ -42,7 +42,7 @@ INSTALLING = re.compile(
 )
 """Lines of the first two blocks, which `.ci/run` runs: they need a package index."""
 SHORTER = {
-    r"lacl train training/.*/wide_minilm\.yaml": "--max_steps 2 --group_size 4 --per_device_train_batch_size 4",
+    r"lacl train .*/wide_minilm": "--max_steps 2 --group_size 4 --per_device_train_batch_size 4",
     r"lacl train training/": "--max_steps 2 --per_device_train_batch_size 4 --save_steps 1",
     r"accelerate launch training/": "--max_steps 1 --per_device_train_batch_size 4",
     r"lacl evaluate .*/compare_minilm\.yaml": "--limit 1 --method LACL",
