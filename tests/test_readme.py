@@ -119,7 +119,13 @@ def workplace(tmp_path, monkeypatch):
             for number in range(10):
                 write(data / name / f"support-{shots}shot" / f"{number}.txt", all_types)
     wide = [{"tokens": ["Ana", "left", "Oslo"], "ner_tags": ["B-traveller", "O", "B-city"]}] * 12
-    index = {"name": "trips", "domain": "travel", "role": "training", "licence": "CC0", "release": "yes"}
+    index: dict[str, Any] = {
+        "name": "trips",
+        "domain": "travel",
+        "role": "training",
+        "licence": "CC0",
+        "release": "yes",
+    }
     index |= {"near_test_types": False, "splits": {"train": {"sentences": len(wide)}}}
     index |= {"types": {"traveller": len(wide), "city": len(wide)}}
     write(data / "wide" / "corpora.json", json.dumps([index]))
