@@ -457,7 +457,7 @@ def test_an_unfaithful_graph_is_not_written(make_tiny_model, pair, tmp_path, mon
 
 
 def test_the_benchmark_of_the_runtime(pair, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(modeling_lacl.__file__).parents[1] / "benchmarks"))
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
     import runtime  # type: ignore[import-not-found]  # pytest is shown where it is
 
     rows = {"a": pair[1] / "fp32", "b": pair[1] / "fp32"}
