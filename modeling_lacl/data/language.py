@@ -46,7 +46,7 @@ def check_language(model: Any, texts: Sequence[str]) -> None:
     if language not in known and probability >= _SURE:
         logger.warning_once(
             f"the texts seem to be in another language ({language}) than the model was trained on "
-            f"({', '.join(known)}): do not rely on the entities; see docs/experiments.md for what is known"
+            f"({', '.join(known)}): do not rely on the entities"
         )
 
 
