@@ -24,33 +24,8 @@ SUPPORT = SAMPLES / "wnut17_support_5shot.txt"
 
 
 @pytest.fixture
-def checkpoint(make_tiny_model, tmp_path):
-    make_tiny_model(encoder={"max_position_embeddings": 512}).save_pretrained(tmp_path / "checkpoint")
-    return tmp_path / "checkpoint"
-
-
-@pytest.fixture
 def loaded(checkpoint):
     return LaclForTokenClassification.from_pretrained(checkpoint)
-
-
-@pytest.fixture
-def lacl(monkeypatch, capfdbinary):
-    """Runs `lacl` with arguments as `main` does; gives exit code, standard output and standard error."""
-
-    def run(*arguments, stdin=b""):
-        monkeypatch.setattr(sys, "argv", ["lacl", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code: int | str | None = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfdbinary.readouterr()
-        sys.stderr.write(err.decode())  # for pytest to show where a test fails
-        return code, out.decode(), err.decode()
-
-    return run
 
 
 def lines(text):
@@ -398,59 +373,6 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
     with Full(tmp_path / "out.jsonl", "wb") as file, pytest.raises(OSError, match=r"out.jsonl.*disk is full"):
         write_lines(file, [("some text", [])] * 9)
     assert lines((tmp_path / "out.jsonl").read_text()) == [{"text": "some text", "entities": []}] * 2
-
-
-def test_adapt_saves_a_model_of_the_new_types(lacl, checkpoint, tmp_path):
-    code, _, err = lacl(
-        "adapt", checkpoint, SUPPORT, "-o", tmp_path / "ner", "--steps", 1, "--label-names", "wnut17"
-    )
-    assert code == 0
-    assert f"lacl predict {tmp_path / 'ner'} FILE" in err
-    adapted = LaclForTokenClassification.from_pretrained(tmp_path / "ner")
-    assert adapted.has_support
-    types = {"person", "location", "corporation", "product", "creative-work", "group"}
-    assert set(adapted.config.label2id or ()) == {"O", *types}
-    code, out, _ = lacl("predict", tmp_path / "ner", "--text", "ana flew")
-    assert code == 0
-    assert lines(out)[0]["text"] == "ana flew"
-
-
-def test_adapt_estimates_and_says_what_it_did(lacl, checkpoint, tmp_path):
-    support = tmp_path / "support.jsonl"
-    rows = [{"tokens": ["ana", "flew"], "ner_tags": ["B-person", "O"]}] * 2
-    support.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, _, err = lacl("adapt", checkpoint, support, "-o", tmp_path / "n", "--steps", "1", "--estimate")
-    assert code == 0
-    told, estimate, where, _ = err.splitlines()
-    assert re.match(r"Adapted in [\d.]+ s: 1 steps, loss .* ended as all planned steps were done", told)
-    assert re.match(
-        r"Estimate by cross-validation on the examples: precision [\d.]+, recall .*, F1 ", estimate
-    )
-    assert where.startswith("Saved to")
-
-
-def test_adapt_reads_the_given_format(lacl, checkpoint, tmp_path):
-    support = tmp_path / "support.data"
-    support.write_text(json.dumps({"tokens": ["ana", "flew"], "ner_tags": ["B-person", "O"]}) + "\n")
-    code, _, _ = lacl("adapt", checkpoint, support, "-o", tmp_path / "n", "--steps", "0", "--format", "jsonl")
-    assert code == 0
-
-
-def test_adapt_takes_what_its_errors_name(lacl, checkpoint, tmp_path):
-    """Each remedy in a message of the readers is an option of the command."""
-    support = tmp_path / "support.txt"
-    support.write_text("B-x ana person\nO flew O\n", encoding="utf-16")
-    arguments = ["adapt", checkpoint, support, "-o", tmp_path / "ner", "--steps", "0"]
-    code, _, err = lacl(*arguments)
-    assert (
-        code == 2 and "the file is UTF-16; save it as UTF-8, or give the encoding: --encoding utf-16" in err
-    )
-    code, _, err = lacl(*arguments, "--encoding", "utf-16", "--token_column", "1", "--tag_column", "0")
-    assert code == 0 and f"Saved to {tmp_path / 'ner'}: x" in err
-    support.write_text("ana B-x\nflew y\n")
-    code, _, err = lacl(*arguments)
-    assert code == 2 and "the scheme IO" in err
-    assert lacl(*arguments, "--scheme", "IO")[0] == 0
 
 
 def test_a_list_of_the_arguments_of_a_recipe(lacl):
