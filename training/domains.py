@@ -101,9 +101,8 @@ class Corpus:
     """A corpus to evaluate on."""
 
     def __init__(self, folder: Path, sentences: int) -> None:
-        splits = {name: folder / f"{name}.jsonl.gz" for name in ("train", "dev", "test")}
-        pool = _read(splits["train" if splits["train"].is_file() else "dev"])
-        test = _read(splits["test" if splits["test"].is_file() else "dev"], sentences)
+        pool = read_split(folder, ("train", "dev"))
+        test = read_split(folder, ("test", "dev"), sentences)
         counts = Counter(name for spans in entity_spans(pool) for *_, name in spans)
         self.types = sorted(name for name, number in counts.items() if number >= FEWEST_MENTIONS)
         self.pool, test = keep_types(pool, self.types), keep_types(test, self.types)
@@ -156,7 +155,10 @@ class Corpus:
         return self.pool.select(taken)
 
 
-def _read(file: Path, limit: int | None = None) -> Dataset:
+def read_split(folder: Path, splits: Sequence[str], limit: int | None = None) -> Dataset:
+    """Return the first sentences, with nested entities, of the first of these splits that a corpus has."""
+    files = [folder / f"{split}.jsonl.gz" for split in splits]
+    file = next((one for one in files if one.is_file()), files[-1])
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         return read_dataset([json.loads(line) for line in islice(lines, limit)], nested="keep")
 

@@ -12,19 +12,17 @@ the same span with the same label changes against the list of five (of spans tha
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import time
 from collections import Counter
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from domains import development  # type: ignore[import-not-found]  # beside this file
+from domains import development, read_split  # type: ignore[import-not-found]  # beside this file
 from plans import machine  # type: ignore[import-not-found]
 
-from modeling_lacl import LaclForTokenClassification, read_dataset
+from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.tags import entity_spans
 from modeling_lacl.evaluation.model_evaluation import word_spans
 from modeling_lacl.metrics import span_scores
@@ -50,7 +48,10 @@ def main() -> None:
         parser.error(f"--lengths begins with {OWN}, the number of types that are looked for")
     model = LaclForTokenClassification.from_pretrained(options.model)
     names = development(options.folder)
-    corpora = [read(options.folder / name, options.sentences) for name in names]
+    corpora = []
+    for name in names:
+        data = read_split(options.folder / name, ("test", "dev"), options.sentences)
+        corpora.append((list(data["tokens"]), entity_spans(data)))
     everything = sorted(
         {name.casefold(): name for name in type_names(options.folder)}.values(), key=str.casefold
     )
@@ -98,14 +99,6 @@ def main() -> None:
     header = ["labels", "spans", "mean change of the score", f"within {CLOSE} (%)", "F1 of the five", "time"]
     print("\n".join(markdown_table(header, rows, range(len(header)))))
     print(f"\n{options.model}, {len(names)} corpora; machine: {json.dumps(machine())}")
-
-
-def read(folder: Path, sentences: int) -> tuple[list[list[str]], list[list[tuple[int, int, str]]]]:
-    """Return the words and the entities of the first test sentences of a corpus."""
-    file = folder / "test.jsonl.gz"
-    with gzip.open(file if file.is_file() else folder / "dev.jsonl.gz", "rt", encoding="utf-8") as lines:
-        data = read_dataset([json.loads(line) for line in islice(lines, sentences)], nested="keep")
-    return list(data["tokens"]), entity_spans(data)
 
 
 def type_names(folder: Path) -> list[str]:

@@ -12,15 +12,14 @@ were trained on and in others.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 from collections import Counter
-from itertools import islice
 from pathlib import Path
 
-from plans import machine  # type: ignore[import-not-found]  # beside this file
+from domains import read_split  # type: ignore[import-not-found]  # beside this file
+from plans import machine  # type: ignore[import-not-found]
 
-from modeling_lacl import LaclForTokenClassification, read_dataset
+from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.tags import entity_spans
 from modeling_lacl.evaluation.model_evaluation import word_spans
 from modeling_lacl.files import write_atomically
@@ -56,10 +55,7 @@ def main() -> None:
         if corpus["role"] not in counts or not {*corpus["types"]} & {*options.names}:
             continue
         order = ("test", "dev") if corpus["role"] == "development" else ("dev", "test")
-        splits = [options.folder / corpus["name"] / f"{split}.jsonl.gz" for split in order]
-        with gzip.open(next(one for one in splits if one.is_file()), "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in islice(lines, options.sentences)]
-        data = read_dataset(rows, nested="keep")
+        data = read_split(options.folder / corpus["name"], order, options.sentences)
         sentences: list[list[str]] = list(data["tokens"])
         ner = model.with_labels(sorted(corpus["types"]))
         entities = ner.predict((words for words in sentences), is_split_into_words=True, overlap="nested")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -19,12 +19,6 @@ from .options import (
     TokenColumn,
     read_labelled,
 )
-
-_SCORES: dict[str, Literal["precision", "recall", "f1"]] = {
-    "precision": "precision",
-    "recall": "recall",
-    "F1": "f1",
-}
 
 SupportFile: TypeAlias = Annotated[
     Path,
@@ -123,8 +117,11 @@ def adapt(
         with messages_of(adaptation.logger):
             adapted = adaptation.adapt(model, examples, label_names, callbacks=[progress], **given)
     if estimate:
-        shown = ", ".join(f"{name} {percent(scores[key])}" for name, key in _SCORES.items())
-        print(f"Estimate by cross-validation on the examples: {shown}", file=sys.stderr)
+        print(
+            f"Estimate by cross-validation on the examples: precision {percent(scores['precision'])}, "
+            f"recall {percent(scores['recall'])}, F1 {percent(scores['f1'])}",
+            file=sys.stderr,
+        )
     adapted.save_pretrained(output)
     print(f"Saved to {output}: {', '.join(adapted.entity_types)}", file=sys.stderr)
     next_step(f"lacl predict {output} FILE")
