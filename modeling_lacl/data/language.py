@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers.utils import logging
 
+from ..model.words_lacl import tokenizer_lock
+
 logger = logging.get_logger(__name__)
 
 _SAMPLE_TEXTS, _SAMPLE_LETTERS = 50, 4000
@@ -39,7 +41,8 @@ def check_language(model: Any, texts: Sequence[str]) -> None:
     words = re.findall(r"[^\W\d_]+", sample)
     if sum(map(len, words)) < _FEWEST_LETTERS:
         return
-    pieces = model.tokenizer(words, is_split_into_words=True, add_special_tokens=False, verbose=False)
+    with tokenizer_lock:  # a call changes settings of the tokenizer, which threads share
+        pieces = model.tokenizer(words, is_split_into_words=True, add_special_tokens=False, verbose=False)
     if len(pieces["input_ids"]) < _PIECES * len(words):
         return
     language, probability = identify(sample)

@@ -10,6 +10,7 @@ from transformers.utils import logging
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data import language
 from modeling_lacl.hub.bundled import embedded_encoder
+from modeling_lacl.model.words_lacl import tokenizer_lock
 
 GERMAN = "Gestern besuchte die Ministerin das neue Werk des Konzerns in der Nähe von München."
 FRENCH = "Le président du conseil a visité hier une école de la région parisienne avec ses ministres."
@@ -73,6 +74,18 @@ def test_predict_asks_once_a_call_and_the_languages_are_saved(model, tmp_path, m
     model.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["languages"] == ["en"]
     assert LaclForTokenClassification.from_pretrained(tmp_path).config.languages == ["en"]
+
+
+def test_threads_use_the_tokenizer_in_turn(with_words):
+    real, held = with_words.tokenizer, []
+
+    def tokenizer(*given, **options):
+        held.append(tokenizer_lock.locked())
+        return real(*given, **options)
+
+    with_words.tokenizer = staticmethod(tokenizer)
+    language.check_language(with_words, [GERMAN])
+    assert held == [True] and not tokenizer_lock.locked() and len(with_words.warned) == 1
 
 
 def test_warnings_are_logged(with_words, caplog, monkeypatch):
