@@ -7,74 +7,52 @@
 that `--corpora` names. A corpus counts with the types that have at least ten mentions in its training split
 (where it has none, in its development split) and the first `--sentences` sentences of its test split. Support
 sets are sampled from the training split: sentences in random order, where each has a type that is still
-below K and lets none exceed 2 K.
+below K and lets none exceed 2 K. `--recipe` adds the targets and episodes of an evaluation recipe, with its
+own support sets.
 
 Prints a Markdown table of micro-F1 at the default threshold and at the best one, of the F1 of borders alone,
 of the expected calibration error and of the AUROC, and writes it with the results to the output folder. A
 second call goes on where the first was interrupted. `--calibrate` fits the scores of a model of spans and
 prints the option `calibration` for its configuration, with the scores at thresholds of the calibrated scores.
+`--reliability` prints how often predictions are right by their score, and draws it.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+from corpora_scores import Benchmark, Corpus, Episodes, development  # type: ignore[import-not-found]  # beside this file
+from figures import plot_reliability  # type: ignore[import-not-found]  # beside this file
 from plans import machine  # type: ignore[import-not-found]  # beside this file
 
-from modeling_lacl import LaclForTokenClassification, adapt, read_dataset
-from modeling_lacl.data.tags import entity_spans, keep_types
-from modeling_lacl.evaluation.calibration import calibration_error, fit_logistic, ranking
-from modeling_lacl.evaluation.errors import Span
-from modeling_lacl.evaluation.model_evaluation import word_spans
+from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.evaluation.calibration import Bin, calibration_error, fit_logistic, ranking, reliability
+from modeling_lacl.evaluation.recipe import TransferRecipe
 from modeling_lacl.files import append_json_line, read_json_lines, write_atomically
-from modeling_lacl.model.prediction_lacl import default_threshold
 from modeling_lacl.reporting import markdown_table
 
-FEWEST_MENTIONS = 10
-"""Mentions of a type in the training split from which it counts."""
-LOWEST = 0.003
-"""Lowest score of the predictions that calibration and thresholds are about."""
 DIGITS = {"at": 2, "ECE": 2, "AUROC": 2}
 _THRESHOLDS = np.arange(0.02, 1.0, 0.02)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("models", nargs="+", help="checkpoints or released names")
-    parser.add_argument("--folder", type=Path, required=True, help="folder with corpora.json")
-    parser.add_argument("--corpora", nargs="*", help="names of corpora instead of role development")
-    parser.add_argument("--shots", type=int, nargs="*", default=[0, 5], help="examples of each type")
-    parser.add_argument("--seeds", type=int, default=1, help="number of support sets")
-    parser.add_argument("--sentences", type=int, default=300, help="test sentences of each corpus")
-    parser.add_argument("--label_weight", type=float, help="instead of the model's own")
-    parser.add_argument("--steps", type=int, help="steps of adapting, instead of the default")
-    parser.add_argument("--learning_rate", type=float, help="of adapting, instead of the default")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--calibrate", action="store_true", help="fit the scores")
-    options = parser.parse_args()
+    options = _options()
     options.output.mkdir(parents=True, exist_ok=True)
     results = options.output / "results.jsonl"
     rows: list[dict[str, Any]] = list(read_json_lines(results)) if results.is_file() else []
-    adapting = {name: getattr(options, name) for name in ("steps", "learning_rate")}
+    adapting = {name: getattr(options, name) for name in ("steps", "learning_rate", "batch_size")}
     adapting = {name: value for name, value in adapting.items() if value is not None}
     finished = {json.dumps(row["run"]) for row in rows}
     for place in options.models:
         model = LaclForTokenClassification.from_pretrained(place)
         if options.label_weight is not None:
             model.config.label_weight = options.label_weight
-        for name in options.corpora or development(options.folder):
+        for name in [*_corpora(options), *_targets(options)]:
             corpus = None
             for shots in options.shots:
                 for seed in range(options.seeds if shots else 1):
@@ -82,7 +60,7 @@ def main() -> None:
                     run += [adapting] if adapting else []
                     if json.dumps(run) in finished:
                         continue
-                    corpus = corpus or Corpus(options.folder / name, options.sentences)
+                    corpus = corpus or _corpus(name, options)
                     row = {"run": run, **corpus.measure(model, shots, seed, adapting)}
                     append_json_line(results, row)
                     rows.append(row)
@@ -91,76 +69,48 @@ def main() -> None:
     print(report)
 
 
-def development(folder: Path) -> list[str]:
-    """Return the names of the corpora of role development."""
-    index = json.loads((folder / "corpora.json").read_text(encoding="utf-8"))
-    return [one["name"] for one in index if one["role"] == "development"]
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="+", help="checkpoints or released names")
+    parser.add_argument("--folder", type=Path, required=True, help="folder with corpora.json")
+    parser.add_argument("--corpora", nargs="*", help="names of corpora instead of role development")
+    parser.add_argument("--recipe", type=Path, help="evaluation recipe, whose targets are added")
+    parser.add_argument(
+        "--data_root", type=Path, default=Path("../shared/data"), help="of the recipe's files"
+    )
+    parser.add_argument("--shots", type=int, nargs="*", default=[0, 5], help="examples of each type")
+    parser.add_argument("--seeds", type=int, default=1, help="number of support sets")
+    parser.add_argument("--sentences", type=int, default=300, help="test sentences of each corpus")
+    parser.add_argument("--label_weight", type=float, help="instead of the model's own")
+    parser.add_argument("--steps", type=int, help="steps of adapting, instead of the default")
+    parser.add_argument("--learning_rate", type=float, help="of adapting, instead of the default")
+    parser.add_argument("--batch_size", type=int, help="of adapting, instead of the default")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--calibrate", action="store_true", help="fit the scores")
+    parser.add_argument("--reliability", action="store_true", help="tables and a plot of the scores")
+    options = parser.parse_args()
+    options.recipe = options.recipe and TransferRecipe.from_yaml(options.recipe, data_root=options.data_root)
+    return options
 
 
-class Corpus:
-    """A corpus to evaluate on."""
-
-    def __init__(self, folder: Path, sentences: int) -> None:
-        pool = read_split(folder, ("train", "dev"))
-        test = read_split(folder, ("test", "dev"), sentences)
-        counts = Counter(name for spans in entity_spans(pool) for *_, name in spans)
-        self.types = sorted(name for name, number in counts.items() if number >= FEWEST_MENTIONS)
-        self.pool, test = keep_types(pool, self.types), keep_types(test, self.types)
-        self.sentences: list[list[str]] = test["tokens"][:]
-        self.gold = entity_spans(test)
-
-    def measure(
-        self, model: LaclForTokenClassification, shots: int, seed: int, options: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Return the predictions of a model by name (0 shots) or adapted, as scores and correctness."""
-        start = time.perf_counter()
-        if shots:
-            ner = adapt(model, self.support(shots, seed), seed=seed, **options)
-        else:
-            ner = model.with_labels(self.types)
-        adapting = time.perf_counter() - start
-        of_spans = bool(ner.config.max_span_words)
-        found: Any = ner.predict(
-            (words for words in self.sentences), is_split_into_words=True, threshold=LOWEST if of_spans else 0
-        )
-        spans = [word_spans(words, entities) for words, entities in zip(self.sentences, found, strict=True)]
-        flat: list[tuple[Span, bool, bool]] = []
-        for own, gold in zip(spans, self.gold, strict=True):
-            whole, borders = set(gold), {one[:2] for one in gold}
-            flat += [(one, tuple(one[:3]) in whole, tuple(one[:2]) in borders) for one in own]
-        return {
-            "scores": [round(one.score, 5) for one, *_ in flat],
-            "correct": [int(right) for _, right, _ in flat],
-            "borders": [int(right) for *_, right in flat],
-            "gold": sum(map(len, self.gold)),
-            "gold_borders": sum(len({one[:2] for one in gold}) for gold in self.gold),
-            "spans": of_spans,
-            "threshold": default_threshold(ner.config),
-            "calibration": (ner.config.calibration or {}).get("support" if shots else "names", [1.0, 0.0]),
-            "adapting_seconds": round(adapting, 1),
-        }
-
-    def support(self, shots: int, seed: int) -> Dataset:
-        """Return a sampled support set."""
-        missing = dict.fromkeys(self.types, shots)
-        taken: list[int] = []
-        spans = entity_spans(self.pool)
-        for row in np.random.default_rng(seed).permutation(len(spans)).tolist():
-            counts = Counter(name for *_, name in spans[row])
-            wanted = any(missing[name] > 0 for name in counts)
-            if wanted and all(missing[name] - number >= -shots for name, number in counts.items()):
-                taken.append(row)
-                for name, number in counts.items():
-                    missing[name] -= number
-        return self.pool.select(taken)
+def _corpora(options: argparse.Namespace) -> list[str]:
+    return development(options.folder) if options.corpora is None else options.corpora
 
 
-def read_split(folder: Path, splits: Sequence[str], limit: int | None = None) -> Dataset:
-    """Return the first sentences, with nested entities, of the first of these splits that a corpus has."""
-    files = [folder / f"{split}.jsonl.gz" for split in splits]
-    file = next((one for one in files if one.is_file()), files[-1])
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return read_dataset([json.loads(line) for line in islice(lines, limit)], nested="keep")
+def _targets(options: argparse.Namespace) -> list[str]:
+    recipe = options.recipe
+    return [one.name for one in [*recipe.targets, *recipe.episodes]] if recipe else []
+
+
+def _corpus(name: str, options: argparse.Namespace) -> Corpus | Episodes:
+    if name in _corpora(options):
+        return Corpus(options.folder / name, options.sentences)
+    for target in options.recipe.targets:
+        if target.name == name:
+            return Benchmark(target, options.data_root, options.sentences)
+    return Episodes(next(one for one in options.recipe.episodes if one.name == name), options.data_root)
 
 
 def _scores(row: dict[str, Any], threshold: float | None = None) -> dict[str, float]:
@@ -188,15 +138,50 @@ def _scores(row: dict[str, Any], threshold: float | None = None) -> dict[str, fl
 
 def _tables(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Iterator[str]:
     for place in options.models:
+        curves = {}
         for shots in options.shots:
-            own = [row for row in rows if row["run"][0] == str(place) and row["run"][2] == shots]
-            if not own:
-                continue
-            means = _by_corpus([(row, _scores(row)) for row in own])
-            yield f"**{place}, {shots} examples a type**"
-            yield _table("corpus", means)
-            if options.calibrate and own[0]["spans"]:
-                yield from _calibration(own, shots)
+            for group, names in (("corpus", _corpora(options)), ("target", _targets(options))):
+                run = [str(place), shots]
+                own = [row for row in rows if row["run"][0:3:2] == run and row["run"][1] in names]
+                if not own:
+                    continue
+                yield f"**{place}, {shots} examples a type**"
+                yield _table(group, _by_corpus([(row, _scores(row)) for row in own]))
+                if options.calibrate and own[0]["spans"]:
+                    yield from _calibration(own, shots)
+                if options.reliability:
+                    curves[f"{group}, {shots} examples"] = own
+                    yield _table("threshold", _at_thresholds(own))
+                    yield _bins(own)
+        if curves:
+            plot_reliability(
+                {name: (_pooled(own), _at_thresholds(own)) for name, own in curves.items()},
+                options.output / f"reliability-{Path(place).name}.svg",
+            )
+
+
+def _pooled(rows: Sequence[dict[str, Any]]) -> list[Bin]:
+    """Return the bins of the predictions of all rows at the threshold and above."""
+    pairs = [
+        (score, right)
+        for row in rows
+        for score, right in zip(row["scores"], row["correct"], strict=True)
+        if score >= row["threshold"]
+    ]
+    return reliability([score for score, _ in pairs], [right for _, right in pairs])
+
+
+def _bins(rows: Sequence[dict[str, Any]]) -> str:
+    cells = [[f"{one.score:.2f}", f"{100 * one.correct:.0f} %", str(one.number)] for one in _pooled(rows)]
+    return "\n".join(markdown_table(["mean score", "right", "predictions"], cells, range(3)))
+
+
+def _at_thresholds(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the means over the corpora at thresholds from 0.1 to 0.9."""
+    return {
+        f"{threshold:.1f}": _by_corpus([(row, _scores(row, threshold)) for row in rows])["mean"]
+        for threshold in np.arange(0.1, 1.0, 0.1).tolist()
+    }
 
 
 def _by_corpus(scored: Sequence[tuple[dict[str, Any], dict[str, float]]]) -> dict[str, dict[str, float]]:
@@ -246,13 +231,7 @@ def _calibration(rows: Sequence[dict[str, Any]], shots: int) -> Iterator[str]:
         {**row, "scores": 1 / (1 + np.exp(-(slope * own + intercept)))}
         for row, own in zip(rows, logits, strict=True)
     ]
-    yield _table(
-        "threshold",
-        {
-            f"{threshold:.1f}": _by_corpus([(row, _scores(row, threshold)) for row in fitted])["mean"]
-            for threshold in np.arange(0.1, 1.0, 0.1).tolist()
-        },
-    )
+    yield _table("threshold", _at_thresholds(fitted))
 
 
 if __name__ == "__main__":

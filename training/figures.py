@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from modeling_lacl.evaluation.calibration import Bin
 from modeling_lacl.optional import require
 from modeling_lacl.viz.plots import save_figure
 
@@ -88,4 +89,31 @@ def plot_curves(curves: Curves, file: Path, panels: Sequence[str] = PANELS, quan
             axis.set_yscale("log")
     figure.supylabel(quantity, fontsize=10)
     figure.legend(legend.values(), legend, loc="outside lower center", ncols=5, fontsize=8)
+    save_figure(figure, file)
+
+
+def plot_reliability(
+    curves: Mapping[str, tuple[Sequence[Bin], Mapping[str, Mapping[str, float]]]], file: Path
+) -> None:
+    """Plot how often predictions are right by their score, and precision and recall by threshold.
+
+    Args:
+        curves: For each kind of prediction the bins of its scores, and `P` and `R` by threshold.
+        file: Image to write.
+    """
+    figure = require("matplotlib.figure", "plot").Figure(figsize=(9.6, 4.2), layout="constrained")
+    right, by_threshold = figure.subplots(1, 2)
+    right.plot([0, 1], [0, 1], ":", color="grey", label="perfect calibration")
+    for place, (name, (bins, thresholds)) in enumerate(curves.items()):
+        color = f"C{place}"
+        right.plot([one.score for one in bins], [one.correct for one in bins], "o-", color=color, label=name)
+        at = [float(threshold) for threshold in thresholds]
+        for key, style in (("P", "-"), ("R", "--")):
+            heights = [row[key] for row in thresholds.values()]
+            by_threshold.plot(at, heights, style, color=color)
+    right.set(xlabel="score", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    by_threshold.set(
+        xlabel="threshold", ylabel="precision (solid) and recall (dashed), percent", ylim=(0, 100)
+    )
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     save_figure(figure, file)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from domains import development, read_split  # type: ignore[import-not-found]  # beside this file
+from corpora_scores import development, read_split  # type: ignore[import-not-found]  # beside this file
 from plans import machine  # type: ignore[import-not-found]
 
 from modeling_lacl import LaclForTokenClassification

@@ -16,7 +16,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from domains import read_split  # type: ignore[import-not-found]  # beside this file
+from corpora_scores import read_split  # type: ignore[import-not-found]  # beside this file
 from plans import machine  # type: ignore[import-not-found]
 
 from modeling_lacl import LaclForTokenClassification
