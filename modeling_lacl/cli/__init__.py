@@ -6,18 +6,18 @@ the commands, so that `lacl --help` responds at once.
 
 # Importing a module registers its command; `lacl --help` lists the commands in this order.
 from . import (  # noqa: F401, I001
-    train,
+    demo,
     adapt,
-    convert,
     predict,
     view,
     render,
-    plot,
-    export,
     evaluate,
     suggest,
+    convert,
+    export,
     push,
-    demo,
+    train,
+    plot,
 )
 from .app import app, main
 

@@ -60,6 +60,11 @@ def test_a_table_a_second_call_and_a_calibration(folder, make_tiny_model, monkey
     ("program", "arguments", "expected"),
     [
         (
+            "nested",
+            ["--corpora", "trips", "--shots", "0", "--output", "{folder}/n"],
+            r"\| trips \| 0 \| 16 \| 0 \|",
+        ),
+        (
             "label_words",
             ["--names", "person", "city", "--mentions", "8", "--output", "{folder}/words.md"],
             r"\| city \|  \|  \| \d+ \| 8 \|",
@@ -80,3 +85,10 @@ def test_programs_about_label_names(
     monkeypatch.syspath_prepend(str(TRAINING))
     runpy.run_path(str(TRAINING / f"{program}.py"), run_name="__main__")
     assert re.search(expected, capsys.readouterr().out)
+
+
+def test_inner_entities():
+    nested = runpy.run_path(str(TRAINING / "nested.py"))
+    entities = {(0, 4, "a"), (0, 4, "b"), (1, 3, "a"), (3, 5, "a"), (6, 7, "a")}
+    assert nested["inner"](entities) == {(1, 3, "a")}
+    assert nested["f1"]([entities, set()], [{(1, 3, "a"), (1, 3, "b")}, {(0, 1, "a")}]) == 200 * 1 / 8

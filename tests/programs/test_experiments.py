@@ -241,6 +241,8 @@ def test_suggesting(run, tmp_path):
     cells = [result["start"], *(result[way][round] for round in (0, 1) for way in ("random", "suggested"))]
     assert f"| mean | {' | '.join(f'{cell:.1f}' for cell in cells)} |" in printed
     assert f"after 6 sentences: {cells[4] - cells[3]:.1f}, mean" in printed
+    gain = result["from the adapted model"] - result["random"][-1]
+    assert f"after all random sentences: {gain:.1f}, mean" in printed
     # What stands there is not run again.
     changed = {"wnut, seed 0": {**result, "start": 50.0}}
     (tmp_path / "suggesting" / "results.json").write_text(json.dumps(changed))
