@@ -8,7 +8,8 @@ names: the rest of the time is tokenisation, head, scores, decoding and entities
 a model with `shared_prompt`, whose label names do not attend to the text; it has the same weights, so only
 time is compared. Third table: texts of mixed lengths, mostly short messages and some paragraphs, in one call,
 which sorts them into batches; in the given order, one batch per call, where sequences of similar length go
-through the encoder together; and in the given order, padded to the longest sequence of the batch.
+through the encoder together; and in the given order, padded to the longest sequence of the batch. Fourth
+table: a model of spans beside the model of tokens, on the same texts and labels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import copy
 import random
 import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -44,6 +46,7 @@ def main() -> None:
     options = arguments(
         __doc__,
         ("--checkpoint", {"default": "lacl-minilm-fewnerd", "help": "a LACL model"}),
+        ("--spans", {"default": "lacl-minilm-wide", "help": "a LACL model of spans"}),
         ("--texts", {"type": int, "default": 96, "help": "sentences of the first table (default: 96)"}),
         ("--mixed", {"type": int, "default": 512, "help": "texts of the third table (default: 512)"}),
         ("--labels", {"type": int, "nargs": "+", "default": [4, 16, 64], "help": "default: 4 16 64"}),
@@ -55,6 +58,7 @@ def main() -> None:
     print(encoder_table(model, options), end="\n\n")
     print(shared_table(model, options), end="\n\n")
     print(sorting_table(model, options), end="\n\n")
+    print(spans_table(model, options), end="\n\n")
     print(machine_line(options))
 
 
@@ -123,6 +127,25 @@ def shared_table(model: LaclForTokenClassification, options: Any) -> str:
         rates = [f"{len(texts) / statistics.median(times[way]):.0f}" for way in ways]
         rows.append([str(number), *rates, f"{ratio(times, 'full', 'shared'):.2f}"])
     return f"`predict`, label names encoded with every text, and once a batch:\n\n{table(rows)}"
+
+
+def spans_table(model: LaclForTokenClassification, options: Any) -> str:
+    texts = sample_texts(options.texts)
+    spans = LaclForTokenClassification.from_pretrained(options.spans)
+    rows = [["labels", "tokens, texts/s", "spans, texts/s", "time of spans / tokens", "wanted"]]
+    for number in [4] if options.quick else [8, 300]:
+        for examples in (0, options.examples):
+            for one in (model, spans):
+                with_support(one, number, max(examples, 1))
+            ways = {"tokens": model, "spans": spans}
+            if not examples:
+                ways = {name: one.with_labels(type_names(number)) for name, one in ways.items()}
+            calls = {name: partial(one.predict, texts) for name, one in ways.items()}
+            times = interleaved(calls, options.rounds, options.clock)
+            rates = [f"{len(texts) / statistics.median(times[way]):.0f}" for way in ways]
+            about = f"{number}, {examples} examples" if examples else f"{number}, names alone"
+            rows.append([about, *rates, f"{ratio(times, 'spans', 'tokens'):.2f}", "at most 1.15"])
+    return table(rows)
 
 
 def mixed_texts(number: int) -> list[str]:

@@ -51,8 +51,9 @@ from ..model.configuration_lacl import LaclConfig
 from ..model.decoding_lacl import OUTSIDE_ID
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.prediction_lacl import real_number, whole_number
-from .arguments import LaclTrainingArguments
+from .arguments import LaclTrainingArguments, ModelArguments
 from .card import facts_of_training
+from .encoder_options import encoder_options
 from .trainer import LaclTrainer
 
 logger = logging.getLogger(__name__)
@@ -331,7 +332,10 @@ def _fine_tune(
         # A library function should not print training metrics to stdout.
         trainer.remove_callback(PrinterCallback)
         start = time.perf_counter()
-        with _without_dropout(model) if model.config.max_span_words else nullcontext():
+        # Dropout takes as long as the matrix products, and what changes in the embeddings is little: without both,
+        # a step takes half the time, and the result is as good.
+        options_of_spans = ModelArguments(dropout=0.0, freeze_embeddings=True)
+        with encoder_options(model, options_of_spans) if model.config.max_span_words else nullcontext():
             trainer.train()
     _log_summary(trainer, steps, any(one.stopped for one in stopping), time.perf_counter() - start)
     return trainer
@@ -355,19 +359,6 @@ def _log_summary(trainer: LaclTrainer, planned: int, loss_is_low: bool, seconds:
         losses[-1],
         reason,
     )
-
-
-@contextmanager
-def _without_dropout(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off inside the context: it takes as long as the matrix products, and gains nothing."""
-    layers = {one: one.p for one in model.modules() if isinstance(one, nn.Dropout)}
-    for layer in layers:
-        layer.p = 0.0
-    try:
-        yield
-    finally:
-        for layer, probability in layers.items():
-            layer.p = probability
 
 
 def _by_unit_hidden_states(model: LaclForTokenClassification) -> LaclForTokenClassification:

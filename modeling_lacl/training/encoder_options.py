@@ -35,7 +35,7 @@ def encoder_options(model: LaclForTokenClassification, model_args: ModelArgument
     """
     encoder: Any = model.lacl.encoder
     rates = _dropout_rates(encoder) if model_args.dropout is not None else []
-    if model_args.dropout is not None and not rates:
+    if model_args.dropout and not rates:
         raise ValueError(f"dropout is set, and {type(encoder).__name__} has none; leave it out")
     attention = encoder.config._attn_implementation
     weights = list(encoder.get_input_embeddings().parameters()) if model_args.freeze_embeddings else []

@@ -51,5 +51,5 @@ def test_options_that_the_encoder_does_not_have(tiny_model, make_tiny_model):
             pass
     tiny_model.lacl.encoder = nn.Sequential(tiny_model.get_input_embeddings())
     with pytest.raises(ValueError, match="dropout is set, and Sequential has none"):
-        with encoder_options(tiny_model, ModelArguments(dropout=0.0)):
+        with encoder_options(tiny_model, ModelArguments(dropout=0.5)):
             pass
