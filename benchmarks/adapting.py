@@ -30,7 +30,7 @@ PROGRAMS = {
 def main() -> None:
     options = arguments(
         __doc__,
-        ("--checkpoint", {"default": "lacl-minilm-fewnerd", "help": "a LACL source model"}),
+        ("--checkpoint", {"default": "lacl-minilm-wide", "help": "a LACL source model"}),
         ("--types", {"type": int, "default": 10, "help": "number of types (default: 10)"}),
         ("--shots", {"type": int, "default": 5, "help": "sentences per type (default: 5)"}),
     )

@@ -32,6 +32,7 @@ FEWEST_MENTIONS = 10
 """Mentions of a type in the training split from which it counts."""
 LOWEST = 0.003
 """Lowest score of the predictions that calibration and thresholds are about."""
+THRESHOLDS = np.arange(0.02, 1.0, 0.02)
 
 Row = dict[str, Any]
 """Scores of predictions, whether they and their borders are right, and numbers of gold entities."""
@@ -158,6 +159,14 @@ def described(ner: LaclForTokenClassification, shots: int) -> Row:
         "threshold": default_threshold(ner.config),
         "calibration": calibration,
     }
+
+
+def f1_at(row: Row, threshold: float, *, borders: bool = False) -> float:
+    """Return micro-F1 in percent of the predictions with at least this score, or that of their borders."""
+    kept = np.asarray(row["scores"]) >= threshold
+    right = np.asarray(row["borders" if borders else "correct"], dtype=bool)[kept]
+    gold = row["gold_borders" if borders else "gold"]
+    return 200 * int(right.sum()) / max(int(kept.sum()) + gold, 1)
 
 
 def development(folder: Path) -> list[str]:

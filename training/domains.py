@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpora_scores import Benchmark, Corpus, Episodes, development  # type: ignore[import-not-found]  # beside this file
+from corpora_scores import THRESHOLDS, Benchmark, Corpus, Episodes, development, f1_at  # type: ignore[import-not-found]  # beside this file
 from figures import plot_reliability  # type: ignore[import-not-found]  # beside this file
 from plans import machine  # type: ignore[import-not-found]  # beside this file
 
@@ -37,7 +37,6 @@ from modeling_lacl.files import append_json_line, read_json_lines, write_atomica
 from modeling_lacl.reporting import markdown_table
 
 DIGITS = {"at": 2, "ECE": 2, "AUROC": 2}
-_THRESHOLDS = np.arange(0.02, 1.0, 0.02)
 
 
 def main() -> None:
@@ -115,22 +114,17 @@ def _corpus(name: str, options: argparse.Namespace) -> Corpus | Episodes:
 
 def _scores(row: dict[str, Any], threshold: float | None = None) -> dict[str, float]:
     scores, correct = np.array(row["scores"]), np.array(row["correct"], dtype=bool)
-    borders = np.array(row["borders"], dtype=bool)
-
-    def f1(threshold: float, right: Any, gold: int) -> float:
-        kept = scores >= threshold
-        return 200 * int(right[kept].sum()) / max(int(kept.sum()) + gold, 1)
 
     default = row["threshold"] if threshold is None else threshold
-    best = max(_THRESHOLDS, key=lambda threshold: f1(threshold, correct, row["gold"]))
+    best = max(THRESHOLDS, key=lambda threshold: f1_at(row, threshold))
     kept = scores >= default
     return {
-        "F1": f1(default, correct, row["gold"]),
+        "F1": f1_at(row, default),
         "P": 100 * correct[kept].mean() if kept.any() else 0.0,
         "R": 100 * correct[kept].sum() / max(row["gold"], 1),
-        "best F1": max(f1(best, correct, row["gold"]), f1(default, correct, row["gold"])),
+        "best F1": max(f1_at(row, best), f1_at(row, default)),
         "at": float(best),
-        "border F1": f1(default, borders, row["gold_borders"]),
+        "border F1": f1_at(row, default, borders=True),
         "ECE": calibration_error(scores[kept], correct[kept]) if kept.any() else float("nan"),
         "AUROC": ranking(scores, correct) if len(scores) else float("nan"),
     }

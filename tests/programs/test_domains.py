@@ -4,10 +4,12 @@ import gzip
 import json
 import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 TRAINING = Path(__file__).resolve().parents[2] / "training"
 PEOPLE, PLACES = ["ana", "ruiz"], ["quito", "york"]
@@ -92,3 +94,44 @@ def test_inner_entities():
     entities = {(0, 4, "a"), (0, 4, "b"), (1, 3, "a"), (3, 5, "a"), (6, 7, "a")}
     assert nested["inner"](entities) == {(1, 3, "a")}
     assert nested["f1"]([entities, set()], [{(1, 3, "a"), (1, 3, "b")}, {(0, 1, "a")}]) == 200 * 1 / 8
+
+
+def test_more_and_more_corpora(folder, tiny_encoder, monkeypatch, capsys):
+    index = json.loads((folder / "corpora.json").read_text())
+    (folder / "other").mkdir()
+    shutil.copy(folder / "trips" / "train.jsonl.gz", folder / "other" / "train.jsonl.gz")
+    about = {"domain": "travel", "licence": "CC0", "release": "yes", "near_test_types": False}
+    index[0] |= about | {"splits": {"train": {"sentences": 24}}, "types": {}}
+    index[1] |= about | {
+        "splits": {"train": {"sentences": 24}},
+        "types": {"person": 24, "city": 24, "rare": 2},
+    }
+    (folder / "corpora.json").write_text(json.dumps(index))
+    (folder / "source.conll").write_text("Ana B-who\nleft O\n\n" * 8)
+    corpora = [
+        {"folder": "elsewhere", "min_mentions": 3},
+        {"file": str(folder / "source.conll"), "name": "source"},
+    ]
+    recipe = {
+        **{"encoder": str(tiny_encoder), "corpora": corpora, "max_span_words": 4, "max_steps": 1, "seed": 0},
+        **{"per_device_train_batch_size": 4, "group_size": 2, "report_to": "none", "use_cpu": True},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    plan = {"recipe": str(folder / "recipe.yaml"), "folder": ".", "types_of_files": 1, "types": [1]}
+    plan |= {"sentences": 4, "arguments": {"save_strategy": "no"}, "variants": {"more": {"max_steps": 2}}}
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    given = [folder / "plan.yaml", "--data_root", folder, "--output", folder / "scale"]
+    monkeypatch.setattr(sys, "argv", ["scale", *map(str, given)])
+    monkeypatch.syspath_prepend(str(TRAINING))
+    runpy.run_path(str(TRAINING / "scale.py"), run_name="__main__")
+    results = json.loads((folder / "scale" / "results.json").read_text())
+    told = {
+        name: (one["types"], one["corpora"], one["exclude"], one["steps"]) for name, one in results.items()
+    }
+    assert told == {
+        "1 types": (1, 0, ["other"], 1),
+        "3 types": (3, 1, [], 1),
+        "more": (3, 1, [], 2),
+    }
+    assert len(re.findall(r"^\| (?:[13] types|more) \| [01] \| [12] \|", capsys.readouterr().out, re.M)) == 3
+    assert "types in the source" in (folder / "scale" / "scale.svg").read_text()
