@@ -68,13 +68,13 @@ MAX_STEPS = 40
 MAX_EPOCHS = 3
 """Maximum number of epochs; used instead of `MAX_STEPS` for support sets where it means more steps."""
 
-SPAN_STEPS = 40
+SPAN_STEPS = 10
 """Number of optimiser steps for a model of spans, at least (see docs/experiments.md)."""
-SPAN_EPOCHS = 4
+SPAN_EPOCHS = 8
 """Number of epochs for a model of spans, if they are more steps."""
 SPAN_LEARNING_RATE = 3e-5
 """Default learning rate for a model of spans. Its head, small beside the encoder, takes ten times as much."""
-SPAN_BATCH_SIZE = 16
+SPAN_BATCH_SIZE = 8
 TOKEN_LEARNING_RATE = 1e-4
 TOKEN_BATCH_SIZE = 32
 
@@ -155,12 +155,12 @@ def adapt(
         steps: Number of optimiser steps. With 0 the support set is encoded without fine-tuning. By default,
             fine-tuning stops once the model recognises the examples from label names alone, that is, once
             the context–label loss, averaged over one epoch, is below 0.2. It stops at the latest after 40
-            steps or three epochs, whichever is more. A model of spans takes 40 steps or four epochs,
-            whichever is more, while the learning rate falls to 0.
+            steps or three epochs, whichever is more. A model of spans takes eight epochs, at least ten
+            steps, while the learning rate falls to 0.
         learning_rate: Learning rate of AdamW; by default 1e-4, and for a model of spans 3e-5, with ten times
             as much for its head.
         weight_decay: Weight decay of AdamW.
-        batch_size: Sentences per step; by default 32, and for a model of spans 16. A smaller support set
+        batch_size: Sentences per step; by default 32, and for a model of spans 8. A smaller support set
             forms a single batch.
         fixed_labels: Whether the types stay in one order in the prompt, as in the code of the paper's
             authors, instead of being shuffled.
@@ -332,8 +332,8 @@ def _fine_tune(
         # A library function should not print training metrics to stdout.
         trainer.remove_callback(PrinterCallback)
         start = time.perf_counter()
-        # Dropout takes as long as the matrix products, and what changes in the embeddings is little: without both,
-        # a step takes half the time, and the result is as good.
+        # Dropout takes as long as the matrix products, and embeddings change little: without both, a step takes
+        # half the time, and the result is as good.
         options_of_spans = ModelArguments(dropout=0.0, freeze_embeddings=True)
         with encoder_options(model, options_of_spans) if model.config.max_span_words else nullcontext():
             trainer.train()
