@@ -332,8 +332,8 @@ def _fine_tune(
         # A library function should not print training metrics to stdout.
         trainer.remove_callback(PrinterCallback)
         start = time.perf_counter()
-        # Dropout takes as long as the matrix products, and embeddings change little: without both, a step takes
-        # half the time, and the result is as good.
+        # Dropout takes as long as the matrix products, and embeddings change little: without both, a step
+        # takes half the time, and the result is as good.
         options_of_spans = ModelArguments(dropout=0.0, freeze_embeddings=True)
         with encoder_options(model, options_of_spans) if model.config.max_span_words else nullcontext():
             trainer.train()
