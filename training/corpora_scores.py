@@ -62,13 +62,16 @@ class Corpus:
         """Return what a model predicts by name (0 shots) or adapted."""
         start = time.perf_counter()
         if shots:
-            ner = adapt(model, self.support(shots, seed), self.names, seed=seed, **options)
+            support = self.support(shots, seed)
+            # A sentence would bring too many of some other type where a type has no example.
+            names = {name: self.names[name] for name in entity_types(support)}
+            ner = adapt(model, support, names, seed=seed, **options)
         else:
             ner = model.with_labels(self.names)
         seconds = round(time.perf_counter() - start, 1)
         return scored(ner, self.sentences, self.gold) | described(ner, shots) | {"adapting_seconds": seconds}
 
-    def support(self, shots: int, seed: int) -> Dataset | str:
+    def support(self, shots: int, seed: int) -> Dataset:
         """Return a sampled support set."""
         missing = dict.fromkeys(self.names, shots)
         taken: list[int] = []
@@ -96,9 +99,10 @@ class Benchmark(Corpus):
         self.sentences = test["tokens"][:]
         self.gold = entity_spans(test)
 
-    def support(self, shots: int, seed: int) -> str:
-        """Return the file of a support set."""
-        return str(self.data_root / self.target.support_files(self.data_root)[f"{shots}-shot"][seed])
+    def support(self, shots: int, seed: int) -> Dataset:
+        """Return a published support set."""
+        file = self.target.support_files(self.data_root)[f"{shots}-shot"][seed]
+        return read_dataset(self.data_root / file)
 
 
 class Episodes:

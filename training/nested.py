@@ -64,7 +64,7 @@ def main() -> None:
 def measure(model: LaclForTokenClassification, corpus: Corpus, shots: int, seed: int) -> dict[str, Any]:
     """Return F1 in percent of nested and of flat predictions, and the number of gold entities."""
     if shots:
-        ner = adapt(model, corpus.support(shots, seed), corpus.names, seed=seed)
+        ner = adapt(model, corpus.support(shots, seed), seed=seed)
     else:
         ner = model.with_labels(corpus.names)
     gold = [set(entities) for entities in corpus.gold]
