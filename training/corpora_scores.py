@@ -63,6 +63,8 @@ class Corpus:
         start = time.perf_counter()
         if shots:
             support = self.support(shots, seed)
+            if not model.config.max_span_words:
+                support = read_dataset(support, nested="outermost")
             # A sentence would bring too many of some other type where a type has no example.
             names = {name: self.names[name] for name in entity_types(support)}
             ner = adapt(model, support, names, seed=seed, **options)
