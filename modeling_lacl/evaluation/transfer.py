@@ -136,10 +136,20 @@ def evaluate_sources(recipe: TransferRecipe) -> TransferReport | SeedsReport:
 
     Returns:
         The report, which has also been written to the output folder.
+
+    Raises:
+        ValueError: As for `evaluate_transfer`, or two of several source models are the same.
     """
-    reports = [evaluate_transfer(one) for one in recipe.of_each_source()]
     if isinstance(recipe.checkpoint, str):
-        return reports[0]
+        return evaluate_transfer(recipe)
+    reports: list[TransferReport] = []
+    known: dict[str, str] = {}
+    for one in recipe.of_each_source():
+        model = load_source(one)
+        other = known.setdefault(model_digest(model), one.source)
+        if other != one.source:
+            raise ValueError(f"{other} and {one.source} are one model: train each with a seed of its own")
+        reports.append(evaluate_transfer(one, model))
     report = SeedsReport(reports=reports, command=command_line(), machine=reports[0].machine)
     report.save(Path(recipe.output).expanduser())
     return report

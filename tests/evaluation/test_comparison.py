@@ -111,6 +111,10 @@ def test_a_method_with_several_source_models(plan, tmp_path, data, model):
     assert line.endswith(f"| {percent(average.mean)} ± {percent(average.deviation)} {interval} |")
     assert "Over source seeds: LACL (3)." in table
     assert "Over support sets, with one source model: NNShot." in table
+    model.save_pretrained(tmp_path / "again")
+    plan["methods"]["LACL"]["checkpoint"] = [names[2], str(tmp_path / "again")]
+    with pytest.raises(ValueError, match="source-2 and .*again are one model: train each with a seed of its"):
+        compare(ComparisonRecipe(**plan), only=["LACL"])
     with pytest.raises(ValueError, match="report.json is about several source models"):
         add_results(names[0], folder / "report.json")
 
