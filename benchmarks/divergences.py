@@ -63,16 +63,18 @@ def expansion(p: Gaussians, q: Gaussians) -> Tensor:
     return (kl(rows, columns) + kl(columns, rows)) / 2
 
 
-def forward_backward(name: str, rows: int, number: int, size: int) -> Callable[[], None]:
+def forward_backward(
+    name: str, rows: int, number: int, size: int, device: torch.device | str = "cpu"
+) -> Callable[[], None]:
     """Return a function that computes the divergences of some rows to all, and the gradients of their sum."""
     generator = torch.Generator().manual_seed(0)
-    mean = torch.randn(number, size, generator=generator).requires_grad_()
-    variance = torch.empty(number, size).uniform_(0.2, 2, generator=generator).requires_grad_()
+    mean = torch.randn(number, size, generator=generator).to(device).requires_grad_()
+    variance = torch.empty(number, size).uniform_(0.2, 2, generator=generator).to(device).requires_grad_()
 
     def run() -> None:
         p, q = (mean[:rows], variance[:rows]), (mean, variance)
         result = expansion(p, q) if name == EXPANSION else pairwise_divergence(name, p, q)
-        result.backward(torch.ones(()).expand_as(result))
+        result.backward(result.new_ones(()).expand_as(result))
         mean.grad = variance.grad = None
 
     return run

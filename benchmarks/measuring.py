@@ -112,7 +112,8 @@ def machine_line(options: argparse.Namespace) -> str:
     """Return a line with machine, date, and kind of measurement."""
     from modeling_lacl.reporting import describe_machine
 
-    machine = ", ".join(f"{key}: {value}" for key, value in describe_machine("cpu").items())
+    device = getattr(options, "device", "cpu")
+    machine = ", ".join(f"{key}: {value}" for key, value in describe_machine(device).items())
     kind = "processor time" if options.cpu_time else "wall-clock time"
     return f"{machine}; {date.today().isoformat()}; {kind}, medians of {options.rounds} rounds"
 

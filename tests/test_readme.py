@@ -45,7 +45,7 @@ SHORTER = {
     r"lacl train .*/wide_minilm": "--max_steps 2 --group_size 4 --per_device_train_batch_size 4",
     r"lacl train training/": "--max_steps 2 --per_device_train_batch_size 4 --save_steps 1",
     r"accelerate launch training/": "--max_steps 1 --per_device_train_batch_size 4",
-    r"lacl evaluate .*/compare_minilm\.yaml": "--limit 1 --method LACL",
+    r"lacl evaluate .*/compare_minilm\.yaml": "--limit 1 --method 'LACL, released adapter'",
     r"lacl evaluate .*\.yaml": "--limit 1",
 }
 """Arguments behind a command that would take long; of those that fit it, the first."""

@@ -25,7 +25,7 @@ import yaml
 from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
 from scoring import mean_and_spread  # type: ignore[import-not-found]  # beside this file
 
-from modeling_lacl.evaluation.comparison import value_of
+from modeling_lacl.evaluation.intervals import value_of
 from modeling_lacl.evaluation.recipe import TransferRecipe, read_recipe, slug
 from modeling_lacl.evaluation.transfer import evaluate_transfer
 from modeling_lacl.files import sha256, write_atomically

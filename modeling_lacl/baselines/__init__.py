@@ -9,18 +9,29 @@ of `LaclForTokenClassification` without prompts:
 - ProtoBERT (Snell et al., NeurIPS 2017; Ding et al., ACL 2021): a `PrototypicalModel`.
 - CONTaiNER (Das et al., ACL 2022): head and loss are options of the configuration; its second stage is
   `evaluation.stages.adapt_container`.
+- LACL without label names: `LaclForTokenClassification` with `use_prompts=False`.
+
+Two others know the label names, as LACL does:
+
+- A span scorer in the manner of GLiNER (Zaratiana et al., NAACL 2024): a `GlinerModel`.
+- ProML (Chen et al., Findings of ACL 2023): a `PromlModel`; its second stage is
+  `evaluation.stages.adapt_proml`.
 """
 
 from __future__ import annotations
 
 from ..model.modeling_lacl import LaclForTokenClassification
 from .classifier import TokenClassifier
+from .gliner import GlinerModel
+from .proml import PromlModel
 from .prototypical import PrototypicalModel
 
 MODELS: dict[str, type[LaclForTokenClassification]] = {
     "lacl": LaclForTokenClassification,
     "classifier": TokenClassifier,
     "prototypical": PrototypicalModel,
+    "gliner": GlinerModel,
+    "proml": PromlModel,
 }
 
 
@@ -35,4 +46,4 @@ def model_class(name: str) -> type[LaclForTokenClassification]:
     return MODELS[name]
 
 
-__all__ = ["MODELS", "PrototypicalModel", "TokenClassifier", "model_class"]
+__all__ = ["MODELS", "GlinerModel", "PromlModel", "PrototypicalModel", "TokenClassifier", "model_class"]

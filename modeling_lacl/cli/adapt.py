@@ -57,6 +57,37 @@ LearningRate: TypeAlias = Annotated[
         help="Learning rate of the training steps. By default a tested value.",
     ),
 ]
+WeightDecay: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--weight-decay",
+        "--weight_decay",
+        min=0.0,
+        help="Weight decay of the training steps; 0.01 by default.",
+    ),
+]
+AdaptBatchSize: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", "--batch_size", min=1, help="Sentences per training step. By default a tested value."
+    ),
+]
+FixedLabels: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--fixed-labels",
+        "--fixed_labels",
+        help="Keep the types in one order beside the text, instead of shuffling them at every step.",
+    ),
+]
+Decoding: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="gaussian|unit_hidden|hidden",
+        help="What of a word is compared with the examples: its Gaussian, the default, or the encoder's last "
+        "hidden state, scaled to length 1 or as it is, which leaves the label names without weight.",
+    ),
+]
 Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Random seed. The same seed gives the same model.")]
 Estimate: TypeAlias = Annotated[
     bool,
@@ -76,6 +107,10 @@ def adapt(
     label_names: LabelNames = None,
     steps: Steps = None,
     learning_rate: LearningRate = None,
+    weight_decay: WeightDecay = None,
+    batch_size: AdaptBatchSize = None,
+    fixed_labels: FixedLabels = False,
+    decoding: Decoding = None,
     seed: Seed = 0,
     data_format: Format = None,
     token_column: TokenColumn = None,
@@ -106,8 +141,9 @@ def adapt(
     no_short_bars()
     dataset = read_labelled(support, data_format, token_column, tag_column, scheme, encoding, nested)
     examples = read_support(dataset, str(support))
-    given: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
-    given |= {"steps": steps, "seed": seed}
+    options: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "weight_decay": weight_decay}
+    options |= {"batch_size": batch_size, "decoding": decoding, "fixed_labels": fixed_labels, "seed": seed}
+    given = {name: value for name, value in options.items() if value is not None}
     model = load_model(checkpoint)
     with AdaptingProgress() as progress:
         if estimate:

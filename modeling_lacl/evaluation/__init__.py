@@ -2,19 +2,21 @@
 
 from .comparison import ComparisonReport, compare, evaluate_recipe
 from .recipe import ComparisonRecipe, EpisodeTarget, TransferRecipe, TransferTarget
-from .report import TransferReport
+from .report import SeedsReport, TransferReport
 from .results import TransferResult
-from .transfer import evaluate_transfer
+from .transfer import evaluate_sources, evaluate_transfer
 
 __all__ = [
     "ComparisonRecipe",
     "ComparisonReport",
     "EpisodeTarget",
+    "SeedsReport",
     "TransferRecipe",
     "TransferReport",
     "TransferResult",
     "TransferTarget",
     "compare",
     "evaluate_recipe",
+    "evaluate_sources",
     "evaluate_transfer",
 ]

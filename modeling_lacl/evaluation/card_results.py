@@ -24,7 +24,8 @@ def add_results(folder: str | Path, report: TransferReport | str | Path) -> None
             wrote.
 
     Raises:
-        ValueError: The file is not a report, or its results are not those of this model and its options.
+        ValueError: The file is not a report of one source model, or its results are not those of this model
+            and its options.
     """
     values = report.to_dict() if isinstance(report, TransferReport) else _read_report(Path(report))
     place = "the report" if isinstance(report, TransferReport) else str(report)
@@ -58,6 +59,10 @@ def add_results(folder: str | Path, report: TransferReport | str | Path) -> None
 
 def _read_report(path: Path) -> dict[str, Any]:
     values = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(values, dict) and "reports" in values:
+        raise ValueError(
+            f"{path} is about several source models: give the report.json of one, in a folder beside it"
+        )
     if not isinstance(values, dict) or not {"results", "summary", "seed"} <= values.keys():
         raise ValueError(f"{path} is not a report: give a report.json that `lacl evaluate` wrote")
     return values

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from ..files import write_atomically
 from ..reporting import command_line, markdown_table, percent
+from .intervals import SOURCE_SEEDS, spread, value_of
 from .recipe import ComparisonRecipe, TransferRecipe, read_recipe
-from .report import TransferReport
-from .transfer import evaluate_transfer
+from .report import SeedsReport, TransferReport
+from .transfer import evaluate_sources
 
 
 @dataclass(kw_only=True)
@@ -27,7 +28,7 @@ class ComparisonReport:
         machine: See [`describe_machine`].
     """
 
-    reports: dict[str, TransferReport]
+    reports: Mapping[str, TransferReport | SeedsReport]
     command: str
     machine: dict[str, Any]
 
@@ -42,15 +43,20 @@ class ComparisonReport:
         """Return a Markdown table with one row per method.
 
         A row has F1 in percent with standard deviation and 95 % interval for each setting, and their average
-        over the settings that all methods have; only LACL has zero-shot.
+        over the settings that all methods have; only LACL has zero-shot. Of a method with several source
+        models all three are over these, the average included.
         """
         scores = self.scores()
         settings = list(dict.fromkeys(key for row in scores.values() for key in row))
         common = [key for key in settings if all(key in row for row in scores.values())]
-        rows = []
-        for name, row in scores.items():
-            mean = float(np.mean([value_of(row[key]) for key in common])) if common else None
-            rows.append([name, *(_cell(row.get(key)) for key in settings), percent(mean)])
+        rows = [
+            [
+                name,
+                *(_cell(row.get(key)) for key in settings),
+                _cell(_average([row[key] for key in common]) if common else None),
+            ]
+            for name, row in scores.items()
+        ]
         left_out = [key for key in settings if key not in common]
         note = f" without {'; '.join(left_out)}" if left_out else ""
         machine = self.machine
@@ -59,10 +65,8 @@ class ComparisonReport:
             [
                 "# Methods side by side",
                 "",
-                "Entity micro-F1 in percent on whole test sets: mean over support sets ± sample standard",
-                "deviation (95 % bootstrap interval of the mean). Episodes: F1 over the entities of all",
-                "(95 % bootstrap interval over episodes) ± deviation of the single episodes' F1. The average",
-                f"is over settings{note}.",
+                *self._meaning(),
+                f"The average is over settings{note}.",
                 "",
                 *markdown_table(["method", *settings, "average"], rows, numbers=range(1, len(settings) + 2)),
                 "",
@@ -75,6 +79,34 @@ class ComparisonReport:
                 "",
             ]
         )
+
+    def _meaning(self) -> list[str]:
+        """Return what the numbers mean: over source seeds, over support sets, or some so and some so."""
+        seeds = {
+            name: len(report.reports)
+            for name, report in self.reports.items()
+            if isinstance(report, SeedsReport) and len(report.reports) > 1
+        }
+        lines = ["Entity micro-F1 in percent on whole test sets.", ""]
+        if seeds:
+            whose = ", ".join(f"{name} ({number})" for name, number in seeds.items())
+            lines += [
+                f"Over {SOURCE_SEEDS}: {whose}. The value of a source model is its mean over support sets;",
+                "of episodes, F1 over the entities of all. Mean over source models ± sample standard",
+                "deviation (95 % t-interval of the mean over source models).",
+                "",
+            ]
+        if len(seeds) < len(self.reports):
+            whose = ", ".join(name for name in self.reports if name not in seeds)
+            lines += [
+                f"Over support sets, with one source model: {whose}.",
+                "Mean over support sets ± sample standard deviation (95 % t-interval of the mean over",
+                "support sets, in which the variation between source models is not included). Episodes:",
+                "F1 over the entities of all (95 % bootstrap interval over episodes) ± deviation of the",
+                "single episodes' F1.",
+                "",
+            ]
+        return lines
 
     def save(self, folder: str | Path) -> None:
         """Write `comparison.md` and `comparison.json` into `folder`, each atomically."""
@@ -90,7 +122,7 @@ def evaluate_recipe(
     methods: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
     **overrides: Any,
-) -> TransferReport | ComparisonReport:
+) -> TransferReport | SeedsReport | ComparisonReport:
     """Evaluate the recipe in a YAML file, as `lacl evaluate` does.
 
     Args:
@@ -115,7 +147,7 @@ def evaluate_recipe(
         recipe = TransferRecipe.from_yaml(path, **overrides)
         if targets:
             recipe.select(targets)
-        return evaluate_transfer(recipe)
+        return evaluate_sources(recipe)
     if overrides.get("checkpoint") is not None and "checkpoint" not in values:
         raise ValueError(f"each method of {path} has a checkpoint of its own: --checkpoint cannot replace it")
     return compare(ComparisonRecipe.from_yaml(path, **overrides), methods, targets)
@@ -124,7 +156,7 @@ def evaluate_recipe(
 def compare(
     recipe: ComparisonRecipe, only: Sequence[str] | None = None, targets: Sequence[str] | None = None
 ) -> ComparisonReport:
-    """Evaluate methods one after another with `evaluate_transfer`, which reuses finished results.
+    """Evaluate methods one after another with `evaluate_sources`, which reuses finished results.
 
     Args:
         recipe: The methods and the targets.
@@ -138,7 +170,7 @@ def compare(
     if targets:
         for one in recipes.values():
             one.select(targets)
-    reports = {name: evaluate_transfer(one) for name, one in recipes.items()}
+    reports = {name: evaluate_sources(one) for name, one in recipes.items()}
     # The same machine for all methods; taken from a report because models may have been on a GPU.
     machine = next(iter(reports.values())).machine
     report = ComparisonReport(reports=reports, command=command_line(), machine=machine)
@@ -146,10 +178,12 @@ def compare(
     return report
 
 
-def value_of(f1: dict[str, Any]) -> float:
-    """Return the score that a table shows: pooled over episodes, or the mean over support sets."""
-    value: float = f1.get("pooled", f1["mean"])
-    return value
+def _average(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean over settings; of several source models with its spread over them."""
+    if all("of_each" in f1 for f1 in settings):
+        by_seed = zip(*(f1["of_each"] for f1 in settings), strict=True)
+        return asdict(spread([float(np.mean(values)) for values in by_seed], SOURCE_SEEDS))
+    return {"mean": float(np.mean([value_of(f1) for f1 in settings])), "deviation": None}
 
 
 def _cell(f1: dict[str, Any] | None) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..data.yaml_files import read_yaml
-from .targets import EpisodeTarget, TransferTarget, check, is_count, is_seed, is_text
+from .targets import EpisodeTarget, TransferTarget, are_texts, check, is_count, is_seed, is_text
 
 _Recipe = TypeVar("_Recipe", "TransferTarget", "EpisodeTarget", "TransferRecipe", "ComparisonRecipe")
 
@@ -20,22 +20,24 @@ class TransferRecipe:
     """The evaluation of one source checkpoint: domain transfer, episodes, or both.
 
     Args:
-        checkpoint: Folder or Hub name of the source model.
+        checkpoint: Folder or Hub name of the source model; or a list of several, which differ in the seed
+            of their training. Scores are then means over them, and the results of each are in a folder of
+            its own in `output`.
         targets: The target domains.
         episodes: N-way K~2K-shot episodes.
         method: Class of the model: `lacl`, or that of a baseline (see [`baselines`]).
-        stage: Second stage: `lacl` for [`adapt`], or that of a baseline.
+        stage: Second stage: `lacl` for [`adapt`], or that of a baseline: `container` or `proml`.
         config: Options of the model's configuration to override, as in `{"viterbi": true}`; only those in
             `FREE_OPTIONS`.
         adapt: Further arguments of the second stage, as in `{"steps": 20}`.
         batch_size: Sentences per forward pass in prediction; does not change the results.
-        seed: Random seed of adapting and of the bootstrap.
+        seed: Random seed of adapting, and of the bootstrap over episodes.
         output: Folder for the results: `results.jsonl`, `report.md`, `report.json`.
         data_root: Folder that the paths of the targets are relative to; by default the recipe's folder.
         limit: Maximum number of support sets per target and number of shots.
     """
 
-    checkpoint: str
+    checkpoint: str | list[str]
     targets: list[TransferTarget] = field(default_factory=list)
     episodes: list[EpisodeTarget] = field(default_factory=list)
     method: str = "lacl"
@@ -49,7 +51,14 @@ class TransferRecipe:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        check(is_text(self.checkpoint), "'checkpoint' must be the folder or Hub name of a source model")
+        check(
+            is_text(self.checkpoint) or (bool(self.checkpoint) and are_texts(self.checkpoint)),
+            "'checkpoint' must be the folder or Hub name of a source model, or a list of them",
+        )
+        if isinstance(self.checkpoint, list):
+            folders = [slug(name) for name in self.checkpoint]
+            same = [name for name in self.checkpoint if folders.count(slug(name)) > 1]
+            check(not same, f"'checkpoint' lists {' and '.join(same)}, whose results would share a folder")
         check(is_text(self.output), "'output' must be a folder")
         check(isinstance(self.adapt, dict), "'adapt' must be a mapping of arguments, as in {steps: 20}")
         check(is_count(self.batch_size), "'batch_size' must be a whole number above 0")
@@ -91,6 +100,25 @@ class TransferRecipe:
         self.episodes = [one for one in self.episodes if one.name in names]
 
     @property
+    def source(self) -> str:
+        """The source model.
+
+        Raises:
+            ValueError: There are several.
+        """
+        check(isinstance(self.checkpoint, str), "'checkpoint' lists several models; name one")
+        return cast(str, self.checkpoint)
+
+    def of_each_source(self) -> list[TransferRecipe]:
+        """Return the recipe of each source model: this one, or one for each in a list of several."""
+        if isinstance(self.checkpoint, str):
+            return [self]
+        return [
+            replace(self, checkpoint=name, output=str(Path(self.output) / slug(name)))
+            for name in self.checkpoint
+        ]
+
+    @property
     def folder(self) -> Path:
         """Folder that the paths of the targets are relative to."""
         return Path(self.data_root or ".").expanduser()
@@ -129,13 +157,13 @@ class ComparisonRecipe:
     Args:
         methods: For each method, by name, its keys of [`TransferRecipe`]: `checkpoint`, `method`, `stage`,
             `config`, `adapt`.
-        checkpoint: Source model of the methods that name none.
+        checkpoint: Source model, or list of them, of the methods that name none.
         targets, episodes, batch_size, seed, output, data_root, limit: As in [`TransferRecipe`], for all
             methods.
     """
 
     methods: dict[str, dict[str, Any]]
-    checkpoint: str | None = None
+    checkpoint: str | list[str] | None = None
     targets: list[Any] = field(default_factory=list)
     episodes: list[Any] = field(default_factory=list)
     batch_size: int = 32

@@ -1,4 +1,4 @@
-"""Second stages: `adapt`, and that of CONTaiNER (Das et al., ACL 2022) as in its authors' code."""
+"""Second stages: `adapt`, and those of CONTaiNER and ProML, as in their authors' code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from ..baselines.proml import PromlModel, mixed_support
 from ..data.support import Support, read_support
+from ..model.labels_lacl import with_own_labels
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..training.adaptation import adapt
 
@@ -63,6 +65,53 @@ def adapt_container(
     )
 
 
+def adapt_proml(
+    model: LaclForTokenClassification,
+    support: Support,
+    label_names: str | Path | Mapping[str, str] | None = None,
+    *,
+    steps: int | None = None,
+    learning_rate: float = 3e-5,
+    seed: int = 0,
+) -> LaclForTokenClassification:
+    """Fine-tune on the support set by ProML's loss, and decode by the nearest support token.
+
+    The whole support set is one batch, in which each word is compared with all others. Decoding compares
+    hidden states by squared Euclidean distance: those of support words are the mean of both views, those of
+    other words have the label names beside the text alone.
+
+    Args:
+        model: A `PromlModel`; it is not modified.
+        support, label_names, learning_rate, seed: As in `adapt`.
+        steps: Number of optimiser steps; by default by the rule of `adapt`, with ProML's loss.
+
+    Returns:
+        The adapted model, in evaluation mode.
+
+    Raises:
+        TypeError: The model is another one.
+    """
+    if not isinstance(model, PromlModel):
+        raise TypeError(
+            f"stage proml adapts a PromlModel, not a {type(model).__name__}: give method proml, too"
+        )
+    read = read_support(support)
+    learner = with_own_labels(model)
+    learner.leave_one_out = True
+    adapted = adapt(
+        learner,
+        read,
+        label_names,
+        steps=steps,
+        learning_rate=learning_rate,
+        batch_size=len(read.dataset),
+        seed=seed,
+        decoding="hidden",
+    )
+    adapted.set_support(*mixed_support(adapted, read), adapted.config.support_words)
+    return adapted
+
+
 class _StopWhenLossRises(TrainerCallback):
     def __init__(self) -> None:
         self.last = float("inf")
@@ -80,7 +129,7 @@ class _StopWhenLossRises(TrainerCallback):
             self.last = logs["loss"]
 
 
-STAGES: dict[str, Stage] = {"lacl": adapt, "container": adapt_container}
+STAGES: dict[str, Stage] = {"lacl": adapt, "container": adapt_container, "proml": adapt_proml}
 """The second stages, by their names in recipes."""
 
 

@@ -31,7 +31,7 @@ from ..reporting import ZERO_SHOT, command_line, describe_machine
 from ..training.word_labels import predict_tags
 from .episodes import evaluate_episodes
 from .recipe import TransferRecipe
-from .report import TransferReport
+from .report import SeedsReport, TransferReport
 from .results import TransferResult, model_digest, read_results
 from .stages import second_stage
 from .support_sets import SupportSet, read_test, support_sets
@@ -90,9 +90,10 @@ def evaluate_transfer(
         The report.
 
     Raises:
-        ValueError: The checkpoint does not load, a file is missing or malformed, an argument of adapting is
-            unknown, or the output folder holds results made with other settings.
+        ValueError: The recipe has several checkpoints, one does not load, a file is missing or malformed,
+            an argument of adapting is unknown, or the output folder holds results made with other settings.
     """
+    source = recipe.source
     stage = second_stage(recipe.stage)
     adapt_arguments = stage_arguments(stage, recipe.adapt)
     if model is None:
@@ -113,7 +114,7 @@ def evaluate_transfer(
     in_order = [results[run.key] for run in runs]
     episodes = [evaluate_episodes(target, recipe, tagger, adapt_arguments) for target in recipe.episodes]
     report = TransferReport(
-        checkpoint=recipe.checkpoint,
+        checkpoint=source,
         seed=recipe.seed,
         adapt=adapt_arguments,
         results=in_order,
@@ -123,6 +124,34 @@ def evaluate_transfer(
         machine=describe_machine(model.device),
     )
     report.save(output)
+    return report
+
+
+def evaluate_sources(recipe: TransferRecipe) -> TransferReport | SeedsReport:
+    """Evaluate the source model of a recipe with `evaluate_transfer`, or each of several, one after another.
+
+    Args:
+        recipe: The recipe. The results of each of several source models are in a folder of its own, so that
+            one can be added later.
+
+    Returns:
+        The report, which has also been written to the output folder.
+
+    Raises:
+        ValueError: As for `evaluate_transfer`, or two of several source models are the same.
+    """
+    if isinstance(recipe.checkpoint, str):
+        return evaluate_transfer(recipe)
+    reports: list[TransferReport] = []
+    known: dict[str, str] = {}
+    for one in recipe.of_each_source():
+        model = load_source(one)
+        other = known.setdefault(model_digest(model), one.source)
+        if other != one.source:
+            raise ValueError(f"{other} and {one.source} are one model: train each with a seed of its own")
+        reports.append(evaluate_transfer(one, model))
+    report = SeedsReport(reports=reports, command=command_line(), machine=reports[0].machine)
+    report.save(Path(recipe.output).expanduser())
     return report
 
 
@@ -139,7 +168,7 @@ def load_source(recipe: TransferRecipe) -> LaclForTokenClassification:
             LaclConfig(**{key: value})
         except (TypeError, ValueError) as error:
             raise ValueError(f"'config': {key} is {value!r}: {error}") from None
-    model = load_model(recipe.checkpoint, model_class(recipe.method))
+    model = load_model(recipe.source, model_class(recipe.method))
     model.config.update(recipe.config)
     return model
 

@@ -78,7 +78,7 @@ SPAN_BATCH_SIZE = 8
 TOKEN_LEARNING_RATE = 1e-4
 TOKEN_BATCH_SIZE = 32
 
-DECODINGS = ("gaussian", "unit_hidden")
+DECODINGS = ("gaussian", "unit_hidden", "hidden")
 """Spaces in which an adapted model compares words with its examples."""
 
 # Training seeds and draws from the generators of the process, which threads share. Callbacks may adapt, too.
@@ -165,10 +165,10 @@ def adapt(
         fixed_labels: Whether the types stay in one order in the prompt, as in the code of the paper's
             authors, instead of being shuffled.
         decoding: Space in which words are compared with the examples: `gaussian`, that of the projection
-            head, or `unit_hidden`, the last hidden states of the encoder, scaled to length 1, by squared
-            Euclidean distance, as in the code of the paper's authors and of CONTaiNER. Then the result has no
-            head, and the label names, which still go through the encoder with every text, have no weight
-            (`label_weight` 0).
+            head; or, by squared Euclidean distance, `unit_hidden`, the last hidden states of the encoder,
+            scaled to length 1, as in the code of the paper's authors and of CONTaiNER, or `hidden`, the
+            states as they are. With these the result has no head, and the label names, which still go
+            through the encoder with every text, have no weight (`label_weight` 0).
         seed: Random seed for the order of sentences and labels and for dropout. The same seed gives the
             same model.
         callbacks: Callbacks of the trainer that fine-tunes the model, for example for logging or stopping.
@@ -224,8 +224,8 @@ def adapt(
             options["fixed_labels"] = fixed_labels
             trainer = _fine_tune(adapted, tokenized.sequences, steps, batch_size, callbacks or (), **options)
             facts = replace(facts, **_fine_tuning_facts(trainer))
-    if decoding == "unit_hidden":
-        adapted = _by_unit_hidden_states(adapted)
+    if decoding != "gaussian":
+        adapted = _by_hidden_states(adapted, decoding)
     store_support(adapted, encode_tokenized(adapted, tokenized, batch_size))
     facts.fingerprint = fingerprint(adapted)
     adapted.card_facts = facts
@@ -361,10 +361,10 @@ def _log_summary(trainer: LaclTrainer, planned: int, loss_is_low: bool, seconds:
     )
 
 
-def _by_unit_hidden_states(model: LaclForTokenClassification) -> LaclForTokenClassification:
-    """Return a model with the same encoder and labels that compares hidden states scaled to length 1."""
+def _by_hidden_states(model: LaclForTokenClassification, projection: str) -> LaclForTokenClassification:
+    """Return a model with the same encoder and labels that compares hidden states, without a head."""
     values = model.config.to_dict()
-    values |= {"projection": "unit_hidden", "divergence": "euclidean", "similarity_temperature": 1.0}
+    values |= {"projection": projection, "divergence": "euclidean", "similarity_temperature": 1.0}
     values |= {"label_weight": 0.0, "support_size": 0}
     other = LaclForTokenClassification(LaclConfig(**values))
     other.lacl.encoder = model.lacl.encoder

@@ -42,7 +42,9 @@ class ModelArguments:
     )
     method: str = field(
         default="lacl",
-        metadata=_help("Method to train: lacl, or one of the baselines classifier and prototypical."),
+        metadata=_help(
+            "Method to train: lacl, or one of the baselines classifier, prototypical, gliner and proml."
+        ),
     )
     projection: str | None = field(
         default=None, metadata=_help("Projection head: gaussian, relu_gaussian, hidden or unit_hidden.")
@@ -279,7 +281,7 @@ class LaclTrainingArguments(TrainingArguments):
     head_learning_rate: float | None = field(
         default=None,
         metadata=_help(
-            "Learning rate of the randomly initialised projection head; learning_rate by default."
+            "Learning rate of the head: what is not encoder, and begins at random; learning_rate by default."
         ),
     )
     fixed_labels: bool = field(

@@ -241,7 +241,7 @@ class LaclTrainer(HubTrainer):
         self.accelerator.wait_for_everyone()
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Create the optimiser of `Trainer`, with `args.head_learning_rate` for the projection head.
+        """Create the optimiser of `Trainer`, with `args.head_learning_rate` for all that is not encoder.
 
         Raises:
             ValueError: Weights are in fp16, where steps of AdamW overflow.
@@ -255,7 +255,8 @@ class LaclTrainer(HubTrainer):
         # transformers 5.0 has no argument here.
         optimizer = super().create_optimizer(*([] if model is None else [model]))
         if is_new and self.args.head_learning_rate is not None:
-            head = {id(parameter) for parameter in self.model.lacl.projection.parameters()}
+            encoder = {id(parameter) for parameter in self.model.lacl.encoder.parameters()}
+            head = {id(one) for one in self.model.parameters() if id(one) not in encoder}
             for group in list(optimizer.param_groups):
                 own = [parameter for parameter in group["params"] if id(parameter) in head]
                 group["params"] = [parameter for parameter in group["params"] if id(parameter) not in head]

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from datasets import Dataset
 from transformers import BertForTokenClassification, TrainerCallback
 
-from modeling_lacl import LaclForTokenClassification, adapt
+from modeling_lacl import LaclForTokenClassification, LaclTrainer, LaclTrainingArguments, adapt
 from modeling_lacl.baselines import TokenClassifier, model_class
 from modeling_lacl.training.adaptation import LOSS_THRESHOLD
 
@@ -66,6 +67,18 @@ def test_the_rule_of_adapting_goes_by_its_loss(make_tiny_model, tiny_tokenizer):
     source = make_tiny_model(model_class=TokenClassifier, encoder=learner, **PLAIN)
     adapt(source, SUPPORT, learning_rate=3e-3, callbacks=[Watch()])
     assert losses[-1] < LOSS_THRESHOLD <= min(losses[:-1])
+
+
+def test_the_head_that_has_a_rate_of_its_own_is_all_but_the_encoder(classifier, make_tiny_model, tmp_path):
+    arguments = LaclTrainingArguments(
+        str(tmp_path), learning_rate=1e-3, head_learning_rate=1e-2, report_to="none", use_cpu=True
+    )
+    for model, head in ((classifier, "classifier."), (make_tiny_model(), "lacl.projection.")):
+        optimizer = LaclTrainer(model, arguments, Dataset.from_dict({"input_ids": [[1]]})).create_optimizer()
+        rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
+        trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
+        assert {rates[id(one)] for name, one in trained.items() if name.startswith(head)} == {1e-2}
+        assert {rates[id(one)] for name, one in trained.items() if not name.startswith(head)} == {1e-3}
 
 
 def test_saved_it_loads_as_itself_and_as_nnshot(classifier, tiny_tokenizer, tmp_path):

@@ -1,11 +1,13 @@
 """`lacl adapt`: the model that it saves, what it tells, and which files it reads."""
 
+import inspect
 import json
 import re
 from pathlib import Path
 
 import modeling_lacl
 from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.training import adaptation
 
 SUPPORT = Path(modeling_lacl.__file__).parent / "samples" / "wnut17_support_5shot.txt"
 
@@ -61,3 +63,37 @@ def test_adapt_takes_what_its_errors_name(lacl, checkpoint, tmp_path):
     code, _, err = lacl(*arguments)
     assert code == 2 and "the scheme IO" in err
     assert lacl(*arguments, "--scheme", "IO")[0] == 0
+
+
+def test_every_argument_of_adapt_is_an_option(lacl, checkpoint, tmp_path, monkeypatch):
+    support = tmp_path / "support.jsonl"
+    support.write_text(json.dumps({"tokens": ["ana", "flew"], "ner_tags": ["B-person", "O"]}) + "\n")
+    given, adapt = [], adaptation.adapt
+
+    def recorded(*arguments, **options):
+        given.append({name: value for name, value in options.items() if name != "callbacks"})
+        return adapt(*arguments, **options)
+
+    monkeypatch.setattr(adaptation, "adapt", recorded)
+    arguments = ["adapt", checkpoint, support, "-o", tmp_path / "n", "--steps", "1"]
+    options = (
+        "--learning-rate 1e-3 --weight-decay 0.1 --batch-size 2 --fixed-labels --decoding hidden --seed 3"
+    )
+    assert lacl(*arguments)[0] == 0 and lacl(*arguments, *options.split())[0] == 0
+    wanted = {
+        "steps": 1,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.1,
+        "batch_size": 2,
+        "fixed_labels": True,
+        "decoding": "hidden",
+        "seed": 3,
+    }
+    assert given == [{"steps": 1, "fixed_labels": False, "seed": 0}, wanted]
+    parameters = inspect.signature(adapt).parameters.values()
+    by_keyword = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
+    assert by_keyword - {"callbacks"} == wanted.keys()
+    ner = LaclForTokenClassification.from_pretrained(tmp_path / "n")
+    assert ner.config.projection == "hidden" and ner.has_support
+    code, _, err = lacl(*arguments, "--decoding", "cosine")
+    assert code == 2 and "decoding is 'cosine': give one of gaussian, unit_hidden, hidden" in err

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from modeling_lacl.baselines.classifier import TokenClassifier
 from modeling_lacl.cli.app import app
+from modeling_lacl.evaluation.card_results import add_results
 from modeling_lacl.evaluation.comparison import compare, evaluate_recipe
-from modeling_lacl.evaluation.recipe import ComparisonRecipe
+from modeling_lacl.evaluation.intervals import spread, value_of
+from modeling_lacl.evaluation.recipe import ComparisonRecipe, slug
+from modeling_lacl.reporting import percent
 
 PLAIN: dict[str, Any] = {
     "use_prompts": False,
@@ -70,6 +74,49 @@ def test_one_method_now_and_the_others_later(plan, tmp_path):
     before = results.read_text()
     report = compare(ComparisonRecipe(**plan))
     assert results.read_text() == before and len(report.reports) == 3
+
+
+def test_a_method_with_several_source_models(plan, tmp_path, data, model):
+    """Each is evaluated in a folder of its own, and stays as it is when another is added."""
+    names = [str(tmp_path / f"source-{seed}") for seed in range(3)]
+    for seed, name in enumerate(names):
+        with torch.no_grad():
+            next(model.parameters()).view(-1)[seed] += 1
+        model.save_pretrained(name)
+    sentences = [
+        f"{word} B-{kind}\nflew O\n" for kind in ("person", "location") for word in "Ana Mona Oslo".split()
+    ]
+    (data / "episodes.conll").write_text("\n".join(sentences))
+    plan["episodes"][0]["file"] = "episodes.conll"
+    del plan["methods"]["fine-tuning"]
+    plan["methods"]["LACL"] = {"checkpoint": names[:2], "adapt": {"steps": 0}}
+    compare(ComparisonRecipe(**plan))
+    folder = tmp_path / "out" / "lacl"
+    files = sorted(folder.glob("*/*.jsonl"))
+    before = [path.read_text() for path in files]
+    assert len(files) == 4  # of transfer and of episodes, for each
+    digests = {json.loads(line)["settings"]["model"] for text in before for line in text.splitlines()[:1]}
+    assert len(digests) == 2
+    plan["methods"]["LACL"]["checkpoint"] = names
+    report = compare(ComparisonRecipe(**plan))
+    assert [path.read_text() for path in files] == before and len(list(folder.glob("*/*.jsonl"))) == 6
+    scores = report.scores()["LACL"]
+    alone = [json.loads((folder / slug(name) / "report.json").read_text())["summary"] for name in names]
+    means = {key: [value_of(rows[number]["f1"]) for rows in alone] for number, key in enumerate(scores)}
+    assert {key: one["of_each"] for key, one in scores.items()} == means
+    table = report.to_markdown()
+    (line,) = (line for line in table.splitlines() if line.startswith("| LACL |"))
+    average = spread([sum(values) / 2 for values in zip(*means.values(), strict=True)])
+    interval = f"({percent(average.low)}–{percent(average.high)})"
+    assert line.endswith(f"| {percent(average.mean)} ± {percent(average.deviation)} {interval} |")
+    assert "Over source seeds: LACL (3)." in table
+    assert "Over support sets, with one source model: NNShot." in table
+    model.save_pretrained(tmp_path / "again")
+    plan["methods"]["LACL"]["checkpoint"] = [names[2], str(tmp_path / "again")]
+    with pytest.raises(ValueError, match="source-2 and .*again are one model: train each with a seed of its"):
+        compare(ComparisonRecipe(**plan), only=["LACL"])
+    with pytest.raises(ValueError, match="report.json is about several source models"):
+        add_results(names[0], folder / "report.json")
 
 
 def test_by_the_command_line(plan, tmp_path):

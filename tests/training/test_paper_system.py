@@ -210,8 +210,8 @@ def _words(queries):
 def test_mistakes_are_named(make_tiny_model):
     with pytest.raises(TypeError, match="fixed_labels is 'no': give True or False"):
         adapt(make_tiny_model(), SENTENCES, fixed_labels="no")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="decoding is 'hidden': give one of gaussian, unit_hidden"):
-        adapt(make_tiny_model(), SENTENCES, decoding="hidden")
+    with pytest.raises(ValueError, match="decoding is 'cosine': give one of gaussian, unit_hidden"):
+        adapt(make_tiny_model(), SENTENCES, decoding="cosine")
     with pytest.raises(ValueError, match="a model of spans can only decode by its 'gaussian' head"):
         adapt(make_tiny_model(max_span_words=3), SENTENCES, decoding="unit_hidden")
 
