@@ -1,30 +1,16 @@
-"""Benchmark the time of adapting to a support set, of imports, and of `lacl --help`.
+"""Benchmark the time of adapting to a support set.
 
     python benchmarks/adapting.py --threads 2
 
-The support set has five sentences for each of ten FEW-NERD types, from the packaged samples. Imports and
-`lacl --help` are timed in new processes, in turns; the first process of each only fills the disk cache and
-is not measured.
+The support set has five sentences for each of ten FEW-NERD types, from the packaged samples.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
-import sys
 from typing import Any
 
-from measuring import SAMPLES, arguments, interleaved, machine_line, seconds, table
-
-AUTO = "from transformers import AutoModelForTokenClassification, PreTrainedModel\n"
-PROGRAMS = {
-    "transformers": "import transformers",
-    "transformers and modeling_lacl": "import transformers\nimport modeling_lacl",
-    "transformers' models": AUTO,
-    "transformers' models and LACL's": AUTO + "from modeling_lacl import LaclForTokenClassification",
-    "`lacl --help`": "import sys; sys.argv = ['lacl', '--help']\nfrom modeling_lacl.cli import main; main()",
-}
+from measuring import SAMPLES, arguments, machine_line, seconds, table
 
 
 def main() -> None:
@@ -37,7 +23,6 @@ def main() -> None:
     if options.quick:
         options.types, options.shots, options.rounds = 2, 1, 1
     print(adapting_table(options), end="\n\n")
-    print(start_table(options), end="\n\n")
     print(machine_line(options))
 
 
@@ -76,31 +61,6 @@ def adapting_table(options: Any) -> str:
     rows.append(["by default", f"{statistics.median(tuning):.1f}", "at most 20, on 2 cores"])
     rows.append(["`steps=0`", f"{statistics.median(encoding):.2f}", "under 1"])
     return f"{options.types} types, {options.shots} shots, {len(support)} sentences:\n\n{table(rows)}"
-
-
-def start_table(options: Any) -> str:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-
-    def fresh(program: str) -> Any:
-        command = [sys.executable, "-c", program]
-        return lambda: subprocess.run(
-            command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-        )
-
-    programs = dict(list(PROGRAMS.items())[-1:]) if options.quick else PROGRAMS
-    # Always wall-clock time: the processor time of child processes is not available.
-    times = interleaved({name: fresh(program) for name, program in programs.items()}, options.rounds)
-    rows = [["imports, in a fresh process", "seconds", "added", "wanted"]]
-    before: list[float] = []
-    for name, taken in times.items():
-        added = wanted = ""
-        if " and " in name:
-            added = f"{statistics.median(a - b for a, b in zip(taken, before, strict=True)):.2f}"
-            wanted = "adds at most 0.3"
-        rows.append([name, f"{statistics.median(taken):.2f}", added, wanted])
-        before = taken
-    rows[-1][-1] = "under 1"
-    return table(rows)
 
 
 if __name__ == "__main__":

@@ -102,6 +102,17 @@ def in_child(task: Mapping[str, Any], *options: str, python: str = sys.executabl
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def measured(command: list[str]) -> tuple[float, float, str]:
+    """Run a command to its end, and return its wall-clock time, processor time and output."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done.check_returncode()
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, processor, done.stdout.decode()
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; the first row is the header."""
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]

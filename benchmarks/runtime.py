@@ -12,19 +12,15 @@ checkpoint that they were made from.
 from __future__ import annotations
 
 import argparse
-import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from measuring import arguments, machine_line, sample_texts, table
+from measuring import arguments, machine_line, measured, sample_texts, table
 
 SENTENCE = "Ana Ruiz flew a Cessna 172 from Quito to Berlin, where Siemens sponsors the 2019 Berlin Marathon."
 WANTED_SECONDS, WANTED_MIB = 0.7, 250
@@ -104,17 +100,6 @@ def run(folder: Path, *files: Path) -> tuple[float, float, str]:
     name = "LaclForTokenClassification" if checkpoint else "LaclOnnxModel"
     program = [sys.executable, "-c", PROGRAM.format(name=name)]
     return measured([*program, str(folder), SENTENCE, *map(str, files)])
-
-
-def measured(command: list[str]) -> tuple[float, float, str]:
-    """Run a command to its end, and return its wall-clock time, processor time and output."""
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    done.check_returncode()
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, processor, done.stdout.decode()
 
 
 def peak(result: tuple[float, float, str]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from .app import app, messages_of, next_step, no_short_bars
+from .app import app, messages_of, next_step
 from .options import (
     Checkpoint,
     Encoding,
@@ -138,7 +138,6 @@ def adapt(
     from ..training import adaptation
     from .progress import AdaptingProgress
 
-    no_short_bars()
     dataset = read_labelled(support, data_format, token_column, tag_column, scheme, encoding, nested)
     examples = read_support(dataset, str(support))
     options: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "weight_decay": weight_decay}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .app import app, no_short_bars, printable, saved
+from .app import app, printable, saved
 from .options import Encoding, Scheme, TagColumn, TokenColumn
 
 
@@ -68,7 +68,6 @@ def convert(
     from ..data.formats.registry import FORMATS
     from ..data.spans import checked_nested
 
-    no_short_bars()
     done = convert_data(
         file,
         output,

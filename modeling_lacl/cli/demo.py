@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import app, no_short_bars
+from .app import app
 
 
 @app.command()
@@ -42,5 +42,4 @@ def demo(
     """
     from .walkthrough import run_demo
 
-    no_short_bars()
     run_demo(text, train=train, output=output, svg=svg)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import app, keep_input, no_short_bars, printable, saved
+from .app import app, keep_input, printable, saved
 from .options import (
     BatchSize,
     Encoding,
@@ -150,7 +150,6 @@ def evaluate(
     from ..evaluation.model_evaluation import evaluate_model
     from ..integrations.predictors import load_predictor, own_labels_notice
 
-    no_short_bars()
     dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding, nested)
     model = load_predictor(given)
     notice = own_labels_notice(model, "to evaluate others, give --labels, as in --labels person,city")

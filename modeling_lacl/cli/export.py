@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import app, next_step, no_short_bars
+from .app import app, next_step
 from .options import Checkpoint, Labels, parse_labels
 
 
@@ -35,7 +35,6 @@ def export(
     from ..hub.loading import load_model
     from ..integrations.onnx.export import export_onnx
 
-    no_short_bars()
     model = load_model(checkpoint)
     if wanted is not None:
         model.set_labels(list(wanted), wanted if isinstance(wanted, dict) else None)

@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from .app import app, no_short_bars, saved
+from .app import app, saved
 from .options import Checkpoint, Encoding, Format, Scheme, TagColumn, TokenColumn, read_labelled
 
 plots = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -75,7 +75,6 @@ def space(
     from ..hub.loading import load_model
     from ..viz.plots import plot_embedding_space
 
-    no_short_bars()
     dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding)
     plot_embedding_space(load_model(checkpoint), dataset, output)
     saved(output)
@@ -103,7 +102,6 @@ def confusion(
     from ..training.word_labels import predict_tags
     from ..viz.plots import plot_confusion
 
-    no_short_bars()
     dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding)
     model = load_model(checkpoint)
     found = predict_tags(model, dataset["tokens"])

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .app import app, keep_input, no_short_bars, printable, saved
+from .app import app, keep_input, printable, saved
 from .options import BatchSize, Checkpoint, Labels, Overlap, TextEncoding, parse_labels, read_labelled
 from .output import write_lines
 from .predict import TextFile
@@ -65,7 +65,6 @@ def suggest(
     from ..hub.loading import load_model
     from ..integrations.predictors import own_labels_notice
 
-    no_short_bars()
     model = load_model(checkpoint)
     notice = own_labels_notice(model, "to find others, give --labels, as in --labels person,city")
     if notice and wanted is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .app import keep_input, no_short_bars, printable, saved
+from .app import keep_input, printable, saved
 from .output import LineFile, Result, job_key, write_lines
 from .texts import in_utf8, read_texts
 
@@ -75,10 +75,8 @@ def tag(request: Request) -> None:
     with opened_texts(request) as texts, nullcontext() if target is None else target.held():
         if target is not None:
             texts = target.texts(texts, request.as_written)
-        from ..integrations.predictors import is_exported, load_predictor, own_labels_notice
+        from ..integrations.predictors import load_predictor, own_labels_notice
 
-        if not is_exported(request.checkpoint):
-            no_short_bars()
         model = load_predictor(request.checkpoint)
         notice = own_labels_notice(model, OTHER_LABELS)
         if notice and request.labels is None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import app, keep_input, no_short_bars, saved
+from .app import app, keep_input, saved
 from .options import Checkpoint, GivenTexts, Labels, Overlap, Page, TextEncoding, Threshold, parse_labels
 from .texts import in_utf8, read_texts
 
@@ -48,7 +48,6 @@ def view(
     from ..viz.html import save_html
     from ..viz.nearest import nearest_examples
 
-    no_short_bars()
     model = load_predictor(checkpoint)
     texts = text or []
     found = model.predict(texts, labels=wanted, threshold=threshold, overlap=overlap)

@@ -123,13 +123,6 @@ def test_damaged_weights_get_a_short_answer(lacl, checkpoint):
     assert code == 2 and "damaged or cut short" in err
 
 
-def test_predict_does_not_warn_of_its_own_model_type(checkpoint):
-    program = "import sys; from modeling_lacl import cli; sys.argv = sys.argv[1:]; cli.main()"
-    command = [sys.executable, "-c", program, "lacl", "predict", str(checkpoint), "--text", "ana"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "instantiate a model of type" not in done.stderr
-
-
 def test_an_empty_folder_does_not_hide_a_released_model(lacl, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lacl-minilm-fewnerd").mkdir()

