@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from modeling_lacl.evaluation.recipe import ComparisonRecipe, TransferRecipe
+from modeling_lacl.evaluation.recipe import CONFIG_OPTIONS, ComparisonRecipe, TransferRecipe
 from modeling_lacl.evaluation.stages import STAGES
 from modeling_lacl.evaluation.targets import EpisodeTarget, TransferTarget
 from modeling_lacl.evaluation.transfer import stage_arguments
-from modeling_lacl.hub.model_card import FREE_OPTIONS
 from modeling_lacl.model.configuration_lacl import LaclConfig
 from modeling_lacl.reporting import markdown_table
 from modeling_lacl.training.adaptation import adapt
@@ -39,7 +38,7 @@ file. A key that is left out, or has no value, has its default.
 
 LINKS = {
     "`TransferRecipe`": "[a recipe of one method](#a-recipe-of-one-method)",
-    "those in `FREE_OPTIONS`": "[these](#options-of-the-model-keys-of-config)",
+    "those in `CONFIG_OPTIONS`": "[these](#options-of-the-model-keys-of-config)",
 }
 """What docstrings say by the names of the code, and this page by its sections."""
 
@@ -105,7 +104,7 @@ def docstring_table(described: Any) -> list[str]:
 def config_table() -> list[str]:
     """Return a table of the options of a configuration that an evaluation may replace."""
     meanings, defaults = described_arguments(LaclConfig), dataclasses.asdict(LaclConfig())
-    return table([f"`{name}`", shown(defaults[name]), meanings[name]] for name in FREE_OPTIONS)
+    return table([f"`{name}`", shown(defaults[name]), meanings[name]] for name in CONFIG_OPTIONS)
 
 
 def adapt_tables() -> list[str]:

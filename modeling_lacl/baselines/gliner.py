@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,8 +45,8 @@ class GlinerModel(LaclForTokenClassification):
     The label names stand before the sentence, each behind a marker, and are encoded with it. A span of at
     most 12 words is represented by a two-layer perceptron on the states of its first and its last word, a
     label by another on the state of its marker; their dot product is the logit of the span being an entity of
-    that type. Trained by binary cross-entropy over all spans and labels; spans above one half are entities,
-    the best first, without overlap.
+    that type. Trained by binary cross-entropy over all spans and labels; spans whose probability is above
+    `config.threshold`, one half as published, are entities, the best first, without overlap.
 
     What differs from the published model: the encoder, the data and the steps are those of the other methods
     of this package. Its `[CLS]` marks a name, in the place of a new token without a pretrained embedding, and
@@ -164,7 +165,8 @@ class GlinerModel(LaclForTokenClassification):
                 found = found.masked_fill(absent, torch.finfo(found.dtype).min)
                 logits = found if logits is None else torch.maximum(logits, found)
             room = room_in_text(numbers)
-        return word_scores(logits.cpu().numpy(), room.cpu().numpy())
+        threshold = min(max(self.config.threshold, 1e-6), 1 - 1e-6)
+        return word_scores(logits.cpu().numpy() - log(threshold / (1 - threshold)), room.cpu().numpy())
 
 
 class SpanScorer(nn.Module):
@@ -220,11 +222,12 @@ def without_outside(prompt_labels: Tensor) -> Tensor:
 def word_scores(logits: NDArray[np.float32], room: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return `(N, K)` log-scores of words, whose best labels are those of the chosen spans.
 
-    Spans with a probability above one half are taken in the order of their probabilities, unless they overlap
-    with one taken before.
+    Spans with a logit above 0 are taken in the order of their logits, unless they overlap with one taken
+    before.
 
     Args:
-        logits: `(N, M, K)`, logits of the spans of m + 1 words from word n; label 0 is outside.
+        logits: `(N, M, K)`, logits of the spans of m + 1 words from word n, minus that of the threshold;
+            label 0 is outside.
         room: `(N,)`, number of words from each to the end of its text.
     """
     number, width, labels = logits.shape

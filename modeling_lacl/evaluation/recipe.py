@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..data.yaml_files import read_yaml
+from ..hub.model_card import FREE_OPTIONS
 from .targets import EpisodeTarget, TransferTarget, are_texts, check, is_count, is_seed, is_text
+
+CONFIG_OPTIONS = (*FREE_OPTIONS, "threshold")
+"""Options of the model's configuration that a recipe may override."""
 
 _Recipe = TypeVar("_Recipe", "TransferTarget", "EpisodeTarget", "TransferRecipe", "ComparisonRecipe")
 
@@ -28,7 +32,7 @@ class TransferRecipe:
         method: Class of the model: `lacl`, or that of a baseline (see [`baselines`]).
         stage: Second stage: `lacl` for [`adapt`], or that of a baseline: `container` or `proml`.
         config: Options of the model's configuration to override, as in `{"viterbi": true}`; only those in
-            `FREE_OPTIONS`.
+            `CONFIG_OPTIONS`.
         adapt: Further arguments of the second stage, as in `{"steps": 20}`.
         batch_size: Sentences per forward pass in prediction; does not change the results.
         seed: Random seed of adapting, and of the bootstrap over episodes.

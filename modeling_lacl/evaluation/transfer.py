@@ -22,7 +22,6 @@ from ..data.label_names import label_names_for, load_label_names
 from ..data.tags import entity_types, gold_tags
 from ..files import append_json_line, sha256
 from ..hub.loading import load_model
-from ..hub.model_card import FREE_OPTIONS
 from ..metrics import entity_scores
 from ..model.configuration_lacl import LaclConfig
 from ..model.decoding_lacl import OUTSIDE
@@ -30,7 +29,7 @@ from ..model.modeling_lacl import LaclForTokenClassification
 from ..reporting import ZERO_SHOT, command_line, describe_machine
 from ..training.word_labels import predict_tags
 from .episodes import evaluate_episodes
-from .recipe import TransferRecipe
+from .recipe import CONFIG_OPTIONS, TransferRecipe
 from .report import SeedsReport, TransferReport
 from .results import TransferResult, model_digest, read_results
 from .stages import second_stage
@@ -162,8 +161,8 @@ def load_source(recipe: TransferRecipe) -> LaclForTokenClassification:
         ValueError: The checkpoint does not load, or an option cannot be overridden or has an invalid value.
     """
     for key, value in recipe.config.items():
-        if key not in FREE_OPTIONS:
-            raise ValueError(f"'config' has {key!r}: only these can be set: {', '.join(FREE_OPTIONS)}")
+        if key not in CONFIG_OPTIONS:
+            raise ValueError(f"'config' has {key!r}: only these can be set: {', '.join(CONFIG_OPTIONS)}")
         try:
             LaclConfig(**{key: value})
         except (TypeError, ValueError) as error:

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from modeling_lacl.baselines import MODELS
-from modeling_lacl.evaluation.recipe import ComparisonRecipe, TransferRecipe
+from modeling_lacl.evaluation.recipe import CONFIG_OPTIONS, ComparisonRecipe, TransferRecipe
 from modeling_lacl.evaluation.stages import second_stage
 from modeling_lacl.evaluation.targets import TransferTarget
 from modeling_lacl.evaluation.transfer import evaluate_transfer, stage_arguments
-from modeling_lacl.hub.model_card import FREE_OPTIONS
 from modeling_lacl.training.arguments import parse_arguments
 from modeling_lacl.training.source import train_source
 
@@ -61,7 +60,7 @@ def test_the_tables_name_what_is_there(name):
     made["outputs/lacl-minilm"] = "lacl"  # that of few_nerd_inter_minilm.yaml, by seed
     for method, recipe in ComparisonRecipe.from_yaml(RECIPES / f"{name}.yaml").recipes().items():
         stage_arguments(second_stage(recipe.stage), recipe.adapt)
-        assert recipe.config.keys() <= set(FREE_OPTIONS), method
+        assert recipe.config.keys() <= set(CONFIG_OPTIONS), method
         for one in recipe.of_each_source():
             if one.source == "lacl-minilm-fewnerd":
                 continue

@@ -109,6 +109,9 @@ def test_from_adapting_to_entities_and_other_labels(make_tiny_model, tmp_path):
     beside = ner.predict(["", "york", text], batch_size=2)[2]  # whatever stands in the batch
     assert [{**one, "score": pytest.approx(one["score"])} for one in beside] == found
     ner.config.max_prompt_length = 8  # in several prompts
+    ner.config.threshold = 1.0
+    assert ner.predict(text) == []
+    ner.config.threshold = 0.5
     assert isinstance(ner, GlinerModel) and len(ner.own_prompts(1)) > 1
     assert {one["entity_group"] for one in ner.predict(text)} <= {"person", "location", "work"}
     assert all(one["entity_group"] == "town" for one in source.predict(text, labels=["town"]))
