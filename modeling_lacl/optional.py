@@ -23,9 +23,7 @@ def require(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # the module exists, but one of its own imports is missing
-        raise ModuleNotFoundError(
-            f"{error.name} is not installed: `pip install 'lacl[{extra}]'`", name=error.name
-        ) from error
+        raise ModuleNotFoundError(_missing(error.name, extra), name=error.name) from error
 
 
 def remedy(error: ModuleNotFoundError) -> str:
@@ -38,4 +36,9 @@ def remedy(error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
     if package not in _OF_TORCH or "pip install" in str(error):
         return str(error)
-    return f"{package} is not installed: `pip install 'lacl[torch]'`; without it, only exported models run"
+    return _missing(package, "torch")
+
+
+def _missing(package: str, extra: str) -> str:
+    left = "; without it, only exported models run" if extra == "torch" else ""
+    return f"{package} is not installed: `pip install 'lacl[{extra}]'`{left}"

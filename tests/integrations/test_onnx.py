@@ -206,8 +206,12 @@ def test_without_torch_and_transformers(pair, spans):
         [json.loads(line)["entities"] for line in lines], pair[0].predict([TEXTS[0], TEXTS[2]])
     )
     assert (ended, refused, loaded) == ("0", "2", "[]")
-    assert "datasets is not installed: `pip install 'lacl[torch]'`; without it, only exported" in done.stderr
-    assert done.stderr.rstrip().endswith("`pip install 'lacl[torch]'`; without it, only exported models run")
+    missing = "torch is not installed: `pip install 'lacl[torch]'`; without it, only exported models run"
+    assert done.stderr.splitlines()[-3:] == [
+        f"lacl: {missing}",
+        "Run lacl --debug … for the full traceback.",
+        missing,
+    ]
 
 
 def test_the_configuration_is_that_of_the_model(pair, spans):
