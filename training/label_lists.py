@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpora_scores import development, read_split  # type: ignore[import-not-found]  # beside this file
-from plans import machine  # type: ignore[import-not-found]
+from corpora_scores import development, read_split
+from plans import machine
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.tags import entity_spans

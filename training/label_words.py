@@ -16,8 +16,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from corpora_scores import read_split  # type: ignore[import-not-found]  # beside this file
-from plans import machine  # type: ignore[import-not-found]
+from corpora_scores import read_split
+from plans import machine
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.tags import entity_spans

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpora_scores import Corpus  # type: ignore[import-not-found]  # beside this file
-from plans import machine  # type: ignore[import-not-found]  # beside this file
-from scoring import mean_and_spread  # type: ignore[import-not-found]  # beside this file
+from corpora_scores import Corpus
+from plans import machine
+from scoring import mean_and_spread
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.evaluation.model_evaluation import word_spans

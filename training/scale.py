@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from corpora_scores import THRESHOLDS, Corpus, Row, development, f1_at  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from corpora_scores import THRESHOLDS, Corpus, Row, development, f1_at
+from plans import check_settings, machine, plan_parser, read_json, read_plan, without
 
 from modeling_lacl.evaluation.recipe import read_recipe
 from modeling_lacl.files import write_atomically

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset, disable_progress_bars
-from plans import check_settings, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
-from scoring import mean_and_spread  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, machine, plan_parser, read_json, read_plan, without
+from scoring import mean_and_spread
 
 from modeling_lacl import LaclForTokenClassification, adapt, evaluate_model, read_dataset, suggest_sentences
 from modeling_lacl.data.tags import entity_spans, keep_types
