@@ -46,8 +46,8 @@ Steps: TypeAlias = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Training steps; 0 encodes the examples without fine-tuning. By default eight passes, at least ten "
-        "steps; for a model of tokens until the loss is low.",
+        help="Training steps; 0 encodes the examples without fine-tuning. By default eight passes, at least "
+        "ten steps; for a model of tokens until the loss is low.",
     ),
 ]
 LearningRate: TypeAlias = Annotated[
