@@ -99,6 +99,7 @@ def workplace(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "modeling_lacl", clone / "modeling_lacl", symlinks=True)
     shutil.copytree(ROOT / "training", clone / "training")
     monkeypatch.chdir(clone)
+    Path("DATA").symlink_to(data, target_is_directory=True)
     Path("support.txt").write_text(blocks("text")[0], encoding="utf-8")
     Path("support.jsonl").write_text(blocks("json")[0], encoding="utf-8")
     shutil.copy("support.jsonl", "test.jsonl")
