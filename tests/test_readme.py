@@ -266,7 +266,11 @@ def test_the_modules_that_are_named_are_there(name):
     assert hasattr(import_module(module), attribute) or import_module(name)
 
 
-PAGES = [DOCUMENTS[0], ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")),
+    *sorted((ROOT / "model_cards").glob("lacl-*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
