@@ -65,14 +65,14 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 LOSS_THRESHOLD = 0.2
-"""Context–label loss below which adaptation stops, chosen on development data (see docs/experiments.md)."""
+"""Context–label loss below which adaptation stops (see docs/experiments/choices.md)."""
 MAX_STEPS = 40
 """Maximum number of optimiser steps if the loss stays above the threshold."""
 MAX_EPOCHS = 3
 """Maximum number of epochs; used instead of `MAX_STEPS` for support sets where it means more steps."""
 
 SPAN_STEPS = 10
-"""Number of optimiser steps for a model of spans, at least (see docs/experiments.md)."""
+"""Number of optimiser steps for a model of spans, at least (see docs/experiments/spans.md)."""
 SPAN_EPOCHS = 8
 """Number of epochs for a model of spans, if they are more steps."""
 SPAN_LEARNING_RATE = 3e-5
