@@ -32,6 +32,11 @@ class ModelArguments:
 
     The exception is `viterbi`, which is on by default for the method `lacl`: training estimates the
     transitions that Viterbi decoding needs, and a bare `LaclConfig` has none.
+
+    Example:
+        >>> from modeling_lacl import ModelArguments
+        >>> ModelArguments(encoder="minilm", max_span_words=12).method
+        'lacl'
     """
 
     encoder: str = field(
@@ -142,6 +147,11 @@ class DataArguments:
 
     Raises:
         ValueError: Neither `train_file` nor `corpora` is given, or options of one with the other.
+
+    Example:
+        >>> from modeling_lacl import DataArguments
+        >>> DataArguments(train_file="train.txt", held_out_types=["ship"]).corpora is None
+        True
     """
 
     train_file: str | None = field(
