@@ -150,8 +150,8 @@ class DataArguments:
 
     Example:
         >>> from modeling_lacl import DataArguments
-        >>> DataArguments(train_file="train.txt", held_out_types=["ship"]).nested
-        'error'
+        >>> DataArguments(train_file="train.txt", held_out_types=["ship"]).held_out_types
+        ['ship']
     """
 
     train_file: str | None = field(
