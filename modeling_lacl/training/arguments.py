@@ -174,7 +174,10 @@ class DataArguments:
     encoding: str = field(default="utf-8", metadata=_help("Encoding of train_file."))
     nested: str = field(
         default="error",
-        metadata=_help("Of entities that overlap, keep 'outermost' or 'innermost'; 'error' refuses them."),
+        metadata=_help(
+            "Of entities that overlap, take the 'outermost' or 'innermost' ones, or 'keep' all, for a model "
+            "of spans; 'error' refuses them."
+        ),
     )
     type_names: str | None = field(
         default=None,
