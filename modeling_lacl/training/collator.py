@@ -135,7 +135,7 @@ class LaclDataCollator:
             batch["entities"] = pad_entities([sequence["entities"] for sequence in features])
         if self.deferred:
             return batch
-        return self.add_prompt(batch, self.sample_label_set(features, batch["labels"]))
+        return self.add_prompt(batch, self.sample_label_set(features, occurring_labels(batch)))
 
     def add_prompt(self, batch: Mapping[str, Tensor], label_set: LabelSet) -> dict[str, Tensor]:
         """Add the prompt of a label set to a padded batch, and renumber its labels (ids of `label_names`)."""
@@ -148,7 +148,7 @@ class LaclDataCollator:
         return {**batch, "labels": remap_labels(labels, lookup), **named}
 
     def sample_label_set(self, features: Sequence[Mapping[str, Any]], labels: Tensor) -> LabelSet:
-        """Sample the label set of a batch with the `input_ids` of `features` and the padded `labels`."""
+        """Sample the label set of a batch with the `input_ids` of `features` and these `labels` in it."""
         if self.fixed_labels:
             number = len(self.label_names)
             return LabelSet(self.label_names, tuple(range(number)), torch.arange(number))
@@ -179,6 +179,12 @@ class LaclDataCollator:
                 f"a prompt of {number} labels may have {longest} tokens, and max_prompt_length is {limit}; "
                 f"{remedy}, shorten the label names, or raise max_prompt_length"
             )
+
+
+def occurring_labels(batch: Mapping[str, Tensor]) -> Tensor:
+    """Return the labels of the words of a batch and of its entities, some of which may lie within others."""
+    labels = batch["labels"].flatten()
+    return torch.cat([labels, batch["entities"][..., 2].flatten()]) if "entities" in batch else labels
 
 
 def content_generator(seed: int, features: Sequence[Mapping[str, Any]]) -> np.random.Generator:

@@ -28,7 +28,7 @@ from ..hub.model_card import known_facts
 from ..model.modeling_lacl import LaclForTokenClassification
 from .arguments import LaclTrainingArguments
 from .callbacks import EpochStart, LogWindow, Stopwatch
-from .collator import LaclDataCollator
+from .collator import LaclDataCollator, occurring_labels
 from .corpora import TrainingCorpora
 from .corpus_collator import CorpusDataCollator
 from .hub_trainer import HubTrainer
@@ -225,7 +225,13 @@ class LaclTrainer(HubTrainer):
             sequences = self.accelerator.pad_across_processes(sequences, dim=dimension, pad_index=padding)
         ids, labels = self.accelerator.gather(sequences).cpu().unbind(-1)
         features = [{"input_ids": sequence[sequence != padding]} for sequence in ids]
-        return collator.sample_label_set(features, labels)
+        everything = {"labels": labels}
+        if "entities" in inputs:
+            entities = inputs["entities"]
+            for dimension in (1, 0):
+                entities = self.accelerator.pad_across_processes(entities, dim=dimension, pad_index=padding)
+            everything["entities"] = self.accelerator.gather(entities).cpu()
+        return collator.sample_label_set(features, occurring_labels(everything))
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         """Return the batches of the next step; none if a run is resumed at its last step."""
