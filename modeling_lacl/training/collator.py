@@ -169,7 +169,9 @@ class LaclDataCollator:
         return build_prompt(name_ids, self.separator_id, label_set.order, self.label_vector)
 
     def _check_prompt_length(self, limit: int) -> None:
-        lengths = sorted((len(ids) + 1 for ids in self.name_ids.values()), reverse=True)
+        # Outside is in every prompt, and not one of the longest.
+        outside, *others = (len(ids) + 1 for ids in self.name_ids.values())
+        lengths = [outside, *sorted(others, reverse=True)]
         number = len(self.label_names)
         if self.labels_per_prompt is not None and not self.episodic and not self.fixed_labels:
             number = min(number, self.labels_per_prompt + 1)

@@ -255,6 +255,11 @@ def test_coarse_names_become_one_label(tiny_tokenizer):
         ),
         (["none", "a", "b"], {"coarse_names": {"a": "none"}}, "is also the name of label 0"),
         (["none", "a", "b"], {"max_prompt_length": 5}, "a prompt of 3 labels may have 6 tokens"),
+        (
+            ["none", "a b c", "d e f"],
+            {"labels_per_prompt": 1, "max_prompt_length": 5},
+            "a prompt of 2 labels may have 6 tokens",  # outside, 2, and one of the others, 4
+        ),
     ],
 )
 def test_bad_arguments(tiny_tokenizer, names, options, message):
