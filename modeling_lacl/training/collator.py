@@ -35,6 +35,29 @@ def remap_labels(labels: Tensor, lookup: Tensor) -> Tensor:
     return torch.where(labels >= 0, lookup[labels.clamp(min=0)], labels)
 
 
+class PaddingCollator:
+    """Pads a batch, with its entities, and adds no prompt: the model uses that of its own labels.
+
+    Args:
+        tokenizer: Pads the batch.
+        pad_to_multiple_of: Pad the text to a multiple of this many tokens.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, pad_to_multiple_of: int | None = None) -> None:
+        self.padding = DataCollatorForTokenClassification(tokenizer, pad_to_multiple_of=pad_to_multiple_of)
+        self.columns = {"labels", *tokenizer.model_input_names}
+
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Return the batch without a prompt; arguments and results as in `LaclDataCollator`."""
+        sequences = [
+            {key: value for key, value in sequence.items() if key in self.columns} for sequence in features
+        ]
+        batch = dict(self.padding(sequences))
+        if "entities" in features[0]:
+            batch["entities"] = pad_entities([sequence["entities"] for sequence in features])
+        return batch
+
+
 class LaclDataCollator:
     """Pads a batch and adds a prompt with a label set sampled for it.
 
@@ -104,8 +127,7 @@ class LaclDataCollator:
         self.label_vector = label_vector
         self.seed = seed
         self.deferred = False
-        self.padding = DataCollatorForTokenClassification(tokenizer, pad_to_multiple_of=pad_to_multiple_of)
-        self.columns = {"labels", *tokenizer.model_input_names}
+        self.pad = PaddingCollator(tokenizer, pad_to_multiple_of)
         self.separator_id = separator_id(tokenizer)
         names = [*self.label_names, *sorted(set(coarse_names.values()) - set(self.label_names))]
         token_ids = tokenize_label_names(tokenizer, names, label_vector)
@@ -127,12 +149,7 @@ class LaclDataCollator:
             `entities`, long of shape `(batch, most entities, 3)`, −1 in rows of padding. If `deferred`, the
             prompt and the renumbering of labels are left to `add_prompt`.
         """
-        sequences = [
-            {key: value for key, value in sequence.items() if key in self.columns} for sequence in features
-        ]
-        batch = dict(self.padding(sequences))
-        if "entities" in features[0]:
-            batch["entities"] = pad_entities([sequence["entities"] for sequence in features])
+        batch = self.pad(features)
         if self.deferred:
             return batch
         return self.add_prompt(batch, self.sample_label_set(features, occurring_labels(batch)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ from ..hub.model_card import known_facts
 from ..model.modeling_lacl import LaclForTokenClassification
 from .arguments import LaclTrainingArguments
 from .callbacks import EpochStart, LogWindow, Stopwatch
-from .collator import LaclDataCollator, occurring_labels
+from .collator import LaclDataCollator, PaddingCollator, occurring_labels
 from .corpora import TrainingCorpora
 from .corpus_collator import CorpusDataCollator
 from .hub_trainer import HubTrainer
@@ -44,6 +45,8 @@ class LaclTrainer(HubTrainer):
     `tokens_per_second` are logged (text tokens, without padding and prompts, during training alone).
     `evaluate` returns entity scores on types that are not trained on, see `FewShotValidation`. Therefore
     `metric_for_best_model="f1"`, `EarlyStoppingCallback` and `load_best_model_at_end` use few-shot F1.
+    `predict` takes sequences from `tokenize_dataset`, and its logits are by the names of all labels of the
+    model, in the order of `config.id2label`; `model.predict` tags texts, and uses the support set.
 
     Every save writes the model card, from `card_facts` and the state of the training.
 
@@ -170,6 +173,29 @@ class LaclTrainer(HubTrainer):
         )
         prepared: DataLoader = self.accelerator.prepare(loader)
         return prepared
+
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
+        """Return batches as those of `get_test_dataloader`."""
+        with self._without_sampled_prompts():
+            loader: DataLoader = super().get_eval_dataloader(*args, **kwargs)
+        return loader
+
+    def get_test_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
+        """Return batches for `predict`, in which labels are numbered as in the model's configuration."""
+        with self._without_sampled_prompts():
+            loader: DataLoader = super().get_test_dataloader(*args, **kwargs)
+        return loader
+
+    @contextmanager
+    def _without_sampled_prompts(self) -> Iterator[None]:
+        """Have loaders made with batches that are only padded, unless a collator was given."""
+        of_training = self.data_collator
+        if self._own_collator:
+            self.data_collator = PaddingCollator(self.model.tokenizer)
+        try:
+            yield
+        finally:
+            self.data_collator = of_training
 
     def _batch_sampler(self, dataset: Dataset, batches: int) -> EpisodeBatchSampler | CorpusBatchSampler:
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
