@@ -129,7 +129,7 @@ def test_long_and_short_names_that_fill_several_prompts(make_tiny_model, tiny_to
     support = [{"tokens": ["x", label], "ner_tags": ["O", f"B-{label}"]} for label in names]
     source = make_tiny_model(max_prompt_length=14)
     ner = adapt(source, support, names, steps=2)
-    assert len(ner.label_prompts.groups) > 1 and ner.entity_types == list(names)
+    assert ner.label_prompts and len(ner.label_prompts.groups) > 1 and ner.entity_types == list(names)
 
 
 def test_as_many_labels_in_a_prompt_as_always_fit(make_tiny_model, tiny_tokenizer, monkeypatch):

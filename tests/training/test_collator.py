@@ -215,9 +215,8 @@ def test_an_episode_names_its_own_types(tiny_tokenizer):
 def test_types_within_others_occur_in_the_batch(tiny_tokenizer):
     """A plane within a person: the label of the word is that of the longer entity."""
     row = {"input_ids": [2, 5, 6, 3], "attention_mask": [1] * 4, "labels": [-100, 1, 1, -100]}
-    row["entities"] = [[0, 1, 1], [0, 0, 5]]
     collator = LaclDataCollator(tiny_tokenizer, NAMES, labels_per_prompt=2, present_share=1.0)
-    batch = collator([row])
+    batch = collator([{**row, "entities": [[0, 1, 1], [0, 0, 5]]}])
     assert (batch["entities"] > -1).all() and batch["prompt_labels"].max() == 2
     names = read(tiny_tokenizer, batch["prompt_ids"][0])
     assert "person" in names and "plane" in names
