@@ -276,6 +276,12 @@ def clear_output_dir(training_args: LaclTrainingArguments) -> None:
 
 def _check_evaluation(data_args: DataArguments, training_args: LaclTrainingArguments) -> None:
     evaluates = training_args.eval_strategy != "no"
+    if data_args.corpora and (evaluates or training_args.early_stopping_patience):
+        option = "eval_strategy" if evaluates else "early_stopping_patience"
+        raise ValueError(
+            f"{option} is set, but no types are held out of corpora to evaluate on; leave it out, and "
+            "evaluate the saved model by lacl evaluate"
+        )
     if evaluates and not data_args.held_out_types:
         raise ValueError(
             "eval_strategy is set, but there is nothing to evaluate on; name held_out_types, or set "
