@@ -374,6 +374,11 @@ class LaclTrainingArguments(TrainingArguments):
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
         if self.sampling not in SAMPLING:
             raise ValueError(f"sampling is {self.sampling!r}; give one of {', '.join(SAMPLING)}")
+        if self.label_smoothing_factor:
+            raise ValueError(
+                f"label_smoothing_factor is {self.label_smoothing_factor}: with it, Trainer would compute a "
+                "cross-entropy in place of the contrastive loss; leave it out"
+            )
         if self.fixed_labels and self.sampling != "plain":
             raise ValueError(
                 f"fixed_labels puts all types into every prompt, and sampling {self.sampling!r} those of an "

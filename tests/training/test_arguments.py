@@ -121,6 +121,7 @@ def test_one_recipe_alone(recipe):
         ("sampling: both\n", [], "sampling.*invalid choice: 'both'"),
         ("n_way: 0\n", [], "n_way is 0; it must be at least 1"),
         ("eval_k_shot: -1\n", [], "eval_k_shot is -1"),
+        ("label_smoothing_factor: 0.1\n", [], "label_smoothing_factor is 0.1: .*contrastive loss"),
         ("foreign_labels: -1\n", [], "foreign_labels is -1"),
         ("group_size: 0\n", [], "group_size is 0; it must be at least 1"),
         ("variant_probability: 2\n", [], "variant_probability is 2.0; it must be from 0 to 1"),
