@@ -41,17 +41,15 @@ HEAVY: dict[str, Row] = {
     "`import torch`": ("import torch", (), ""),
     "transformers: import of `PreTrainedModel`": ("from transformers import PreTrainedModel", (), ""),
     "transformers: encoder loaded, one sentence": (ENCODER, ("ENCODER", SENTENCE), ""),
-    "`from_pretrained`, released model": (LOADED, ("RELEASED",), ""),
+    "`from_pretrained`, bundled model": (LOADED, ("RELEASED",), ""),
     "`from_pretrained`, folder": (LOADED, ("FOLDER",), ""),
-    "`lacl predict`, released model": (COMMAND, ("predict", "RELEASED", *PREDICT), "at most 2.5"),
+    "`lacl predict`, bundled model": (COMMAND, ("predict", "RELEASED", *PREDICT), "at most 2.5"),
     "`lacl predict`, folder": (COMMAND, ("predict", "FOLDER", *PREDICT), "at most 2.5"),
 }
 
 
 def main() -> None:
-    options = arguments(
-        __doc__, ("--checkpoint", {"default": "lacl-minilm-wide", "help": "a released model"})
-    )
+    options = arguments(__doc__, ("--checkpoint", {"default": "lacl-minilm-wide", "help": "a bundled model"}))
     options.cpu_time = True
     with tempfile.TemporaryDirectory() as folder:
         print(start_table(options, Path(folder)), end="\n\n")

@@ -267,7 +267,11 @@ def test_the_modules_that_are_named_are_there(name):
     assert hasattr(import_module(module), attribute) or import_module(name)
 
 
-PAGES = [DOCUMENTS[0], ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")),
+    *sorted((ROOT / "model_cards").glob("lacl-*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -292,7 +296,8 @@ def test_programs_and_recipes_that_are_named_are_there(page):
 
 def test_the_index_of_the_documentation_has_every_page():
     index = ROOT / "docs" / "README.md"
-    pages = {path.name for path in index.parent.glob("*.md")} - {index.name}
+    found = [*index.parent.glob("*.md"), *index.parent.glob("experiments/*.md")]
+    pages = {str(path.relative_to(index.parent)) for path in found} - {index.name}
     assert pages <= set(links(index))
 
 

@@ -17,9 +17,9 @@ from ..files import sha256
 from ..model.decoding_lacl import OUTSIDE_ID
 from .entity_lines import EntitySentence
 from .examples import LaclDataError
-from .tokenize import tokenize_words
+from .tokenize import sequence_entities, tokenize_words
 
-_FORMAT = 1
+_FORMAT = 2
 """Changes with what this module makes of the same sentences, so that older caches are not used."""
 _AT_ONCE = 1000
 """Number of sentences tokenised at once."""
@@ -103,27 +103,19 @@ def sequences_of(
 ) -> list[dict[str, Any]]:
     """Tokenise sentences to the rows of `cached_sequences`.
 
-    A sentence longer than `max_length` tokens is split at word boundaries, and an entity there with it: each
-    sequence has the words of it that are in the sequence.
+    A sentence longer than `max_length` tokens is split as by `tokenize_words`. Of an entity that is split
+    with it, each sequence has the words that it contains.
     """
     entities = [_with_ids(sentence, type_ids) for sentence in sentences]
     labels = [_outermost(len(one.words), found) for one, found in zip(sentences, entities, strict=True)]
     rows = []
     for made in tokenize_words([one.words for one in sentences], labels, tokenizer, max_length):
-        found = entities[made.sentence]
-        firsts = np.searchsorted(made.words, [first for first, _, _ in found])
-        lasts = np.searchsorted(made.words, [stop for _, stop, _ in found]) - 1
-        inside = [
-            (int(first), int(last), label)
-            for first, last, (_, _, label) in zip(firsts, lasts, found, strict=True)
-            if first <= last
-        ]
         rows.append(
             {
                 "input_ids": made.input_ids,
                 "attention_mask": np.ones(len(made.input_ids), dtype=np.int8),
                 "labels": made.labels,
-                "entities": [list(one) for one in dict.fromkeys(inside)],
+                "entities": sequence_entities(made, entities[made.sentence]),
                 "corpus": corpus,
             }
         )

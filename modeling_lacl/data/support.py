@@ -26,6 +26,9 @@ from .tokenize import sequences_dataset, tokenize_words
 
 logger = logging.getLogger(__name__)
 
+MOST_SPAN_WORDS = 40
+"""Length of the longest entities that a model learns to find from examples. Time and memory grow with it."""
+
 ENCODED = ("input_ids", "attention_mask", "labels")
 """Columns of support sentences that are encoded."""
 
@@ -178,6 +181,34 @@ def names_for(types: list[str], label_names: str | Path | Mapping[str, str] | No
     return {name: words for name, words in names.items() if name not in unseen}
 
 
+def widen_spans(model: LaclForTokenClassification, dataset: Dataset) -> None:
+    """Let a model of spans find entities as long as those of its support set.
+
+    Args:
+        model: The model, whose `config.max_span_words` is raised, at most to `MOST_SPAN_WORDS`. A model of
+            tokens is left as it is.
+        dataset: Sentences as from `read_dataset`.
+    """
+    limit = model.config.max_span_words
+    lengths = [
+        (stop - first, row, first, stop)
+        for row, spans in enumerate(entity_spans(dataset))
+        for first, stop, _ in spans
+    ]
+    longest, row, first, stop = max(lengths, default=(0, 0, 0, 0))
+    if not limit or longest <= limit:
+        return
+    model.config.max_span_words = min(longest, max(limit, MOST_SPAN_WORDS))
+    logger.info("Entities may have %d words, as in the examples.", model.config.max_span_words)
+    if longest > model.config.max_span_words:
+        logger.warning(
+            "the entity %r has %d words, and none of more than %d can be found: label a shorter part of it",
+            " ".join(dataset[row]["tokens"][first:stop]),
+            longest,
+            model.config.max_span_words,
+        )
+
+
 def tokenize_support(
     model: LaclForTokenClassification, dataset: Dataset, labels: list[list[int]] | None = None
 ) -> TokenizedSupport:
@@ -303,16 +334,22 @@ def with_support(
     read = read_support(support, nested=bool(model.config.max_span_words))
     own = with_own_labels(model)
     own.set_labels(read.types, label_names)
+    widen_spans(own, read.dataset)
     store_support(own, encode_tokenized(own, tokenize_support(own, read.dataset, read.labels), batch_size))
     return own
 
 
 def store_support(model: LaclForTokenClassification, encoded: EncodedSupport) -> None:
     """Store a support set in a model, with a warning that names the labels of which it has no word."""
-    found = set(encoded.labels.unique().tolist())
+    model.set_support(*encoded)
+    warn_of_missing(model)
+
+
+def warn_of_missing(model: LaclForTokenClassification) -> None:
+    """Log the labels of which the support set of a model has no word."""
+    found = set(model.support_labels.unique().tolist())
     labels = model.config.id2label or {}
     missing = [labels[label] for label in sorted(labels) if label not in found]
-    model.set_support(*encoded)
     if missing:
         words = " and ".join("outside of entities" if one == OUTSIDE else f"of {one}" for one in missing)
         effect = "goes by its label name alone" if model.config.use_prompts else "is never predicted"

@@ -10,6 +10,7 @@ from datasets import Dataset, Features, List, Value
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from ..model.decoding_lacl import OUTSIDE_ID
 from ..model.words_lacl import align_words, fast_tokenizer, tokenizer_lock, word_offsets
 from .tags import LabelSpan, UnknownTypes, io_lookup, label_spans, to_io
 
@@ -48,8 +49,9 @@ def tokenize_words(
 ) -> list[TokenSequence]:
     """Tokenise sentences, and split those longer than `max_length` tokens at word boundaries.
 
-    Every word that has a subword gets its label exactly once. A single word longer than a sequence is
-    truncated to its first subwords. A sentence without words gives no sequence.
+    Every word that has a subword gets its label exactly once. A sentence is not split within an entity,
+    unless the entity is longer than a sequence. A single word longer than a sequence is truncated to its
+    first subwords. A sentence without words gives no sequence.
 
     Args:
         sentences: Lists of words, which are joined by single spaces and aligned by character offsets, as at
@@ -86,7 +88,8 @@ def tokenize_words(
             ids, offsets = encoding["input_ids"][number], encoding["offset_mapping"][number]
             positions = align_words(np.array(offsets, dtype=np.int64).reshape(-1, 2), word_offsets(words))
             if len(ids) > max_length and len(words) > 1:
-                longer.extend(_cut(part, positions, len(ids), budget))
+                own = np.asarray(labels[part.sentence], dtype=np.int64)[part.first : part.stop]
+                longer.extend(_cut(part, positions, own, len(ids), budget))
                 continue
             word_at = np.full(len(ids), -1, dtype=np.int64)
             has_subword = np.flatnonzero(positions >= 0)
@@ -104,8 +107,12 @@ def tokenize_words(
     return [sequence for _, sequence in sorted(sequences, key=lambda pair: pair[0])]
 
 
-def _cut(part: _Part, positions: NDArray[np.int64], length: int, budget: int) -> list[_Part]:
+def _cut(
+    part: _Part, positions: NDArray[np.int64], labels: NDArray[np.int64], length: int, budget: int
+) -> list[_Part]:
     """Split a part into smaller parts of at most `budget` tokens each, or of a single word with more.
+
+    Entities, as runs of words with one label, stay whole if they fit.
 
     A smaller part is tokenised again on its own, which may give more tokens than within the sentence; it is
     then split again.
@@ -113,12 +120,17 @@ def _cut(part: _Part, positions: NDArray[np.int64], length: int, budget: int) ->
     # A word without a subword begins where the word before it does.
     begins = np.maximum.accumulate(positions)
     ends = np.append(begins[1:], length)
+    # Before which words one may cut: not before those that go on with an entity.
+    borders = np.flatnonzero(np.append(True, (labels[1:] != labels[:-1]) | (labels[1:] == OUTSIDE_ID)))
     parts: list[_Part] = []
     first = 0
     while first < len(positions):
         stop = max(int(np.searchsorted(ends, max(begins[first], 0) + budget, side="right")), first + 1)
         if first == 0 and stop == len(positions):
             stop -= 1
+        border = int(borders[np.searchsorted(borders, stop, side="right") - 1])
+        if first < border and stop < len(positions):
+            stop = border
         parts.append(_Part(part.sentence, part.first + first, part.first + stop))
         first = stop
     return parts
@@ -141,16 +153,14 @@ def sequence_entities(sequence: TokenSequence, spans: Sequence[LabelSpan]) -> li
         spans: The entities of the sentence: first word, one past the last, label id.
 
     Returns:
-        Those that lie within the part and have a word with a subword.
+        What each has of words with a subword in the part, without repetitions.
     """
-    words = sequence.words
-    if not len(words) or not spans:
+    if not spans:
         return []
-    bounds = np.asarray([span[:2] for span in spans])
-    first, stop = np.searchsorted(words, bounds).T
-    within = (bounds[:, 0] >= words[0]) & (bounds[:, 1] <= words[-1] + 1) & (first < stop)
+    first, stop = np.searchsorted(sequence.words, np.asarray([span[:2] for span in spans])).T
     labels = [span[2] for span in spans]
-    return [(int(first[at]), int(stop[at]) - 1, labels[at]) for at in np.flatnonzero(within)]
+    found = ((int(first[at]), int(stop[at]) - 1, labels[at]) for at in np.flatnonzero(first < stop))
+    return list(dict.fromkeys(found))
 
 
 # For so few sentences (a support set, for example), the cache and progress bar of `Dataset.map` are not worth
@@ -179,9 +189,9 @@ def tokenize_dataset(
     """Tokenise a dataset from `read_dataset` for training.
 
     Words are joined by single spaces and aligned by character offsets, as at prediction. A sentence longer
-    than `max_length` tokens is split at word boundaries into several sequences. Every word that has a subword
-    gets its label exactly once. A single word longer than a sequence is truncated to its first subwords. A
-    sentence without words gives no sequence.
+    than `max_length` tokens is split into several sequences, at word boundaries and not within an entity that
+    fits into one. Every word that has a subword gets its label exactly once. A single word longer than a
+    sequence is truncated to its first subwords. A sentence without words gives no sequence.
 
     Args:
         dataset: A dataset from `read_dataset`.

@@ -95,11 +95,17 @@ def role_labels(entities: Entities, number: int) -> Tensor:
     result = entities.label.new_zeros((len(ROLES), number))
     result[0, entities.first] = entities.label
     result[1, entities.last] = entities.label
-    length = entities.last - entities.first + 1
-    words = torch.repeat_interleave(entities.first - length.cumsum(0) + length, length)
-    words = words + torch.arange(len(words), device=words.device)
-    result[2, words] = entities.label.repeat_interleave(length)
+    words, entity = _words_within(entities)
+    result[2, words] = entities.label[entity]
     return result
+
+
+def _words_within(entities: Entities) -> tuple[Tensor, Tensor]:
+    """Return (n,) long the words of all entities, one entity after the other, and the entity of each."""
+    length = entities.last - entities.first + 1
+    entity = torch.arange(len(length), device=length.device).repeat_interleave(length)
+    begins = length.cumsum(0) - length
+    return torch.arange(len(entity), device=length.device) - (begins - entities.first)[entity], entity
 
 
 def span_label_loss(
@@ -107,9 +113,12 @@ def span_label_loss(
 ) -> Tensor:
     """Return the logistic loss of spans and labels: an entity attracts its labels, other spans repel them.
 
+    An entity of more than M words has no span of its own. The spans within it do not count for its label: a
+    part of an entity is neither an entity nor a good example of what is none.
+
     Args:
         logits: (N, M, K) of spans, as from `span_logits`, with outside as label 0.
-        entities: The entities, each of at most M words to be counted.
+        entities: The entities.
         room: (N,) long, see `span_logits`.
         present: (N, K) bool, whether the prompt of the word's sequence contains the label.
         positives: Number of entities to divide by; by default those of the batch.
@@ -121,12 +130,25 @@ def span_label_loss(
     fits = torch.arange(width, device=room.device) < room.unsqueeze(1)
     counted = fits.unsqueeze(2) & present.unsqueeze(1)
     counted[..., 0] = False  # the logit of outside is 0
-    targets = torch.zeros_like(logits)
     length = entities.last - entities.first
     short = length < width
+    if not bool(short.all()):
+        counted &= ~_within_long(Entities(*(part[~short] for part in entities)), logits)
+    targets = torch.zeros_like(logits)
     targets[entities.first[short], length[short], entities.label[short]] = 1
+    counted |= targets.bool() & present.unsqueeze(1)
     losses = nn.functional.binary_cross_entropy_with_logits(
         logits.masked_fill(~counted, 0), targets, reduction="none"
     )
     number = (targets * counted).sum() if positives is None else positives
     return (losses * counted).sum() / number.clamp_min(1)
+
+
+def _within_long(entities: Entities, logits: Tensor) -> Tensor:
+    """Return (N, M, K) bool: which spans lie within one of these entities, for its label."""
+    words, entity = _words_within(entities)
+    number, width, labels = logits.shape
+    cells = words * labels + entities.label[entity]
+    until = words.new_full((number * labels,), -1).scatter_reduce(0, cells, entities.last[entity], "amax")
+    ends = torch.arange(number, device=words.device)[:, None] + torch.arange(width, device=words.device)
+    return ends.unsqueeze(2) <= until.view(number, 1, labels)

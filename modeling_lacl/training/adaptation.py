@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import wraps
+from itertools import compress
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -44,6 +45,8 @@ from ..data.support import (
     read_support,
     store_support,
     tokenize_support,
+    warn_of_missing,
+    widen_spans,
 )
 from ..hub.card_facts import CardFacts, fingerprint, with_data
 from ..hub.model_card import known_facts
@@ -62,14 +65,14 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 LOSS_THRESHOLD = 0.2
-"""Context–label loss below which adaptation stops, chosen on development data (see docs/experiments.md)."""
+"""Context–label loss below which adaptation stops (see docs/experiments/choices.md)."""
 MAX_STEPS = 40
 """Maximum number of optimiser steps if the loss stays above the threshold."""
 MAX_EPOCHS = 3
 """Maximum number of epochs; used instead of `MAX_STEPS` for support sets where it means more steps."""
 
 SPAN_STEPS = 10
-"""Number of optimiser steps for a model of spans, at least (see docs/experiments.md)."""
+"""Number of optimiser steps for a model of spans, at least (see docs/experiments/spans.md)."""
 SPAN_EPOCHS = 8
 """Number of epochs for a model of spans, if they are more steps."""
 SPAN_LEARNING_RATE = 3e-5
@@ -214,6 +217,7 @@ def adapt(
     names = names_for(read.types, label_names)
     adapted = _copied(model)
     adapted.set_labels(read.types, names)
+    widen_spans(adapted, read.dataset)
     tokenized = tokenize_support(adapted, read.dataset, read.labels)
     source = known_facts(model)
     facts = with_data(CardFacts() if source is None else source.inherited(), read.dataset, read.types)
@@ -439,6 +443,7 @@ def add_types(
     # Existing labels keep their ids: new types come last.
     everything = [*old, *(name for name in read.types if name not in old)]
     changed.set_labels(everything, {**config.label_names, **names})
+    widen_spans(changed, read.dataset)
     new = joining_tokens(encode_tokenized(changed, tokenize_support(changed, read.dataset), batch_size))
     words = model.config.support_words
     changed.set_support(
@@ -447,6 +452,7 @@ def add_types(
         torch.cat([model.support_labels, new.labels]),
         None if words is None else [*words, *new.words],
     )
+    warn_of_missing(changed)
     return changed.eval()
 
 
@@ -486,10 +492,31 @@ def remove_types(model: LaclForTokenClassification, types: Sequence[str]) -> Lac
     new_id = new_id.to(model.support_labels.device)
     # A negative label, for a role in which a token is no example, stays.
     labels = torch.where(model.support_labels < 0, -1, new_id[model.support_labels.clamp_min(0)])
+    if labels.dim() == 2:
+        labels = _without_contradictions(model, labels)
     is_entity = (labels if labels.dim() == 1 else labels[:, -1]) > OUTSIDE_ID
     words = model.config.support_words and [
         word if kept else ""
         for word, kept in zip(model.config.support_words, is_entity.tolist(), strict=True)
     ]
-    changed.set_support(model.support_mean, model.support_variance, labels, words)
+    left_over = labels >= OUTSIDE_ID if labels.dim() == 1 else (labels >= OUTSIDE_ID).any(1)
+    changed.set_support(
+        model.support_mean[left_over],
+        model.support_variance[left_over],
+        labels[left_over],
+        words and list(compress(words, left_over.tolist())),
+    )
     return changed.eval()
+
+
+def _without_contradictions(model: LaclForTokenClassification, labels: Tensor) -> Tensor:
+    """Return labels by role, `(S, 3)`, where no word is outside in a role that it has in another entity.
+
+    A word of several entities is there once for each, with the same Gaussian. Where one of them became
+    outside, the others still stand.
+    """
+    _, word = torch.unique(model.support_mean, dim=0, return_inverse=True)
+    in_entity = torch.zeros_like(labels, dtype=torch.bool)
+    for role in range(labels.shape[1]):
+        in_entity[:, role] = torch.isin(word, word[labels[:, role] > OUTSIDE_ID])
+    return torch.where((labels == OUTSIDE_ID) & in_entity, -1, labels)

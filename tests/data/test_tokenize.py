@@ -1,5 +1,6 @@
 """Tokenisation: every word labelled once, at the same place as by a word-by-word reference."""
 
+from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
@@ -149,6 +150,35 @@ def test_long_sentence_is_split_at_word_boundaries(tokenizer):
     assert sum(labels[1:-1], []) == [1 if i % 5 == 0 else 2 if i % 5 == 1 else 0 for i in range(count)]
     whole = len(tokenizer(" ".join(tokens))["input_ids"])
     assert len(rows) - 2 <= 1.5 * whole / 30  # sequences are filled, not one per word
+
+
+def _runs(labels):
+    """The runs of one label above 0, as (label, length)."""
+    return [(label, len(list(run))) for label, run in groupby(labels) if label]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), min_size=1, max_size=60))
+def test_no_entity_that_fits_is_split(tokenizer, runs):
+    labels = [label for label, length in runs for _ in range(length)]
+    tokens = [TEXT[i % 6] for i in range(len(labels))]
+    tags = ["O" if not label else f"I-{'xy'[label - 1]}" for label in labels]
+    sentence = read_dataset([example(tokens, tags)], scheme="IO")
+    rows = tokenize_dataset(sentence, tokenizer, ["x", "y"], max_length=48)
+    of_rows = [[label for label in row if label >= 0] for row in rows["labels"]]
+    assert sum(of_rows, []) == labels
+    if max((length for _, length in _runs(labels)), default=0) <= 8:  # at most 46 tokens
+        assert sum(map(_runs, of_rows), []) == _runs(labels)
+
+
+def test_of_an_entity_longer_than_a_sequence_each_has_its_words(tokenizer):
+    words = ["Ana", *TEXT[:6] * 10, "Ruiz"]
+    whole = {"tokens": words, "entities": [{"start": 1, "end": 61, "label": "x"}]}
+    rows = tokenize_dataset(read_dataset([whole], nested="keep"), tokenizer, ["x"], 32, entities=True)
+    for labels, entities in zip(rows["labels"], rows["entities"], strict=True):
+        own = [label for label in labels if label >= 0]
+        assert entities == ([[own.index(1), len(own) - 1 - own[::-1].index(1), 1]] if 1 in own else [])
+    assert sum(map(len, rows["entities"])) > 1
 
 
 def test_word_longer_than_a_sequence_keeps_its_label(tokenizer):

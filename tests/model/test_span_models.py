@@ -1,11 +1,14 @@
 """Tests of a model of spans as a whole: forward, losses, support, prediction, checkpoint and export."""
 
+from collections import defaultdict
+
 import pytest
 import torch
 from transformers import AutoTokenizer
 
 from modeling_lacl import LaclConfig, LaclForTokenClassification, LaclPipeline, add_types, remove_types
 from modeling_lacl import adapt as adapt_model
+from modeling_lacl.data.support import MOST_SPAN_WORDS, with_support
 from modeling_lacl.hub.bundled import embedded_encoder
 from modeling_lacl.model.decoding_lacl import span_logits
 from modeling_lacl.model.losses_lacl import context_context_loss
@@ -162,6 +165,23 @@ def test_support_tokens_are_kept_by_role_and_types_come_and_go(adapted):
     assert fewer.predict(TEXTS[0], threshold=0.0)
 
 
+def _by_word_and_role(model):
+    """The labels, by number, of each Gaussian in each role."""
+    found = defaultdict(set)
+    for mean, labels in zip(model.support_mean.tolist(), model.support_labels.tolist(), strict=True):
+        for role, label in enumerate(labels):
+            if label >= 0:
+                found[tuple(mean), role].add(model.config.id2label[label])
+    return found
+
+
+def test_a_removed_type_leaves_the_entities_around_it(adapted):
+    before, after = (_by_word_and_role(one) for one in (adapted, remove_types(adapted, ["city"])))
+    # Within the school the city leaves nothing but a word that does not begin it; alone, it becomes outside.
+    assert after == {place: (labels - {"city"}) or {"O"} for place, labels in before.items()}
+    assert sum("city" in labels for labels in before.values()) == 6
+
+
 @pytest.mark.parametrize("method", ["neighbors", "prototypes"])
 def test_a_label_without_support_goes_by_its_name(spans, method):
     spans.config.support_method = method
@@ -219,3 +239,20 @@ def test_fine_tuning_a_real_encoder_learns_nested_entities():
 def test_unusable_options_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         LaclConfig(**settings)
+
+
+def test_entities_may_be_as_long_as_the_examples(spans, caplog):
+    words = "every plan to write tests before the code".split()
+    examples = [{"tokens": words, "entities": [{"start": 0, "end": 8, "label": "rule"}]}]
+    for ner in (
+        adapt_model(spans, examples),
+        with_support(spans, examples),
+        add_types(adapt_model(spans, NESTED, steps=0), examples),
+    ):
+        assert ner.config.max_span_words == 8 and spans.config.max_span_words == 4
+        found = ner.predict(" ".join(words), threshold=0.0, overlap="any")
+        assert " ".join(words) in [one["word"] for one in found]
+    assert "can be found" not in caplog.text
+    long = [{"tokens": ["plan"] * 60, "entities": [{"start": 2, "end": 52, "label": "rule"}]}, *examples]
+    assert adapt_model(spans, long, steps=0).config.max_span_words == MOST_SPAN_WORDS
+    assert "has 50 words, and none of more than 40 can be found" in caplog.text
