@@ -56,6 +56,7 @@ from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.prediction_lacl import real_number, whole_number
 from .arguments import LaclTrainingArguments, ModelArguments
 from .card import facts_of_training
+from .collator import types_per_prompt
 from .encoder_options import encoder_options
 from .trainer import LaclTrainer
 
@@ -316,7 +317,7 @@ def _fine_tune(
             max_steps=steps,
             lr_scheduler_type=schedule,
             per_device_train_batch_size=batch_size,
-            labels_per_prompt=_labels_per_prompt(model),
+            labels_per_prompt=types_per_prompt(model),
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
@@ -340,22 +341,6 @@ def _fine_tune(
             trainer.train()
     _log_summary(trainer, steps, any(one.stopped for one in stopping), time.perf_counter() - start)
     return trainer
-
-
-def _labels_per_prompt(model: LaclForTokenClassification) -> int:
-    """Return the number of types in a prompt of fine-tuning.
-
-    A label set too large for one prompt is learnt in parts: every batch samples another subset. So it is the
-    size of the model's smallest prompt, or less where the longest names would not fit into one together.
-    """
-    prompts = model.label_prompts
-    if prompts is None or len(prompts.groups) == 1:
-        return len(model.entity_types)
-    config: Any = model.config
-    outside, *others = (len(ids) + 1 for ids in config.label_token_ids)
-    lengths = np.cumsum([outside, *sorted(others, reverse=True)])
-    fitting = int(np.count_nonzero(lengths <= config.max_prompt_length)) - 1
-    return min(fitting, *(len(group) - 1 for group in prompts.groups))
 
 
 def _log_summary(trainer: LaclTrainer, planned: int, loss_is_low: bool, seconds: float) -> None:

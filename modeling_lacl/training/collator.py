@@ -20,6 +20,7 @@ from transformers import DataCollatorForTokenClassification, PreTrainedTokenizer
 from ..data.sampling import LabelSet, sample_label_set
 from ..model.decoding_lacl import OUTSIDE_ID
 from ..model.labels_lacl import build_prompt, separator_id, tokenize_label_names
+from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.spans_lacl import PADDING_ENTITY, pad_entities
 
 
@@ -198,6 +199,22 @@ class LaclDataCollator:
                 f"a prompt of {number} labels may have {longest} tokens, and max_prompt_length is {limit}; "
                 f"{remedy}, shorten the label names, or raise max_prompt_length"
             )
+
+
+def types_per_prompt(model: LaclForTokenClassification) -> int:
+    """Return the number of types in a prompt of fine-tuning.
+
+    A label set too large for one prompt is learnt in parts: every batch samples another subset. So it is the
+    size of the model's smallest prompt, or less where the longest names would not fit into one together.
+    """
+    prompts = model.label_prompts
+    if prompts is None or len(prompts.groups) == 1:
+        return len(model.entity_types)
+    config: Any = model.config
+    outside, *others = (len(ids) + 1 for ids in config.label_token_ids)
+    lengths = np.cumsum([outside, *sorted(others, reverse=True)])
+    fitting = int(np.count_nonzero(lengths <= config.max_prompt_length)) - 1
+    return min(fitting, *(len(group) - 1 for group in prompts.groups))
 
 
 def occurring_labels(batch: Mapping[str, Tensor]) -> Tensor:
