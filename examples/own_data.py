@@ -38,5 +38,5 @@ Path("columns.txt").write_text(columns + "The O\nCutty B-ship\nSark I-ship\nsank
 model = LaclForTokenClassification.from_pretrained("lacl-minilm-wide")
 for support in (from_csv, "spans.jsonl", "columns.txt"):
     ner = adapt(model, support)
-    entities = ner.predict("Ana Ruiz went down with the Titanic.")
-    print([(entity["word"], entity["entity_group"], round(entity["score"], 3)) for entity in entities])
+    predicted = ner.predict("Ana Ruiz went down with the Titanic.")
+    print([(entity["word"], entity["entity_group"], round(entity["score"], 3)) for entity in predicted])

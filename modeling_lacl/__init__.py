@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from .model.pipeline_lacl import LaclPipeline
     from .model.saving_lacl import LaclPreTrainedModel
     from .training.adaptation import adapt, add_types, remove_types
-    from .training.arguments import LaclTrainingArguments
+    from .training.arguments import DataArguments, LaclTrainingArguments, ModelArguments
     from .training.collator import LaclDataCollator
     from .training.source import train_source
     from .training.trainer import LaclTrainer
 
 # The module of each name: PEP 562 has no way to import later but by the module's name.
 _MODULES = {
+    "DataArguments": "training.arguments",
     "LaclConfig": "model.configuration_lacl",
     "LaclDataCollator": "training.collator",
     "LaclDataError": "data.examples",
@@ -44,6 +45,7 @@ _MODULES = {
     "LaclPreTrainedModel": "model.saving_lacl",
     "LaclTrainer": "training.trainer",
     "LaclTrainingArguments": "training.arguments",
+    "ModelArguments": "training.arguments",
     "adapt": "training.adaptation",
     "add_types": "training.adaptation",
     "cross_validate": "evaluation.cross_validation",
@@ -57,6 +59,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "DataArguments",
     "LaclConfig",
     "LaclDataCollator",
     "LaclDataError",
@@ -68,6 +71,7 @@ __all__ = [
     "LaclPreTrainedModel",
     "LaclTrainer",
     "LaclTrainingArguments",
+    "ModelArguments",
     "__version__",
     "adapt",
     "add_types",

@@ -12,8 +12,16 @@ _OF_TORCH = {
 """Packages of the extra `torch`, by the names of their modules."""
 
 
+def install_command(extra: str) -> str:
+    """Return how to install the package with an extra: from a clone, since no index has the package.
+
+    Files that travel with checkpoints, and import nothing of the root, say the same.
+    """
+    return f"`pip install '.[{extra}]'` in a clone of lacl"
+
+
 def require(module: str, extra: str) -> Any:
-    """Import `module`, which the extra `lacl[extra]` installs.
+    """Import `module`, which an extra of this package installs.
 
     Raises:
         ModuleNotFoundError: If it is not installed. The message names the extra.
@@ -30,8 +38,9 @@ def remedy(error: ModuleNotFoundError) -> str:
     """Return what to do about a package that is missing, as in an installation for exported models alone.
 
     Example:
-        >>> remedy(ModuleNotFoundError("No module named 'torch'", name="torch"))
-        "torch is not installed: `pip install 'lacl[torch]'`; without it, only exported models run"
+        >>> told = remedy(ModuleNotFoundError("No module named 'yaml'", name="yaml"))
+        >>> print(told.partition(";")[0])
+        yaml is not installed: `pip install '.[torch]'` in a clone of lacl
     """
     package = (error.name or "").partition(".")[0]
     if package not in _OF_TORCH or "pip install" in str(error):
@@ -41,4 +50,4 @@ def remedy(error: ModuleNotFoundError) -> str:
 
 def _missing(package: str, extra: str) -> str:
     left = "; without it, only exported models run" if extra == "torch" else ""
-    return f"{package} is not installed: `pip install 'lacl[{extra}]'`{left}"
+    return f"{package} is not installed: {install_command(extra)}{left}"

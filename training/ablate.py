@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from figures import plot_curves, plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, digests, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
-from scoring import adapted_score, mean_and_spread  # type: ignore[import-not-found]  # beside this file
+from figures import plot_curves, plot_scores
+from plans import check_settings, digests, machine, plan_parser, read_json, read_plan, without
+from scoring import adapted_score, mean_and_spread
 
 from modeling_lacl.data.label_names import load_label_names
 from modeling_lacl.data.reading import read_dataset

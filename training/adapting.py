@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from figures import plot_curves  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, digests, machine, plan_parser, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from figures import plot_curves
+from plans import check_settings, digests, machine, plan_parser, read_plan, without
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 

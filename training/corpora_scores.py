@@ -18,9 +18,12 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from scoring import micro_f1
 
 from modeling_lacl import LaclForTokenClassification, adapt, read_dataset
+from modeling_lacl.data.corpora.index import read_index
 from modeling_lacl.data.label_names import label_names_for, load_label_names
+from modeling_lacl.data.spans import Nested
 from modeling_lacl.data.tags import entity_spans, entity_types, keep_types
 from modeling_lacl.evaluation.episodes import sampled_episodes
 from modeling_lacl.evaluation.errors import Span
@@ -171,19 +174,21 @@ def f1_at(row: Row, threshold: float, *, borders: bool = False) -> float:
     """Return micro-F1 in percent of the predictions with at least this score, or that of their borders."""
     kept = np.asarray(row["scores"]) >= threshold
     right = np.asarray(row["borders" if borders else "correct"], dtype=bool)[kept]
-    gold = row["gold_borders" if borders else "gold"]
-    return 200 * int(right.sum()) / max(int(kept.sum()) + gold, 1)
+    return micro_f1(int(right.sum()), int(kept.sum()), row["gold_borders" if borders else "gold"])
 
 
 def development(folder: Path) -> list[str]:
     """Return the names of the corpora of role development."""
-    index = json.loads((folder / "corpora.json").read_text(encoding="utf-8"))
-    return [one["name"] for one in index if one["role"] == "development"]
+    return [corpus.name for corpus in read_index(folder) if corpus.role == "development"]
 
 
 def read_split(folder: Path, splits: Sequence[str], limit: int | None = None) -> Dataset:
     """Return the first sentences, with nested entities, of the first of these splits that a corpus has."""
     files = [folder / f"{split}.jsonl.gz" for split in splits]
-    file = next((one for one in files if one.is_file()), files[-1])
+    return read_packed(next((one for one in files if one.is_file()), files[-1]), limit)
+
+
+def read_packed(file: Path, limit: int | None = None, nested: Nested = "keep") -> Dataset:
+    """Return the first sentences of packed JSON Lines of words with their tags, or with spans of words."""
     with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return read_dataset([json.loads(line) for line in islice(lines, limit)], nested="keep")
+        return read_dataset([json.loads(line) for line in islice(lines, limit)], nested=nested)

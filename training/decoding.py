@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapting import best_paths  # type: ignore[import-not-found]  # beside this file
-from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
-from scoring import mean_and_spread  # type: ignore[import-not-found]  # beside this file
+from adapting import best_paths
+from figures import plot_scores
+from plans import machine, plan_parser, read_plan
+from scoring import mean_and_spread
 from torch import Tensor
 
 from modeling_lacl import LaclForTokenClassification, adapt

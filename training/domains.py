@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpora_scores import THRESHOLDS, Benchmark, Corpus, Episodes, development, f1_at  # type: ignore[import-not-found]  # beside this file
-from figures import plot_reliability  # type: ignore[import-not-found]  # beside this file
-from plans import machine  # type: ignore[import-not-found]  # beside this file
+from corpora_scores import THRESHOLDS, Benchmark, Corpus, Episodes, development, f1_at
+from figures import plot_reliability
+from plans import machine
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.evaluation.calibration import Bin, calibration_error, fit_logistic, ranking, reliability

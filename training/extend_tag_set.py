@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
+from plans import machine, plan_parser, read_plan
 
 from modeling_lacl.evaluation.comparison import ComparisonReport
 from modeling_lacl.evaluation.recipe import TransferRecipe, slug

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpora_scores import development, read_split  # type: ignore[import-not-found]  # beside this file
-from plans import machine  # type: ignore[import-not-found]
+from corpora_scores import development, read_split
+from plans import machine
 
 from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.data.corpora.index import read_index
 from modeling_lacl.data.tags import entity_spans
 from modeling_lacl.evaluation.model_evaluation import word_spans
 from modeling_lacl.metrics import span_scores
@@ -103,8 +104,7 @@ def main() -> None:
 
 def type_names(folder: Path) -> list[str]:
     """Return the names of the types of all corpora."""
-    index = json.loads((folder / "corpora.json").read_text(encoding="utf-8"))
-    return [name for one in index for name in one["types"]]
+    return [name for corpus in read_index(folder) for name in corpus.types]
 
 
 def found(

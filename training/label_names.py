@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
-from scoring import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
+from figures import plot_scores
+from plans import machine, plan_parser, read_plan
+from scoring import adapted_score, mean_and_spread, query_score
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.data.label_names import load_label_names

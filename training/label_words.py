@@ -16,10 +16,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from corpora_scores import read_split  # type: ignore[import-not-found]  # beside this file
-from plans import machine  # type: ignore[import-not-found]
+from corpora_scores import read_split
+from plans import machine
+from scoring import micro_f1
 
 from modeling_lacl import LaclForTokenClassification
+from modeling_lacl.data.corpora.index import read_index
 from modeling_lacl.data.tags import entity_spans
 from modeling_lacl.evaluation.model_evaluation import word_spans
 from modeling_lacl.files import write_atomically
@@ -51,15 +53,15 @@ def main() -> None:
     options = parser.parse_args()
     model = LaclForTokenClassification.from_pretrained(options.model)
     counts: dict[str, Counter[tuple[str, str]]] = {"training": Counter(), "development": Counter()}
-    for corpus in json.loads((options.folder / "corpora.json").read_text(encoding="utf-8")):
-        if corpus["role"] not in counts or not {*corpus["types"]} & {*options.names}:
+    for corpus in read_index(options.folder):
+        if corpus.role not in counts or not {*corpus.types} & {*options.names}:
             continue
-        order = ("test", "dev") if corpus["role"] == "development" else ("dev", "test")
-        data = read_split(options.folder / corpus["name"], order, options.sentences)
+        order = ("test", "dev") if corpus.role == "development" else ("dev", "test")
+        data = read_split(corpus.folder, order, options.sentences)
         sentences: list[list[str]] = list(data["tokens"])
-        ner = model.with_labels(sorted(corpus["types"]))
+        ner = model.with_labels(sorted(corpus.types))
         entities = ner.predict((words for words in sentences), is_split_into_words=True, overlap="nested")
-        own = counts[corpus["role"]]
+        own = counts[corpus.role]
         for words, gold, found in zip(sentences, entity_spans(data), entities, strict=True):
             predicted = {(span.start, span.end, span.label) for span in word_spans(words, found)}
             own.update((name, "gold") for *_, name in gold)
@@ -80,7 +82,7 @@ def _row(name: str, counts: dict[str, Counter[tuple[str, str]]], fewest: int) ->
     for one in counts.values():
         gold, predicted, correct = (one[name, kind] for kind in ("gold", "predicted", "correct"))
         enough = gold >= fewest
-        cells += [f"{200 * correct / (gold + predicted):.0f}" if enough else "", str(gold) if enough else ""]
+        cells += [f"{micro_f1(correct, predicted, gold):.0f}" if enough else "", str(gold) if enough else ""]
     return cells
 
 

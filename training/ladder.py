@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from plans import machine, plan_parser, read_plan  # type: ignore[import-not-found]  # beside this file
-from scoring import mean_and_spread  # type: ignore[import-not-found]  # beside this file
+from plans import machine, plan_parser, read_plan
+from scoring import mean_and_spread
 
 from modeling_lacl.evaluation.intervals import value_of
 from modeling_lacl.evaluation.recipe import TransferRecipe, read_recipe, slug

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corpora_scores import Corpus  # type: ignore[import-not-found]  # beside this file
-from plans import machine  # type: ignore[import-not-found]  # beside this file
-from scoring import mean_and_spread  # type: ignore[import-not-found]  # beside this file
+from corpora_scores import Corpus
+from plans import machine
+from scoring import mean_and_spread, micro_f1
 
 from modeling_lacl import LaclForTokenClassification, adapt
 from modeling_lacl.evaluation.model_evaluation import word_spans
@@ -99,7 +99,7 @@ def inner(entities: Collection[Entity]) -> set[Entity]:
 def f1(gold: Sequence[Collection[Entity]], found: Sequence[Collection[Entity]]) -> float:
     """Return micro-F1 in percent."""
     right = sum(len(set(own) & set(other)) for own, other in zip(gold, found, strict=True))
-    return 200 * right / max(sum(map(len, gold)) + sum(map(len, found)), 1)
+    return micro_f1(right, sum(map(len, found)), sum(map(len, gold)))
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:

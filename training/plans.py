@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState  # type: ignore[import-untyped]
+from accelerate import PartialState
 
 from modeling_lacl.data.yaml_files import read_yaml
 from modeling_lacl.files import sha256, write_atomically

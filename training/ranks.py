@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import plot_scores  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, digests, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from figures import plot_scores
+from plans import check_settings, digests, machine, plan_parser, read_json, read_plan, without
 from safetensors.torch import load_file
-from scoring import adapted_score, mean_and_spread, query_score  # type: ignore[import-not-found]  # beside this file
+from scoring import adapted_score, mean_and_spread, query_score
 
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.data.label_names import load_label_names

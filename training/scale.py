@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 import yaml
-from corpora_scores import THRESHOLDS, Corpus, Row, development, f1_at  # type: ignore[import-not-found]  # beside this file
-from plans import check_settings, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
+from corpora_scores import THRESHOLDS, Corpus, Row, development, f1_at
+from plans import check_settings, machine, plan_parser, read_json, read_plan, without
 
+from modeling_lacl.data.corpora.index import IndexedCorpus, read_index
 from modeling_lacl.evaluation.recipe import read_recipe
 from modeling_lacl.files import write_atomically
 from modeling_lacl.optional import require
@@ -69,20 +70,20 @@ def nested_sources(
     release = entry.get("release")
     index = [
         one
-        for one in json.loads((folder / "corpora.json").read_text(encoding="utf-8"))
-        if one["role"] == entry.get("role", "training") and (release is None or one["release"] in release)
+        for one in read_index(folder)
+        if one.role == entry.get("role", "training") and (release is None or one.release in release)
     ]
     order = np.random.default_rng(recipe["seed"]).permutation(len(index)).tolist()
     fewest = entry.get("min_mentions", 1)
     sources: list[dict[str, Any]] = []
-    kept: list[dict[str, Any]] = []
+    kept: list[IndexedCorpus] = []
     names: set[str] = set()
     for number in [*wanted, None]:
         while len(kept) < len(index) and (number is None or of_files + len(names) < number):
             kept.append(index[order[len(kept)]])
-            names |= {name for name, mentions in kept[-1]["types"].items() if mentions >= fewest}
-        left = {one["name"] for one in kept}
-        exclude = [one["name"] for one in index if one["name"] not in left]
+            names |= {name for name, mentions in kept[-1].types.items() if mentions >= fewest}
+        left = {one.name for one in kept}
+        exclude = [one.name for one in index if one.name not in left]
         sources.append({"types": of_files + len(names), "corpora": len(kept), "exclude": exclude})
     return sources
 

@@ -38,6 +38,11 @@ def query_score(
     return 100 * float(entity_scores(gold_tags(rows), tags)["f1"])
 
 
+def micro_f1(correct: int, found: int, gold: int) -> float:
+    """Return F1 in percent from numbers of entities: found and right, found, and in the references."""
+    return 200 * correct / max(found + gold, 1)
+
+
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
     """Format the mean, with the sample standard deviation of several values; a dash for no value."""
     spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""

@@ -12,21 +12,23 @@ are not repeated. Of nested entities the outermost ones are kept.
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from corpora_scores import read_packed
 from datasets import Dataset, disable_progress_bars
-from plans import check_settings, machine, plan_parser, read_json, read_plan, without  # type: ignore[import-not-found]  # beside this file
-from scoring import mean_and_spread  # type: ignore[import-not-found]  # beside this file
+from plans import check_settings, machine, plan_parser, read_json, read_plan, without
+from scoring import mean_and_spread
 
-from modeling_lacl import LaclForTokenClassification, adapt, evaluate_model, read_dataset, suggest_sentences
+from modeling_lacl import LaclForTokenClassification, adapt, evaluate_model, suggest_sentences
+from modeling_lacl.data.corpora.index import read_index
 from modeling_lacl.data.tags import entity_spans, keep_types
 from modeling_lacl.evaluation.results import model_digest
 from modeling_lacl.files import sha256, write_atomically
+from modeling_lacl.reporting import markdown_table
 
 WAYS = ("random", "suggested")
 
@@ -45,7 +47,7 @@ def main() -> None:
     results_file = options.output / "results.json"
     results = read_json(results_file)
     for name in options.corpus or corpora:
-        source, test = (read_split(file) for file in corpora[name])
+        source, test = (read_packed(file, nested="outermost") for file in corpora[name])
         for seed in plan["seeds"]:
             if f"{name}, seed {seed}" not in results:
                 results[f"{name}, seed {seed}"] = run(model, source, test, plan, seed)
@@ -57,20 +59,13 @@ def main() -> None:
 
 def named_corpora(plan: Mapping[str, Any], data_root: Path) -> dict[str, tuple[Path, Path]]:
     """Return the files to choose sentences from and to score on of each corpus with the plan's role."""
-    index = data_root / plan["corpora"]
     found = {}
-    for corpus in json.loads(index.read_text(encoding="utf-8")):
-        if corpus["role"] == plan["role"]:
-            source = "train" if "train" in corpus["splits"] else "dev"
-            folder = index.parent / corpus["name"]
-            found[corpus["name"]] = (folder / f"{source}.jsonl.gz", folder / "test.jsonl.gz")
+    for corpus in read_index((data_root / plan["corpora"]).parent):
+        if corpus.role == plan["role"]:
+            source = "train" if corpus.sentences else "dev"
+            folder = corpus.folder
+            found[corpus.name] = (folder / f"{source}.jsonl.gz", folder / "test.jsonl.gz")
     return found
-
-
-def read_split(file: Path) -> Dataset:
-    """Read packed JSON Lines of words with their tags, or with spans of words."""
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return read_dataset([json.loads(line) for line in lines], nested="outermost")
 
 
 def run(
@@ -145,12 +140,12 @@ def to_markdown(results: Mapping[str, Any], plan: Mapping[str, Any], machine: Ma
     rounds = range(plan["rounds"])
     sizes = [(number + 1) * plan["sentences"] for number in rounds]
     columns = [f"{way}, {size} sentences" for size in sizes for way in WAYS]
-    lines = [f"| corpus | start | {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) + 1)]
+    cells: list[list[str]] = []
     for name, some in [*runs.items(), ("mean", list(results.values()))]:
         scores = [np.mean([result["start"] for result in some])]
         scores += [np.mean([result[way][number] for result in some]) for number in rounds for way in WAYS]
-        lines.append(f"| {name} | {' | '.join(f'{score:.1f}' for score in scores)} |")
-    lines.append("")
+        cells.append([name, *(f"{score:.1f}" for score in scores)])
+    lines = [*markdown_table(["corpus", "start", *columns], cells, range(1, len(columns) + 2)), ""]
     for number, size in zip(rounds, sizes, strict=True):
         gains = [
             float(np.mean([one["suggested"][number] - one["random"][number] for one in some]))

@@ -14,21 +14,21 @@ an entity neither begins nor ends inside a string that is one word in another.
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import regex
+from scoring import micro_f1
 
 from modeling_lacl import LaclForTokenClassification
-from modeling_lacl.data.tags import bio_spans
+from modeling_lacl.data.entity_lines import read_entity_lines
 from modeling_lacl.model.prediction_lacl import Predictor, Scores
 from modeling_lacl.model.words_lacl import Text, split_words
+from modeling_lacl.reporting import markdown_table
 
 Span: TypeAlias = tuple[int, int, str]
 """Start, end and type of an entity in a text."""
@@ -84,26 +84,25 @@ def main() -> None:
         examples = read_corpus(options.data_root / "wide" / name, options.sentences)
         for way, score in scores(model, examples).items():
             rows.setdefault(way, []).append(score)
-    print("| words | " + " | ".join(options.corpora) + " | mean | example |")
-    print("|---|" + "---:|" * (len(options.corpora) + 1) + "---|")
+    cells = []
     for way, values in rows.items():
-        cells = " | ".join(f"{value:.2f}" for value in [*values, float(np.mean(values))])
         split = WAYS.get(way, WAYS["apostrophes join"])
-        print(f"| {way} | {cells} | `{' '.join(SHOWN[start:end] for start, end in split(SHOWN))}` |")
+        example = f"`{' '.join(SHOWN[start:end] for start, end in split(SHOWN))}`"
+        cells.append([way, *(f"{value:.2f}" for value in [*values, float(np.mean(values))]), example])
+    header = ["words", *options.corpora, "mean", "example"]
+    print("\n".join(markdown_table(header, cells, range(1, len(header) - 1))))
 
 
 def read_corpus(folder: Path, most: int) -> list[tuple[str, list[Span]]]:
     """Return the text and the entities of the first sentences of a corpus, of its dev split first."""
     examples: list[tuple[str, list[Span]]] = []
-    for file in [file for file in (folder / "dev.jsonl.gz", folder / "test.jsonl.gz") if file.is_file()]:
-        with gzip.open(file, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
-                # In EWT a hyphen is a token where it joins words; elsewhere it is one only between spaces.
-                text, places = detokenize(row["tokens"], hyphens=folder.name == "uner_en_ewt")
-                spans = bio_spans(row["ner_tags"])
-                examples.append((text, [(places[a][0], places[b - 1][1], name) for a, b, name in spans]))
-    return examples[:most]
+    files = [file for file in (folder / "dev.jsonl.gz", folder / "test.jsonl.gz") if file.is_file()]
+    for sentence in islice(chain.from_iterable(map(read_entity_lines, files)), most):
+        # In EWT a hyphen is a token where it joins words; elsewhere it is one only between spaces.
+        text, places = detokenize(sentence.words, hyphens=folder.name == "uner_en_ewt")
+        spans = [(places[first][0], places[stop - 1][1], name) for first, stop, name in sentence.entities]
+        examples.append((text, spans))
+    return examples
 
 
 def detokenize(tokens: Sequence[str], hyphens: bool = False) -> tuple[str, list[tuple[int, int]]]:
@@ -147,7 +146,7 @@ def scores(
         texts = [Text(text, np.array(split(text), dtype=np.int64).reshape(-1, 2)) for text, _ in examples]
         entities: Any = enumerate(kind.build(own).entities(texts, threshold=0.0))
         spans = {(n, one["start"], one["end"], one["entity_group"]) for n, part in entities for one in part}
-        found[way] = 200 * len(spans & expected) / max(1, len(spans) + len(expected))
+        found[way] = micro_f1(len(spans & expected), len(spans), len(expected))
     return found
 
 

@@ -17,6 +17,7 @@ from .options import (
     Scheme,
     TagColumn,
     TokenColumn,
+    nested_for,
     read_labelled,
 )
 
@@ -45,7 +46,8 @@ Steps: TypeAlias = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Training steps; 0 encodes the examples without fine-tuning. By default until the loss is low.",
+        help="Training steps; 0 encodes the examples without fine-tuning. By default eight passes, at least "
+        "ten steps; for a model of tokens until the loss is low.",
     ),
 ]
 LearningRate: TypeAlias = Annotated[
@@ -117,7 +119,7 @@ def adapt(
     tag_column: TagColumn = None,
     scheme: Scheme = None,
     encoding: Encoding = "utf-8",
-    nested: NestedOption = "error",
+    nested: NestedOption = None,
     estimate: Estimate = False,
 ) -> None:
     """Teach a model your entity types from a few labelled sentences.
@@ -138,12 +140,13 @@ def adapt(
     from ..training import adaptation
     from .progress import AdaptingProgress
 
-    dataset = read_labelled(support, data_format, token_column, tag_column, scheme, encoding, nested)
-    examples = read_support(dataset, str(support))
+    model = load_model(checkpoint)
+    columns = (data_format, token_column, tag_column, scheme, encoding)
+    dataset = read_labelled(support, *columns, nested_for(model, nested))
+    examples = read_support(dataset, str(support), nested=bool(model.config.max_span_words))
     options: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "weight_decay": weight_decay}
     options |= {"batch_size": batch_size, "decoding": decoding, "fixed_labels": fixed_labels, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
-    model = load_model(checkpoint)
     with AdaptingProgress() as progress:
         if estimate:
             from ..evaluation.cross_validation import cross_validate

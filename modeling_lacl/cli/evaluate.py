@@ -21,6 +21,7 @@ from .options import (
     TagColumn,
     Threshold,
     TokenColumn,
+    nested_for,
     parse_labels,
     read_labelled,
 )
@@ -78,7 +79,7 @@ def evaluate(
     tag_column: TagColumn = None,
     scheme: Scheme = None,
     encoding: Encoding = "utf-8",
-    nested: NestedOption = "error",
+    nested: NestedOption = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(metavar="CHECKPOINT", help="With a recipe: source model to use instead of its own."),
@@ -150,8 +151,9 @@ def evaluate(
     from ..evaluation.model_evaluation import evaluate_model
     from ..integrations.predictors import load_predictor, own_labels_notice
 
-    dataset = read_labelled(file, data_format, token_column, tag_column, scheme, encoding, nested)
     model = load_predictor(given)
+    columns = (data_format, token_column, tag_column, scheme, encoding)
+    dataset = read_labelled(file, *columns, nested_for(model, nested))
     notice = own_labels_notice(model, "to evaluate others, give --labels, as in --labels person,city")
     if notice and wanted is None:
         print(printable(notice), file=sys.stderr)

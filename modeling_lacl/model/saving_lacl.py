@@ -54,7 +54,7 @@ class Package:
         """Return a model that shares the weights of `model`, with another support set."""
         raise ModuleNotFoundError(
             "support= needs the package lacl, which is not part of a checkpoint's remote code: install it by "
-            "`pip install '.[torch]'` in a clone of its repository"
+            "`pip install '.[torch]'` in a clone of lacl"
         )
 
     def check_language(self, model: Any, texts: Sequence[str]) -> None:

@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -31,9 +30,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 
 from ..data.support import (
@@ -55,6 +51,7 @@ from ..model.decoding_lacl import OUTSIDE_ID
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.prediction_lacl import real_number, whole_number
 from .arguments import LaclTrainingArguments, ModelArguments
+from .callbacks import StopBelowLoss
 from .card import facts_of_training
 from .collator import types_per_prompt
 from .encoder_options import encoder_options
@@ -86,13 +83,13 @@ DECODINGS = ("gaussian", "unit_hidden", "hidden")
 """Spaces in which an adapted model compares words with its examples."""
 
 # Training seeds and draws from the generators of the process, which threads share. Callbacks may adapt, too.
-_training = threading.RLock()
+_training_lock = threading.RLock()
 
 
 def _renew_lock() -> None:
     """Renew the lock in a forked process, in which no thread would release it."""
-    global _training
-    _training = threading.RLock()
+    global _training_lock
+    _training_lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows. Training takes long, so that forks do not wait for it.
@@ -224,7 +221,7 @@ def adapt(
     facts = with_data(CardFacts() if source is None else source.inherited(), read.dataset, read.types)
     facts = replace(facts, stage="adapted", hyperparameters={"steps": 0})
     if steps != 0:
-        with _training, _preserved_random_state(), in_full_precision(adapted), torch.enable_grad():
+        with _training_lock, _preserved_random_state(), in_full_precision(adapted), torch.enable_grad():
             options = {"learning_rate": learning_rate, "weight_decay": weight_decay, "seed": seed}
             options["fixed_labels"] = fixed_labels
             trainer = _fine_tune(adapted, tokenized.sequences, steps, batch_size, callbacks or (), **options)
@@ -263,36 +260,6 @@ def _preserved_random_state() -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
-class _StopBelowThreshold(TrainerCallback):
-    """Stops training once the context–label loss is below `LOSS_THRESHOLD`.
-
-    The loss is averaged over the last `batches` batches, which make up one epoch. For a baseline that uses
-    no label names, the total loss is compared instead.
-    """
-
-    def __init__(self, batches: int) -> None:
-        self.losses: deque[float] = deque(maxlen=batches)
-        self.stopped = False
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        # A model trained without label names has only the total loss, which is logged at every step.
-        loss = (logs or {}).get("context_label_loss", (logs or {}).get("loss"))
-        if loss is not None:
-            self.losses.append(loss)
-            if (
-                len(self.losses) == self.losses.maxlen
-                and sum(self.losses) / len(self.losses) < LOSS_THRESHOLD
-            ):
-                control.should_training_stop = self.stopped = True
-
-
 def _fine_tune(
     model: LaclForTokenClassification,
     sequences: Dataset,
@@ -301,21 +268,25 @@ def _fine_tune(
     callbacks: Sequence[TrainerCallback],
     **options: Any,
 ) -> LaclTrainer:
+    """Train a model on tokenised sentences, in place, and log what was done.
+
+    Args:
+        model: The model, with the label set of the sentences.
+        sequences: The sentences as `tokenize_support` makes them.
+        steps: Number of optimiser steps; None for the default of the kind of model (see `_schedule`).
+        batch_size: Sentences per step.
+        callbacks: Further callbacks of the trainer.
+        **options: `learning_rate` and other arguments of [`LaclTrainingArguments`].
+
+    Returns:
+        The trainer after training, with its log.
+    """
     batches = math.ceil(len(sequences) / batch_size)
-    stopping: list[_StopBelowThreshold] = []
-    schedule = "constant"
-    if model.config.max_span_words:
-        steps = max(SPAN_STEPS, SPAN_EPOCHS * batches) if steps is None else steps
-        options["head_learning_rate"] = 10 * options["learning_rate"]
-        schedule = "linear"
-    elif steps is None:
-        stopping.append(_StopBelowThreshold(batches))
-        steps = max(MAX_STEPS, MAX_EPOCHS * batches)
+    steps, stopping, scheduled = _schedule(model, steps, batches, options["learning_rate"])
     with tempfile.TemporaryDirectory() as folder:
         arguments = LaclTrainingArguments(
             output_dir=folder,
             max_steps=steps,
-            lr_scheduler_type=schedule,
             per_device_train_batch_size=batch_size,
             labels_per_prompt=types_per_prompt(model),
             save_strategy="no",
@@ -323,6 +294,7 @@ def _fine_tune(
             disable_tqdm=True,
             logging_steps=1,
             dataloader_pin_memory=False,
+            **scheduled,
             **options,
         )
         trainer = LaclTrainer(
@@ -341,6 +313,23 @@ def _fine_tune(
             trainer.train()
     _log_summary(trainer, steps, any(one.stopped for one in stopping), time.perf_counter() - start)
     return trainer
+
+
+def _schedule(
+    model: LaclForTokenClassification, steps: int | None, batches: int, learning_rate: float
+) -> tuple[int, list[StopBelowLoss], dict[str, Any]]:
+    """Return the number of steps, what may stop training before, and arguments of the learning rates.
+
+    A model of spans takes a fixed number of steps, while the learning rate falls to 0. One of tokens stops
+    once its loss is low, unless the number of steps is given.
+    """
+    if model.config.max_span_words:
+        steps = max(SPAN_STEPS, SPAN_EPOCHS * batches) if steps is None else steps
+        return steps, [], {"lr_scheduler_type": "linear", "head_learning_rate": 10 * learning_rate}
+    constant = {"lr_scheduler_type": "constant"}
+    if steps is not None:
+        return steps, [], constant
+    return max(MAX_STEPS, MAX_EPOCHS * batches), [StopBelowLoss(LOSS_THRESHOLD, batches)], constant
 
 
 def _log_summary(trainer: LaclTrainer, planned: int, loss_is_low: bool, seconds: float) -> None:

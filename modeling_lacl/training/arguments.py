@@ -14,19 +14,13 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..data.yaml_files import read_yaml
+from .source_kinds import check_kind_of_source
 
 SAMPLING = ("plain", "episodes")
 ATTENTION = ("eager", "sdpa")
 ENCODER_OPTIONS = ("dropout", "attention", "freeze_embeddings")
 """Model arguments about the training of the encoder, which are no options of `LaclConfig`."""
 DEFAULT_LABELS = ("person", "organization", "location", "date", "event", "product")
-ENTRY_KEYS = {
-    "data_format": "format",
-    **{name: name for name in ("token_column", "tag_column", "scheme", "encoding", "nested", "type_names")},
-}
-"""Data arguments of `train_file` -> keys that an entry of `corpora` has in their place."""
-OF_TRAIN_FILE = ("corpus", "coarse_names", "train_types", "held_out_types", *ENTRY_KEYS)
-OF_CORPORA = ("corpus_power", "families", "name_variants", "default_labels")
 
 
 def _help(text: str, **metadata: Any) -> dict[str, Any]:
@@ -39,6 +33,11 @@ class ModelArguments:
 
     The exception is `viterbi`, which is on by default for the method `lacl`: training estimates the
     transitions that Viterbi decoding needs, and a bare `LaclConfig` has none.
+
+    Example:
+        >>> from modeling_lacl import ModelArguments
+        >>> ModelArguments(encoder="minilm", max_span_words=12).method
+        'lacl'
     """
 
     encoder: str = field(
@@ -143,19 +142,17 @@ class ModelArguments:
         return {key: value for key, value in vars(self).items() if key not in others and value is not None}
 
 
-def _default(arguments: type, name: str) -> Any:
-    """Return the default of an argument that has one."""
-    field_of = {one.name: one for one in dataclasses.fields(arguments)}[name]
-    made = field_of.default_factory
-    return field_of.default if made is dataclasses.MISSING else made()
-
-
 @dataclass
 class DataArguments:
     """The labelled source data: one file or corpus, or many corpora with label sets of their own.
 
     Raises:
         ValueError: Neither `train_file` nor `corpora` is given, or options of one with the other.
+
+    Example:
+        >>> from modeling_lacl import DataArguments
+        >>> DataArguments(train_file="train.txt", held_out_types=["ship"]).corpora is None
+        True
     """
 
     train_file: str | None = field(
@@ -257,13 +254,7 @@ class DataArguments:
     def __post_init__(self) -> None:
         if bool(self.corpora) == bool(self.train_file):
             raise ValueError("give either train_file (one file or corpus) or corpora (many), and not both")
-        own, others = ("corpora", "train_file") if self.corpora else ("train_file", "corpora")
-        for name in OF_TRAIN_FILE if self.corpora else OF_CORPORA:
-            if getattr(self, name) != _default(type(self), name):
-                remedy = "leave it out"
-                if self.corpora and name in ENTRY_KEYS:
-                    remedy = f"write {ENTRY_KEYS[name]} in the entries of files that need it"
-                raise ValueError(f"{name} is for {others}; with {own}, {remedy}")
+        check_kind_of_source(self)
         if not self.default_labels:
             raise ValueError("default_labels is empty; name the types of the saved model")
 

@@ -1,8 +1,9 @@
-"""Helpers of the trainer: averaging logged values, timing the training, and seeding the epochs."""
+"""Helpers of the trainer: averaging logged values, timing the training, seeding the epochs, and stopping."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,3 +100,37 @@ class EpochStart(TrainerCallback):
         elif self.sampler is not None and (epoch or args.world_size > 1):
             seed = args.seed if args.data_seed is None else args.data_seed
             self.sampler.generator = torch.Generator().manual_seed(seed + epoch)
+
+
+class StopBelowLoss(TrainerCallback):
+    """Stops training once the context–label loss is low.
+
+    The loss is averaged over the last batches. For a baseline that uses no label names, the total loss is
+    compared instead.
+
+    Args:
+        threshold: The loss below which training stops.
+        batches: Number of batches to average over, such as those of an epoch.
+    """
+
+    def __init__(self, threshold: float, batches: int) -> None:
+        self.threshold = threshold
+        self.losses: deque[float] = deque(maxlen=batches)
+        self.stopped = False
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # A model trained without label names has only the total loss, which is logged at every step.
+        loss = (logs or {}).get("context_label_loss", (logs or {}).get("loss"))
+        if loss is None:
+            return
+        self.losses.append(loss)
+        full = len(self.losses) == self.losses.maxlen
+        if full and sum(self.losses) / len(self.losses) < self.threshold:
+            control.should_training_stop = self.stopped = True

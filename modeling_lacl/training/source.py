@@ -96,8 +96,7 @@ def train_source(
 
     Example:
         >>> from pathlib import Path
-        >>> from modeling_lacl import LaclTrainingArguments, train_source
-        >>> from modeling_lacl.training.arguments import DataArguments, ModelArguments
+        >>> from modeling_lacl import DataArguments, LaclTrainingArguments, ModelArguments, train_source
         >>> _ = Path("train.txt").write_text("Ana\\tperson\\nleft\\tO\\nOslo\\tcity\\n")
         >>> model = train_source(
         ...     ModelArguments(encoder="minilm"),

@@ -14,10 +14,7 @@ from accelerate.utils import broadcast_object_list  # type: ignore[import-untype
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import (
-    DataCollatorForTokenClassification,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedTokenizerBase
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import speed_metrics
 from transformers.training_args import ParallelMode
@@ -31,7 +28,7 @@ from .arguments import LaclTrainingArguments
 from .callbacks import EpochStart, LogWindow, Stopwatch
 from .collator import LaclDataCollator, PaddingCollator, occurring_labels
 from .corpora import TrainingCorpora
-from .corpus_collator import CorpusDataCollator
+from .default_collator import default_collator
 from .hub_trainer import HubTrainer
 from .validation import FewShotValidation
 
@@ -421,67 +418,6 @@ class LaclTrainer(HubTrainer):
             model.resolve_names(validation.types, validation.label_names)
             self._validations[id(dataset)] = validation
         return self._validations[id(dataset)]
-
-
-def default_collator(
-    model: LaclForTokenClassification,
-    args: LaclTrainingArguments,
-    coarse_names: Mapping[str, str] | None = None,
-    corpora: TrainingCorpora | None = None,
-) -> Any:
-    """Return the collator for a model: with a sampled prompt, a prompt for each corpus, or padding alone.
-
-    Args:
-        model: The model, with its labels.
-        args: The training arguments.
-        coarse_names: Type -> name of its coarse group.
-        corpora: The corpora to train on, if they are many.
-
-    Returns:
-        A `LaclDataCollator`, a `CorpusDataCollator` for corpora, or a collator that only pads if the model
-        uses no prompts.
-
-    Raises:
-        ValueError: With corpora, the model uses no prompts, or prompts are to have fixed labels.
-    """
-    config: Any = model.config
-    seed = args.seed if args.data_seed is None else args.data_seed
-    if corpora is not None:
-        if not config.use_prompts or args.fixed_labels:
-            option = "fixed_labels: true" if config.use_prompts else "use_prompts: false"
-            raise ValueError(
-                f"corpora need label prompts, since each has its own label set; leave out {option}"
-            )
-        return CorpusDataCollator(
-            model.tokenizer,
-            corpora.corpora,
-            outside_name=config.outside_name,
-            group_size=args.group_size,
-            labels_per_prompt=args.labels_per_prompt,
-            foreign_labels=args.foreign_labels,
-            variant_probability=args.variant_probability,
-            coarse_probability=args.coarse_probability,
-            label_vector=config.label_vector,
-            max_prompt_length=config.max_prompt_length,
-            entities=bool(config.max_span_words),
-            seed=seed,
-        )
-    if not config.use_prompts:
-        return DataCollatorForTokenClassification(model.tokenizer)
-    names = config.label_names
-    return LaclDataCollator(
-        model.tokenizer,
-        [names[config.id2label[label]] for label in range(len(config.id2label))],
-        labels_per_prompt=args.labels_per_prompt,
-        present_share=args.present_share,
-        coarse_names={names[name]: coarse for name, coarse in (coarse_names or {}).items() if name in names},
-        coarse_probability=args.coarse_probability,
-        episodic=args.sampling == "episodes",
-        fixed_labels=args.fixed_labels,
-        label_vector=config.label_vector,
-        max_prompt_length=config.max_prompt_length,
-        seed=seed,
-    )
 
 
 def _check_sizes(corpora: TrainingCorpora, group_size: int) -> None:

@@ -5,6 +5,8 @@ import json
 import re
 from pathlib import Path
 
+import torch
+
 import modeling_lacl
 from modeling_lacl import LaclForTokenClassification
 from modeling_lacl.training import adaptation
@@ -97,3 +99,43 @@ def test_every_argument_of_adapt_is_an_option(lacl, checkpoint, tmp_path, monkey
     assert ner.config.projection == "hidden" and ner.has_support
     code, _, err = lacl(*arguments, "--decoding", "cosine")
     assert code == 2 and "decoding is 'cosine': give one of gaussian, unit_hidden, hidden" in err
+
+
+def nested_file(folder):
+    """A sentence with an organisation in which there is a country."""
+    path = folder / "nested.jsonl"
+    spans = [{"start": 0, "end": 15, "label": "organization"}, {"start": 8, "end": 15, "label": "country"}]
+    path.write_text(json.dumps({"text": "bank of england sank", "entities": spans}) + "\n")
+    return path
+
+
+def test_nested_entities_are_kept_for_a_model_of_spans(lacl, make_tiny_model, tmp_path):
+    """Without an option, as in Python; `lacl evaluate` counts both of them, too."""
+    make_tiny_model(max_span_words=4).save_pretrained(tmp_path / "spans")
+    file = nested_file(tmp_path)
+    arguments = ["adapt", tmp_path / "spans", file, "-o", tmp_path / "ner", "--steps", "0"]
+    assert lacl(*arguments)[0] == 0
+    adapted = LaclForTokenClassification.from_pretrained(tmp_path / "ner")
+    in_python = modeling_lacl.adapt(
+        LaclForTokenClassification.from_pretrained(tmp_path / "spans"), file, steps=0
+    )
+    assert adapted.entity_types == in_python.entity_types == ["organization", "country"]
+    assert torch.equal(adapted.support_labels, in_python.support_labels)
+    for options, number in (([], 2), (["--nested", "outermost"], 1)):
+        results = tmp_path / "results.json"
+        assert lacl("evaluate", tmp_path / "ner", file, "--output", results, *options)[0] == 0
+        assert json.loads(results.read_text())["scores"]["number"] == number
+    assert lacl(*arguments, "--nested", "outermost")[0] == 0
+    assert LaclForTokenClassification.from_pretrained(tmp_path / "ner").entity_types == ["organization"]
+    code, _, err = lacl(*arguments, "--nested", "error")
+    assert code == 2 and "overlap" in err
+
+
+def test_nested_entities_are_an_error_for_a_model_of_tokens(lacl, checkpoint, tmp_path):
+    file = nested_file(tmp_path)
+    arguments = ["adapt", checkpoint, file, "-o", tmp_path / "ner", "--steps", "0"]
+    for options in ([], ["--nested", "keep"]):
+        code, _, err = lacl(*arguments, *options)
+        assert code == 2 and "overlap" in err and "--nested outermost or innermost" in err
+    assert lacl("evaluate", checkpoint, file)[0] == 2
+    assert lacl(*arguments, "--nested", "innermost")[0] == 0

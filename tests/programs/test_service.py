@@ -30,7 +30,7 @@ BAD = {
 @pytest.fixture
 def service(monkeypatch) -> Any:
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import service  # type: ignore[import-not-found]  # pytest is shown where it is
+    import service
 
     return service
 

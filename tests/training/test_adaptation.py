@@ -285,7 +285,8 @@ def test_numbers_of_numpy_and_torch_are_numbers(tiny_model, tiny_tokenizer):
         learning_rate=np.float32(1e-3),
         callbacks=None,
     )
-    assert ner.predict(TEXTS, threshold=torch.tensor(0.0), stride=np.int32(1)) == ner.predict(TEXTS)
+    options: dict[str, Any] = {"threshold": torch.tensor(0.0), "stride": np.int32(1)}
+    assert ner.predict(TEXTS, **options) == ner.predict(TEXTS)
 
 
 def test_corrected_predictions_are_examples(make_tiny_model, tiny_tokenizer):

@@ -143,7 +143,7 @@ def test_confusion_of_a_known_case():
 def test_a_missing_package_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ModuleNotFoundError, match=r"not installed: `pip install 'lacl\[plot\]'`"):
+    with pytest.raises(ModuleNotFoundError, match=r"not installed: `pip install '\.\[plot\]'`"):
         plot_learning_curves(STATE, tmp_path / "x.svg")
 
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...model.calls_lacl import PredictMixin
 from ...model.decoding_lacl import log_softmax
-from ...model.prediction_lacl import predict, whole_number
+from ...model.prediction_lacl import whole_number
 from ...optional import require
 from .exported import CONFIG_FILE, TOKENIZER_FILE, ExportedConfig, ExportedTokenizer
 
@@ -38,11 +39,11 @@ class OnnxOutput(NamedTuple):
     role_logits: NDArray[np.float32] | None = None
 
 
-class LaclOnnxModel:
+class LaclOnnxModel(PredictMixin):
     """An exported model, with the same predictions as the model that it was exported from.
 
     Label names and support are constants in the graph, which therefore finds only the entity types that it
-    was exported with. [`prediction_lacl.predict`] does the rest, as for every model.
+    was exported with: `predict` refuses `labels` and `support`, and is else as for every model.
 
     Example:
         >>> from modeling_lacl import LaclForTokenClassification, LaclOnnxModel
@@ -159,10 +160,6 @@ class LaclOnnxModel:
         """Return an output at some tokens, as [`LaclForTokenClassification.read_tokens`]."""
         read = getattr(self(input_ids, attention_mask), values)[rows, tokens]
         return np.asarray(read.reshape(len(rows), -1))
-
-    def predict(self, inputs: Any, **kwargs: Any) -> Any:
-        """Find the entities in texts; see [`prediction_lacl.predict`]. Refuses `labels` and `support`."""
-        return predict(self, inputs, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Copy the folder that the model was loaded from."""

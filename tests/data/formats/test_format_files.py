@@ -206,7 +206,7 @@ def test_without_spacy_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "spacy.tokens", None)
     path = tmp_path / "a.spacy"
     path.write_bytes(b"x\x9c")
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'lacl\[spacy\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install '\.\[spacy\]'"):
         read_dataset(path)
 
 
