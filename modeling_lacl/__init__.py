@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from .model.modeling_lacl import LaclForTokenClassification, LaclModel
     from .model.pipeline_lacl import LaclPipeline
     from .model.saving_lacl import LaclPreTrainedModel
-    from .training.adaptation import adapt, add_types, remove_types
+    from .training.adaptation import adapt
     from .training.arguments import DataArguments, LaclTrainingArguments, ModelArguments
     from .training.collator import LaclDataCollator
     from .training.source import train_source
     from .training.trainer import LaclTrainer
+    from .training.type_changes import add_types, remove_types
 
 # The module of each name: PEP 562 has no way to import later but by the module's name.
 _MODULES = {
@@ -47,12 +48,12 @@ _MODULES = {
     "LaclTrainingArguments": "training.arguments",
     "ModelArguments": "training.arguments",
     "adapt": "training.adaptation",
-    "add_types": "training.adaptation",
+    "add_types": "training.type_changes",
     "cross_validate": "evaluation.cross_validation",
     "evaluate_model": "evaluation.model_evaluation",
     "load_corpus": "data.corpora.loading",
     "read_dataset": "data.reading",
-    "remove_types": "training.adaptation",
+    "remove_types": "training.type_changes",
     "suggest_sentences": "evaluation.suggesting",
     "tokenize_dataset": "data.tokenize",
     "train_source": "training.source",

@@ -151,8 +151,8 @@ class DataArguments:
 
     Example:
         >>> from modeling_lacl import DataArguments
-        >>> DataArguments(train_file="train.txt", held_out_types=["ship"]).corpora is None
-        True
+        >>> DataArguments(train_file="train.txt", held_out_types=["ship"]).held_out_types
+        ['ship']
     """
 
     train_file: str | None = field(
