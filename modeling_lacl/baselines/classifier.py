@@ -34,7 +34,11 @@ class TokenClassifier(LaclForTokenClassification):
         """Whether the model can predict: always True, as the last layer replaces a support set."""
         return True
 
-    def set_labels(self, labels: Sequence[str], label_names: Mapping[str, str] | None = None) -> None:
+    def set_labels(
+        self,
+        labels: Sequence[str] | Mapping[str, str],
+        label_names: Mapping[str, str] | None = None,
+    ) -> None:
         """Replace the label set of the model, and the last layer with an untrained one."""
         super().set_labels(labels, label_names)
         weight = self.classifier.weight

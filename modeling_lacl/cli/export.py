@@ -37,7 +37,7 @@ def export(
 
     model = load_model(checkpoint)
     if wanted is not None:
-        model.set_labels(list(wanted), wanted if isinstance(wanted, dict) else None)
+        model.set_labels(wanted)
     export_onnx(model, folder, quantize="int8" if int8 else None)
     typer.echo(f"Saved to {folder}: {', '.join(model.entity_types)}", err=True)
     next_step(f"lacl predict {folder} FILE")

@@ -103,8 +103,8 @@ def released_folder(name: str) -> Path:
     return Path(__file__).with_name("released_models") / name
 
 
-def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTrainedTokenizerBase]:
-    """Return the configuration, merged weights (fp32) and tokenizer of a released model.
+def released_checkpoint(name: str) -> tuple[dict[str, Tensor], PreTrainedTokenizerBase]:
+    """Return the merged weights (fp32) and the tokenizer of a released model.
 
     Raises:
         ModuleNotFoundError: The encoder's package is not installed, or this code is remote code.
@@ -116,7 +116,7 @@ def released_checkpoint(name: str) -> tuple[LaclConfig, dict[str, Tensor], PreTr
     encoder = embedded_encoder()
     weights = merge_adapter(load_file(encoder / "model.safetensors"), load_file(folder / ADAPTER_FILE))
     tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
-    return LaclConfig.from_pretrained(folder), weights, tokenizer
+    return weights, tokenizer
 
 
 def extract_adapter(
@@ -210,16 +210,24 @@ def bundled_name(place: str) -> str | None:
 
 
 def load_bundled(model_class: Any, name: str, **kwargs: Any) -> Any:
-    """Load a released model as an instance of `model_class`; `kwargs` are those of `from_pretrained`."""
-    released_config, weights, tokenizer = released_checkpoint(name)
-    config = kwargs.pop("config", None) or released_config  # the Auto classes pass one
+    """Load a released model as an instance of `model_class`; `kwargs` are those of `from_pretrained`.
+
+    Among them are options of `LaclConfig`, as for any other checkpoint.
+    """
+    weights, tokenizer = released_checkpoint(name)
+    config = kwargs.pop("config", None)
+    if config is None:  # the Auto classes pass one
+        config, kwargs = LaclConfig.from_pretrained(
+            released_folder(name), return_unused_kwargs=True, **kwargs
+        )
     size = config.gaussian_size
     weights |= {
         "support_mean": torch.zeros(0, size),
         "support_variance": torch.ones(0, size),
         "support_labels": torch.zeros((0, len(ROLES)) if config.max_span_words else 0, dtype=torch.long),
     }
-    model = model_class.from_pretrained(None, config=config, state_dict=weights, **kwargs)
+    loaded = model_class.from_pretrained(None, config=config, state_dict=weights, **kwargs)
+    model = loaded[0] if isinstance(loaded, tuple) else loaded  # a pair with `output_loading_info`
     model.tokenizer = tokenizer
     model.name_or_path = name
-    return model
+    return loaded

@@ -229,19 +229,24 @@ class LabelSetMixin:
             self._label_prompts = (key, made._replace(prompts=on_device))
         return self._label_prompts[1]
 
-    def set_labels(self, labels: Sequence[str], label_names: Mapping[str, str] | None = None) -> None:
+    def set_labels(
+        self,
+        labels: Sequence[str] | Mapping[str, str],
+        label_names: Mapping[str, str] | None = None,
+    ) -> None:
         """Replace the label set of the model and clear its support set. On errors the model is unchanged.
 
         A label name of which the tokenizer knows no token, such as an emoji, is logged as a warning.
 
         Args:
-            labels: The labels, without `O` and without tag prefixes.
+            labels: The labels, without `O` and without tag prefixes, or a mapping from labels to names.
             label_names: Label names, by label. Defaults to `default_label_name` where one is missing.
 
         Raises:
-            TypeError: If `labels` is not a list of strings, or `label_names` not a mapping to strings.
-            ValueError: If there are no labels, a label is repeated, a name is for an unknown label, two
-                labels have the same name, or a name has no tokens or too many for a prompt.
+            TypeError: If `labels` is not a list of strings, or a mapping is not to strings.
+            ValueError: If there are no labels, a label is repeated, a name is for an unknown label, names are
+                given in both arguments, two labels have the same name, or a name has no tokens or too many
+                for a prompt.
 
         Example:
             >>> from modeling_lacl import LaclForTokenClassification
@@ -300,15 +305,21 @@ class LabelSetMixin:
         if isinstance(labels, str) or not isinstance(labels, Sequence | Mapping):
             raise TypeError(f"labels is {labels!r}: give a list of labels, or a mapping from labels to names")
         model = with_own_labels(self)
-        model.set_labels(list(labels), labels if isinstance(labels, Mapping) else None)
+        model.set_labels(labels)
         return model
 
     def resolve_names(
-        self, labels: Sequence[str], label_names: Mapping[str, str] | None = None
+        self,
+        labels: Sequence[str] | Mapping[str, str],
+        label_names: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """Return the label names of `O` and each label, in the order of ids; raises as `set_labels`."""
         if isinstance(labels, str) or not isinstance(labels, Iterable):
             raise TypeError(f"labels must be a list of entity types, got {labels!r}")
+        if isinstance(labels, Mapping):
+            if label_names:
+                raise ValueError("labels is a mapping to names already: leave out label_names")
+            label_names = labels
         labels = [label for label in labels if label != OUTSIDE]
         if not labels:
             raise ValueError("labels has no label except outside: give at least one entity type")

@@ -262,7 +262,7 @@ class LaclForTokenClassification(LabelSetMixin, SimilarityMixin, PredictMixin, L
         cls,
         encoder: str | os.PathLike[str] | PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        labels: Sequence[str],
+        labels: Sequence[str] | Mapping[str, str],
         label_names: Mapping[str, str] | None = None,
         **config_kwargs: Any,
     ) -> LaclForTokenClassification:
@@ -272,7 +272,7 @@ class LaclForTokenClassification(LabelSetMixin, SimilarityMixin, PredictMixin, L
             encoder: Name or path of a pretrained encoder, `"minilm"` for the bundled one, or the encoder
                 itself.
             tokenizer: The tokenizer of the encoder.
-            labels: The labels, without `O`.
+            labels: The labels, without `O`, or a mapping from labels to names.
             label_names: Label names, by label. Defaults to `default_label_name` where one is missing.
             **config_kwargs: Other arguments of [`LaclConfig`].
 

@@ -339,7 +339,7 @@ class LaclPipeline(_BatchingPipeline):
         unknown = set(kwargs) - {"is_split_into_words", "labels", "support", "threshold", "overlap", "stride"}
         if unknown:
             raise TypeError(f"a LaclPipeline has no argument {', '.join(sorted(unknown))}")
-        return {}, kwargs, {}
+        return {}, {name: value for name, value in kwargs.items() if value is not None}, {}
 
     def _forward(self, input_tensors: dict[str, Any], **forward_parameters: Any) -> ModelOutput:
         model: Any = self.model

@@ -46,6 +46,7 @@ from ..model.prediction_lacl import real_number, whole_number
 from .arguments import LaclTrainingArguments, ModelArguments
 from .callbacks import StopBelowLoss
 from .card import facts_of_training
+from .collator import types_per_prompt
 from .encoder_options import encoder_options
 from .trainer import LaclTrainer
 
@@ -280,7 +281,7 @@ def _fine_tune(
             output_dir=folder,
             max_steps=steps,
             per_device_train_batch_size=batch_size,
-            labels_per_prompt=_labels_per_prompt(model),
+            labels_per_prompt=types_per_prompt(model),
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
@@ -322,16 +323,6 @@ def _schedule(
     if steps is not None:
         return steps, [], constant
     return max(MAX_STEPS, MAX_EPOCHS * batches), [StopBelowLoss(LOSS_THRESHOLD, batches)], constant
-
-
-def _labels_per_prompt(model: LaclForTokenClassification) -> int:
-    """Return the number of types in the prompt of a batch: all of them, or as many as every prompt can take.
-
-    A label set too large for one prompt is learnt in parts: every batch samples another subset.
-    """
-    prompts = model.label_prompts
-    parts = prompts.groups if prompts and len(prompts.groups) > 1 else [[0, *model.entity_types]]
-    return min(map(len, parts)) - 1
 
 
 def _log_summary(trainer: LaclTrainer, planned: int, loss_is_low: bool, seconds: float) -> None:

@@ -14,6 +14,7 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..data.yaml_files import read_yaml
+from .source_kinds import check_kind_of_source
 
 SAMPLING = ("plain", "episodes")
 ATTENTION = ("eager", "sdpa")
@@ -184,7 +185,10 @@ class DataArguments:
     encoding: str = field(default="utf-8", metadata=_help("Encoding of train_file."))
     nested: str = field(
         default="error",
-        metadata=_help("Of entities that overlap, keep 'outermost' or 'innermost'; 'error' refuses them."),
+        metadata=_help(
+            "Of entities that overlap, take the 'outermost' or 'innermost' ones, or 'keep' all, for a model "
+            "of spans; 'error' refuses them."
+        ),
     )
     type_names: str | None = field(
         default=None,
@@ -250,12 +254,9 @@ class DataArguments:
     def __post_init__(self) -> None:
         if bool(self.corpora) == bool(self.train_file):
             raise ValueError("give either train_file (one file or corpus) or corpora (many), and not both")
-        if self.corpora:
-            singles = ("corpus", "type_names", "coarse_names", "train_types", "held_out_types")
-            if given := [name for name in singles if getattr(self, name)]:
-                raise ValueError(f"{given[0]} is for train_file; with corpora, leave it out")
-            if not self.default_labels:
-                raise ValueError("default_labels is empty; name the types of the saved model")
+        check_kind_of_source(self)
+        if not self.default_labels:
+            raise ValueError("default_labels is empty; name the types of the saved model")
 
 
 @dataclass
@@ -364,6 +365,11 @@ class LaclTrainingArguments(TrainingArguments):
         self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
         if self.sampling not in SAMPLING:
             raise ValueError(f"sampling is {self.sampling!r}; give one of {', '.join(SAMPLING)}")
+        if self.label_smoothing_factor:
+            raise ValueError(
+                f"label_smoothing_factor is {self.label_smoothing_factor}: with it, Trainer would compute a "
+                "cross-entropy in place of the contrastive loss; leave it out"
+            )
         if self.fixed_labels and self.sampling != "plain":
             raise ValueError(
                 f"fixed_labels puts all types into every prompt, and sampling {self.sampling!r} those of an "

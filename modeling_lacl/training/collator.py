@@ -20,6 +20,7 @@ from transformers import DataCollatorForTokenClassification, PreTrainedTokenizer
 from ..data.sampling import LabelSet, sample_label_set
 from ..model.decoding_lacl import OUTSIDE_ID
 from ..model.labels_lacl import build_prompt, separator_id, tokenize_label_names
+from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.spans_lacl import PADDING_ENTITY, pad_entities
 
 
@@ -33,6 +34,29 @@ def remap_entities(entities: Tensor, lookup: Tensor) -> Tensor:
 def remap_labels(labels: Tensor, lookup: Tensor) -> Tensor:
     """Renumber `labels` (long, any shape) by `lookup`; negative labels, which are ignored, are kept."""
     return torch.where(labels >= 0, lookup[labels.clamp(min=0)], labels)
+
+
+class PaddingCollator:
+    """Pads a batch, with its entities, and adds no prompt: the model uses that of its own labels.
+
+    Args:
+        tokenizer: Pads the batch.
+        pad_to_multiple_of: Pad the text to a multiple of this many tokens.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, pad_to_multiple_of: int | None = None) -> None:
+        self.padding = DataCollatorForTokenClassification(tokenizer, pad_to_multiple_of=pad_to_multiple_of)
+        self.columns = {"labels", *tokenizer.model_input_names}
+
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Return the batch without a prompt; arguments and results as in `LaclDataCollator`."""
+        sequences = [
+            {key: value for key, value in sequence.items() if key in self.columns} for sequence in features
+        ]
+        batch = dict(self.padding(sequences))
+        if "entities" in features[0]:
+            batch["entities"] = pad_entities([sequence["entities"] for sequence in features])
+        return batch
 
 
 class LaclDataCollator:
@@ -104,8 +128,7 @@ class LaclDataCollator:
         self.label_vector = label_vector
         self.seed = seed
         self.deferred = False
-        self.padding = DataCollatorForTokenClassification(tokenizer, pad_to_multiple_of=pad_to_multiple_of)
-        self.columns = {"labels", *tokenizer.model_input_names}
+        self.pad = PaddingCollator(tokenizer, pad_to_multiple_of)
         self.separator_id = separator_id(tokenizer)
         names = [*self.label_names, *sorted(set(coarse_names.values()) - set(self.label_names))]
         token_ids = tokenize_label_names(tokenizer, names, label_vector)
@@ -127,15 +150,10 @@ class LaclDataCollator:
             `entities`, long of shape `(batch, most entities, 3)`, −1 in rows of padding. If `deferred`, the
             prompt and the renumbering of labels are left to `add_prompt`.
         """
-        sequences = [
-            {key: value for key, value in sequence.items() if key in self.columns} for sequence in features
-        ]
-        batch = dict(self.padding(sequences))
-        if "entities" in features[0]:
-            batch["entities"] = pad_entities([sequence["entities"] for sequence in features])
+        batch = self.pad(features)
         if self.deferred:
             return batch
-        return self.add_prompt(batch, self.sample_label_set(features, batch["labels"]))
+        return self.add_prompt(batch, self.sample_label_set(features, occurring_labels(batch)))
 
     def add_prompt(self, batch: Mapping[str, Tensor], label_set: LabelSet) -> dict[str, Tensor]:
         """Add the prompt of a label set to a padded batch, and renumber its labels (ids of `label_names`)."""
@@ -148,7 +166,7 @@ class LaclDataCollator:
         return {**batch, "labels": remap_labels(labels, lookup), **named}
 
     def sample_label_set(self, features: Sequence[Mapping[str, Any]], labels: Tensor) -> LabelSet:
-        """Sample the label set of a batch with the `input_ids` of `features` and the padded `labels`."""
+        """Sample the label set of a batch with the `input_ids` of `features` and these `labels` in it."""
         if self.fixed_labels:
             number = len(self.label_names)
             return LabelSet(self.label_names, tuple(range(number)), torch.arange(number))
@@ -169,7 +187,9 @@ class LaclDataCollator:
         return build_prompt(name_ids, self.separator_id, label_set.order, self.label_vector)
 
     def _check_prompt_length(self, limit: int) -> None:
-        lengths = sorted((len(ids) + 1 for ids in self.name_ids.values()), reverse=True)
+        # Outside is in every prompt, and not one of the longest.
+        outside, *others = (len(ids) + 1 for ids in self.name_ids.values())
+        lengths = [outside, *sorted(others, reverse=True)]
         number = len(self.label_names)
         if self.labels_per_prompt is not None and not self.episodic and not self.fixed_labels:
             number = min(number, self.labels_per_prompt + 1)
@@ -179,6 +199,28 @@ class LaclDataCollator:
                 f"a prompt of {number} labels may have {longest} tokens, and max_prompt_length is {limit}; "
                 f"{remedy}, shorten the label names, or raise max_prompt_length"
             )
+
+
+def types_per_prompt(model: LaclForTokenClassification) -> int:
+    """Return the number of types in a prompt of fine-tuning.
+
+    A label set too large for one prompt is learnt in parts: every batch samples another subset. So it is the
+    size of the model's smallest prompt, or less where the longest names would not fit into one together.
+    """
+    prompts = model.label_prompts
+    if prompts is None or len(prompts.groups) == 1:
+        return len(model.entity_types)
+    config: Any = model.config
+    outside, *others = (len(ids) + 1 for ids in config.label_token_ids)
+    lengths = np.cumsum([outside, *sorted(others, reverse=True)])
+    fitting = int(np.count_nonzero(lengths <= config.max_prompt_length)) - 1
+    return min(fitting, *(len(group) - 1 for group in prompts.groups))
+
+
+def occurring_labels(batch: Mapping[str, Tensor]) -> Tensor:
+    """Return the labels of the words of a batch and of its entities, some of which may lie within others."""
+    labels = batch["labels"].flatten()
+    return torch.cat([labels, batch["entities"][..., 2].flatten()]) if "entities" in batch else labels
 
 
 def content_generator(seed: int, features: Sequence[Mapping[str, Any]]) -> np.random.Generator:

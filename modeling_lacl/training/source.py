@@ -22,7 +22,7 @@ from ..data.columns import column_of
 from ..data.corpora.loading import load_corpus
 from ..data.label_names import label_names_for, load_label_names
 from ..data.reading import read_dataset
-from ..data.sampling import count_entities
+from ..data.sampling import entity_counts
 from ..data.spans import checked_nested
 from ..data.tags import entity_types, keep_types, to_io
 from ..data.tokenize import tokenize_dataset
@@ -149,6 +149,11 @@ def _with_one_corpus(
     encoder: str, tokenizer: Any, model_args: ModelArguments, data_args: DataArguments, facts: CardFacts
 ) -> tuple[LaclForTokenClassification, dict[str, Any]]:
     """Return a model with the types of a file or corpus, and the trainer's arguments about these data."""
+    if data_args.nested == "keep" and not model_args.max_span_words:
+        raise ValueError(
+            "nested 'keep' is for a model of spans, and a word has one label in a model of tokens: set "
+            "max_span_words, or give nested as 'outermost' or 'innermost'"
+        )
     data = read_source(data_args)
     names = {name: data.label_names[name] for name in data.types}
     model = model_class(model_args.method).from_encoder(
@@ -221,7 +226,7 @@ def read_source(data_args: DataArguments) -> SourceData:
     everything = entity_types(dataset)
     held_out_types = list(dict.fromkeys(data_args.held_out_types))
     _check_types("held_out_types", held_out_types, dataset, data_args.train_file)
-    counts = count_entities(to_io(dataset, everything), len(everything) + 1)
+    counts = entity_counts(dataset, everything)
     is_held_out = counts[:, [everything.index(name) + 1 for name in held_out_types]].any(axis=1)
     # A type that only occurs in sentences with held-out types has no sentence left to train on.
     remaining = counts[~is_held_out].sum(axis=0)
@@ -270,6 +275,12 @@ def clear_output_dir(training_args: LaclTrainingArguments) -> None:
 
 def _check_evaluation(data_args: DataArguments, training_args: LaclTrainingArguments) -> None:
     evaluates = training_args.eval_strategy != "no"
+    if data_args.corpora and (evaluates or training_args.early_stopping_patience):
+        option = "eval_strategy" if evaluates else "early_stopping_patience"
+        raise ValueError(
+            f"{option} is set, but no types are held out of corpora to evaluate on; leave it out, and "
+            "evaluate the saved model by lacl evaluate"
+        )
     if evaluates and not data_args.held_out_types:
         raise ValueError(
             "eval_strategy is set, but there is nothing to evaluate on; name held_out_types, or set "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, cast
 
@@ -13,10 +14,7 @@ from accelerate.utils import broadcast_object_list  # type: ignore[import-untype
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
-from transformers import (
-    DataCollatorForTokenClassification,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedTokenizerBase
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import speed_metrics
 from transformers.training_args import ParallelMode
@@ -28,9 +26,9 @@ from ..hub.model_card import known_facts
 from ..model.modeling_lacl import LaclForTokenClassification
 from .arguments import LaclTrainingArguments
 from .callbacks import EpochStart, LogWindow, Stopwatch
-from .collator import LaclDataCollator
+from .collator import LaclDataCollator, PaddingCollator, occurring_labels
 from .corpora import TrainingCorpora
-from .corpus_collator import CorpusDataCollator
+from .default_collator import default_collator
 from .hub_trainer import HubTrainer
 from .validation import FewShotValidation
 
@@ -44,6 +42,8 @@ class LaclTrainer(HubTrainer):
     `tokens_per_second` are logged (text tokens, without padding and prompts, during training alone).
     `evaluate` returns entity scores on types that are not trained on, see `FewShotValidation`. Therefore
     `metric_for_best_model="f1"`, `EarlyStoppingCallback` and `load_best_model_at_end` use few-shot F1.
+    `predict` takes sequences from `tokenize_dataset`, and its logits are by the names of all labels of the
+    model, in the order of `config.id2label`; `model.predict` tags texts, and uses the support set.
 
     Every save writes the model card, from `card_facts` and the state of the training.
 
@@ -171,6 +171,29 @@ class LaclTrainer(HubTrainer):
         prepared: DataLoader = self.accelerator.prepare(loader)
         return prepared
 
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
+        """Return batches as those of `get_test_dataloader`."""
+        with self._without_sampled_prompts():
+            loader: DataLoader = super().get_eval_dataloader(*args, **kwargs)
+        return loader
+
+    def get_test_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
+        """Return batches for `predict`, in which labels are numbered as in the model's configuration."""
+        with self._without_sampled_prompts():
+            loader: DataLoader = super().get_test_dataloader(*args, **kwargs)
+        return loader
+
+    @contextmanager
+    def _without_sampled_prompts(self) -> Iterator[None]:
+        """Have loaders made with batches that are only padded, unless a collator was given."""
+        of_training = self.data_collator
+        if self._own_collator:
+            self.data_collator = PaddingCollator(self.model.tokenizer)
+        try:
+            yield
+        finally:
+            self.data_collator = of_training
+
     def _batch_sampler(self, dataset: Dataset, batches: int) -> EpisodeBatchSampler | CorpusBatchSampler:
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         if self.corpora is not None:
@@ -225,7 +248,13 @@ class LaclTrainer(HubTrainer):
             sequences = self.accelerator.pad_across_processes(sequences, dim=dimension, pad_index=padding)
         ids, labels = self.accelerator.gather(sequences).cpu().unbind(-1)
         features = [{"input_ids": sequence[sequence != padding]} for sequence in ids]
-        return collator.sample_label_set(features, labels)
+        everything = {"labels": labels}
+        if "entities" in inputs:
+            entities = inputs["entities"]
+            for dimension in (1, 0):
+                entities = self.accelerator.pad_across_processes(entities, dim=dimension, pad_index=padding)
+            everything["entities"] = self.accelerator.gather(entities).cpu()
+        return collator.sample_label_set(features, occurring_labels(everything))
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         """Return the batches of the next step; none if a run is resumed at its last step."""
@@ -389,67 +418,6 @@ class LaclTrainer(HubTrainer):
             model.resolve_names(validation.types, validation.label_names)
             self._validations[id(dataset)] = validation
         return self._validations[id(dataset)]
-
-
-def default_collator(
-    model: LaclForTokenClassification,
-    args: LaclTrainingArguments,
-    coarse_names: Mapping[str, str] | None = None,
-    corpora: TrainingCorpora | None = None,
-) -> Any:
-    """Return the collator for a model: with a sampled prompt, a prompt for each corpus, or padding alone.
-
-    Args:
-        model: The model, with its labels.
-        args: The training arguments.
-        coarse_names: Type -> name of its coarse group.
-        corpora: The corpora to train on, if they are many.
-
-    Returns:
-        A `LaclDataCollator`, a `CorpusDataCollator` for corpora, or a collator that only pads if the model
-        uses no prompts.
-
-    Raises:
-        ValueError: With corpora, the model uses no prompts, or prompts are to have fixed labels.
-    """
-    config: Any = model.config
-    seed = args.seed if args.data_seed is None else args.data_seed
-    if corpora is not None:
-        if not config.use_prompts or args.fixed_labels:
-            option = "fixed_labels: true" if config.use_prompts else "use_prompts: false"
-            raise ValueError(
-                f"corpora need label prompts, since each has its own label set; leave out {option}"
-            )
-        return CorpusDataCollator(
-            model.tokenizer,
-            corpora.corpora,
-            outside_name=config.outside_name,
-            group_size=args.group_size,
-            labels_per_prompt=args.labels_per_prompt,
-            foreign_labels=args.foreign_labels,
-            variant_probability=args.variant_probability,
-            coarse_probability=args.coarse_probability,
-            label_vector=config.label_vector,
-            max_prompt_length=config.max_prompt_length,
-            entities=bool(config.max_span_words),
-            seed=seed,
-        )
-    if not config.use_prompts:
-        return DataCollatorForTokenClassification(model.tokenizer)
-    names = config.label_names
-    return LaclDataCollator(
-        model.tokenizer,
-        [names[config.id2label[label]] for label in range(len(config.id2label))],
-        labels_per_prompt=args.labels_per_prompt,
-        present_share=args.present_share,
-        coarse_names={names[name]: coarse for name, coarse in (coarse_names or {}).items() if name in names},
-        coarse_probability=args.coarse_probability,
-        episodic=args.sampling == "episodes",
-        fixed_labels=args.fixed_labels,
-        label_vector=config.label_vector,
-        max_prompt_length=config.max_prompt_length,
-        seed=seed,
-    )
 
 
 def _check_sizes(corpora: TrainingCorpora, group_size: int) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from datasets import Dataset
 
-from ..data.sampling import count_entities, sample_support_from_counts
+from ..data.sampling import entity_counts, sample_support_from_counts
+from ..data.spans import WordSpan
 from ..data.support import encode_support
-from ..data.tags import entity_types, gold_tags, to_io
-from ..metrics import entity_scores
+from ..data.tags import entity_spans, entity_types, has_spans
+from ..metrics import span_scores
 from ..model.labels_lacl import with_own_labels
 from ..model.modeling_lacl import LaclForTokenClassification
-from .word_labels import predict_tags
+from .word_labels import predict_spans
 
 
 class FewShotValidation:
@@ -23,7 +24,8 @@ class FewShotValidation:
     comparable.
 
     Args:
-        dataset: Sentences from `read_dataset`, labelled with the types to evaluate on.
+        dataset: Sentences from `read_dataset`, labelled with the types to evaluate on. If their entities can
+            nest (`nested="keep"`), nested ones are predicted, too.
         k_shot: Each support set has K to 2K entities of each type; 0 for zero-shot, from label names alone.
         draws: Number of support sets.
         query_size: Maximum number of sentences tagged with each support set.
@@ -45,7 +47,7 @@ class FewShotValidation:
         label_names: Mapping[str, str] | None = None,
     ) -> None:
         everything = entity_types(dataset)
-        counts = count_entities(to_io(dataset, everything), len(everything) + 1)
+        counts = entity_counts(dataset, everything)
         # After a selection, a dataset may have classes that occur in none of its sentences.
         found = np.flatnonzero(counts.sum(axis=0)).tolist()
         if not found:
@@ -95,10 +97,19 @@ class FewShotValidation:
         if support:
             learner.set_support(*encode_support(learner, self.dataset.select(support), batch_size))
         rows = self.dataset.select(query)
-        scores = entity_scores(gold_tags(rows), predict_tags(learner, rows["tokens"], batch_size=batch_size))
+        overlap = "nested" if has_spans(rows) else "flat"
+        predicted = predict_spans(learner, rows["tokens"], overlap=overlap, batch_size=batch_size)
+        scores = span_scores(_numbered(entity_spans(rows)), _numbered(predicted))
         found = {key: scores[key] for key in ("f1", "precision", "recall")}
         for name in self.types:
             of_type = scores["per_type"].get(name)
             for key in ("f1", "precision", "recall"):
                 found[f"{key}_{name}"] = of_type[key] if of_type else 0.0
         return found
+
+
+def _numbered(sentences: Iterable[Iterable[WordSpan]]) -> set[tuple[str, int, int, int]]:
+    """Return (type, sentence, first word, one past the last) of every entity."""
+    return {
+        (name, number, first, stop) for number, spans in enumerate(sentences) for first, stop, name in spans
+    }

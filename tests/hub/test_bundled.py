@@ -112,6 +112,20 @@ class TestReleased:
         text = "Ana Ruiz flew to Quito."
         assert loaded.predict(text) == model.predict(text)
 
+    def test_takes_the_arguments_that_folders_take(self, name, tmp_path):
+        LaclForTokenClassification.from_pretrained(name).save_pretrained(tmp_path)
+        model_class: Any = LaclForTokenClassification
+        for place in (name, released_folder(name), tmp_path):
+            loaded = model_class.from_pretrained(
+                place, threshold=0.75, dtype=torch.bfloat16, attn_implementation="eager", revision="main"
+            )
+            assert loaded.config.threshold == 0.75 and loaded.dtype == torch.bfloat16
+            assert loaded.config._attn_implementation == "eager"
+            loaded, info = model_class.from_pretrained(place, alpha=0.25, output_loading_info=True)
+            assert loaded.config.alpha == 0.25 and loaded.dtype == torch.float32
+            assert not info["missing_keys"] and loaded.predict("Ana Ruiz", labels=["person"])
+        assert model_class.from_pretrained(name).config.threshold == loaded.config.threshold
+
     def test_is_meant_by_the_beginning_of_its_name(self, name):
         with pytest.raises(ValueError, match=f"did you mean {name}"):
             LaclForTokenClassification.from_pretrained(name[:-2])

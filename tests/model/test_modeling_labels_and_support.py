@@ -34,6 +34,20 @@ def test_set_labels(tiny_model, tiny_tokenizer):
     assert config.pad_token_id == tiny_tokenizer.pad_token_id
 
 
+def test_names_in_a_mapping_of_labels(tiny_model):
+    names = {"loc": "mountain", "per": "first name"}
+    tiny_model.set_labels(names)
+    assert tiny_model.config.label_names == {"O": "none", **names}
+    assert tiny_model.config.label_names == tiny_model.with_labels(names).config.label_names
+    made = type(tiny_model).from_encoder(tiny_model.lacl.encoder, tiny_model.tokenizer, {**names, "O": "to"})
+    assert made.config.label_names == {"O": "to", **names} and made.entity_types == ["loc", "per"]
+    with pytest.raises(ValueError, match="leave out label_names"):
+        tiny_model.set_labels(names, {"loc": "hill"})
+    with pytest.raises(TypeError, match="name of the label 'loc' is 3"):
+        tiny_model.set_labels({"loc": 3})
+    assert tiny_model.entity_types == ["loc", "per"]
+
+
 def test_outside_may_be_listed(tiny_model):
     tiny_model.set_labels(["O", "person"])
     assert list(tiny_model.config.id2label.values()) == ["O", "person"]

@@ -74,6 +74,15 @@ def test_arguments_of_the_call_go_before_those_of_the_constructor(tiny_model):
         strict(TEXT, batch_size=0)
 
 
+def test_none_is_as_if_not_given(tiny_model):
+    nothing = dict.fromkeys(("is_split_into_words", "labels", "support", "threshold", "overlap", "stride"))
+    text = "Ana Ruiz flew to Quito."
+    tagger = pipeline("few-shot-ner", model=tiny_model, device="cpu", **nothing)
+    assert tagger(text, **nothing) == tiny_model.predict(text)
+    tagger = LaclPipeline(tiny_model, labels=["ship"])
+    assert tagger(text, **nothing) == tiny_model.predict(text, labels=["ship"])
+
+
 def test_unknown_arguments_are_named(tagger, tiny_model):
     with pytest.raises(TypeError, match="aggregation_strategy"):
         tagger(TEXT, aggregation_strategy="first")

@@ -121,6 +121,34 @@ def test_more_labels_than_a_prompt_holds(make_tiny_model, tiny_tokenizer):
     assert isinstance(ner.predict("x a"), list)
 
 
+def test_long_and_short_names_that_fill_several_prompts(make_tiny_model, tiny_tokenizer):
+    """Prompts of the model mix lengths; a prompt of fine-tuning may draw the long names alone."""
+    names = {
+        letter: letter if number % 2 else f"{letter} a in to" for number, letter in enumerate("ghijklmn")
+    }
+    support = [{"tokens": ["x", label], "ner_tags": ["O", f"B-{label}"]} for label in names]
+    source = make_tiny_model(max_prompt_length=14)
+    ner = adapt(source, support, names, steps=2)
+    assert ner.label_prompts and len(ner.label_prompts.groups) > 1 and ner.entity_types == list(names)
+
+
+def test_as_many_labels_in_a_prompt_as_always_fit(make_tiny_model, tiny_tokenizer, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        adaptation.LaclTrainer, "train", lambda self: seen.append(self.args.labels_per_prompt)
+    )
+    support = [{"tokens": ["x", name], "ner_tags": ["O", f"B-{name}"]} for name in "ghij"]
+
+    def number(length, long_names):
+        names = {name: f"{name} a" if name in long_names else name for name in "ghij"}
+        adapt(make_tiny_model(max_prompt_length=length), support, names, steps=1)
+        return seen.pop()
+
+    # Each name with its separator has 2 tokens, or 3 if it is long; so has outside 2.
+    assert [number(10, ""), number(9, ""), number(8, "gh")] == [4, 2, 2]
+    assert number(7, "gi") == 1, "two short names fit, two long ones do not"
+
+
 def test_a_long_support_sentence_leaves_room_for_the_prompt(make_tiny_model, tiny_tokenizer):
     support = [{"tokens": ["a"] * 300 + ["York"], "ner_tags": ["O"] * 300 + ["B-town"]}]
     model = make_tiny_model(encoder={"max_position_embeddings": 64}, max_text_length=128)

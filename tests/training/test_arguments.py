@@ -3,6 +3,7 @@
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -65,6 +66,24 @@ def test_the_command_line_goes_before_the_recipe(recipe):
     assert data_args.held_out_types == ["c"]
 
 
+@pytest.mark.parametrize("own", ["train_file", "corpora"])
+def test_every_argument_about_data_goes_with_one_kind_of_source_or_with_both(own):
+    source: Any = {"corpora": ['{"file": "x"}']} if own == "corpora" else {"train_file": "x"}
+    given: Any = {"nested": "keep", "encoding": "utf-16", "corpus_power": 1.0, "default_labels": ["a"]}
+    refused = set()
+    for name in set(vars(DataArguments(train_file="x"))) - {"train_file", "corpora"}:
+        value = given.get(name, ["a"] if name.endswith("_types") else "a")
+        try:
+            DataArguments(**source, **{name: value})
+        except ValueError as error:
+            assert str(error).startswith(f"{name} is for ")
+            refused.add(name)
+    both = {"dataset_name", "language", "license"}
+    of_corpora = {"corpus_power", "families", "name_variants", "default_labels"}
+    of_file = set(vars(DataArguments(train_file="x"))) - both - of_corpora - {"train_file", "corpora"}
+    assert refused == (of_file if own == "corpora" else of_corpora)
+
+
 def test_no_recipe_is_needed(tmp_path):
     _, data_args, _ = parse_arguments(["--train_file", "x.txt", "--output_dir", str(tmp_path)])
     assert data_args.train_file == "x.txt" and data_args.held_out_types == []
@@ -102,6 +121,7 @@ def test_one_recipe_alone(recipe):
         ("sampling: both\n", [], "sampling.*invalid choice: 'both'"),
         ("n_way: 0\n", [], "n_way is 0; it must be at least 1"),
         ("eval_k_shot: -1\n", [], "eval_k_shot is -1"),
+        ("label_smoothing_factor: 0.1\n", [], "label_smoothing_factor is 0.1: .*contrastive loss"),
         ("foreign_labels: -1\n", [], "foreign_labels is -1"),
         ("group_size: 0\n", [], "group_size is 0; it must be at least 1"),
         ("variant_probability: 2\n", [], "variant_probability is 2.0; it must be from 0 to 1"),

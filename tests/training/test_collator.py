@@ -212,6 +212,16 @@ def test_an_episode_names_its_own_types(tiny_tokenizer):
     assert {name.strip() for name in names} - {""} == {"none", "person", "creative work"}
 
 
+def test_types_within_others_occur_in_the_batch(tiny_tokenizer):
+    """A plane within a person: the label of the word is that of the longer entity."""
+    row = {"input_ids": [2, 5, 6, 3], "attention_mask": [1] * 4, "labels": [-100, 1, 1, -100]}
+    collator = LaclDataCollator(tiny_tokenizer, NAMES, labels_per_prompt=2, present_share=1.0)
+    batch = collator([{**row, "entities": [[0, 1, 1], [0, 0, 5]]}])
+    assert (batch["entities"] > -1).all() and batch["prompt_labels"].max() == 2
+    names = read(tiny_tokenizer, batch["prompt_ids"][0])
+    assert "person" in names and "plane" in names
+
+
 def test_a_batch_without_entities_names_outside(tiny_tokenizer):
     features = [{"input_ids": [5, 6], "attention_mask": [1, 1], "labels": [0, -100]}]
     batch = LaclDataCollator(tiny_tokenizer, NAMES, episodic=True)(features)
@@ -244,6 +254,11 @@ def test_coarse_names_become_one_label(tiny_tokenizer):
         ),
         (["none", "a", "b"], {"coarse_names": {"a": "none"}}, "is also the name of label 0"),
         (["none", "a", "b"], {"max_prompt_length": 5}, "a prompt of 3 labels may have 6 tokens"),
+        (
+            ["none", "a b c", "d e f"],
+            {"labels_per_prompt": 1, "max_prompt_length": 5},
+            "a prompt of 2 labels may have 6 tokens",  # outside, 2, and one of the others, 4
+        ),
     ],
 )
 def test_bad_arguments(tiny_tokenizer, names, options, message):

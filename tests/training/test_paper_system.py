@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from modeling_lacl import LaclDataCollator, LaclForTokenClassification, LaclTrainingArguments, adapt
 from modeling_lacl.data.support import read_support
 from modeling_lacl.data.tokenize import tokenize_dataset
-from modeling_lacl.training.trainer import default_collator
+from modeling_lacl.training.default_collator import default_collator
 
 SENTENCES = [
     {"tokens": "Ana Ruiz flew to Quito .".split(), "ner_tags": "B-pilot I-pilot O O B-town O".split()},

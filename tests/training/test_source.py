@@ -247,6 +247,52 @@ def test_early_stopping_by_argument(run, monkeypatch, tmp_path):
     assert max(entry["step"] for entry in _history(tmp_path)) == 3
 
 
+@pytest.fixture
+def nested_file(tmp_path):
+    """A city within every team, and sentences with a city or a team alone."""
+    team, city = {"start": 0, "end": 2, "label": "team"}, {"start": 0, "end": 1, "label": "city"}
+    rows = [{"tokens": ["quito", "united"], "entities": [team, city]}] * 12
+    rows += [{"tokens": ["quito", "a"], "entities": [city]}]
+    rows += [{"tokens": ["play", "united"], "entities": [team]}]
+    path = tmp_path / "nested.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_nested_types_are_trained_on_or_held_out(nested_file):
+    data: Any = read_source(DataArguments(train_file=nested_file, nested="keep"))
+    assert sorted(data.types) == ["city", "team"]
+    held: Any = read_source(DataArguments(train_file=nested_file, nested="keep", held_out_types=["city"]))
+    assert held.types == ["team"] and held.train["tokens"][:] == [["play", "united"]]
+    assert len(held.held_out) == 13
+    assert {one["label"] for row in held.held_out for one in row["entities"]} == {"city"}
+
+
+def test_a_model_of_spans_trains_on_nested_entities_and_is_evaluated_on_them(
+    nested_file, tiny_encoder, tmp_path
+):
+    def start(**model):
+        return train_source(
+            ModelArguments(encoder=str(tiny_encoder), projection_size=8, **model),
+            DataArguments(train_file=nested_file, nested="keep", held_out_types=["city"]),
+            LaclTrainingArguments(
+                output_dir=str(tmp_path / "model"),
+                max_steps=1,
+                save_strategy="no",
+                disable_tqdm=True,
+                use_cpu=True,
+                eval_k_shot=1,
+                eval_draws=1,
+            ),
+        )
+
+    with pytest.raises(ValueError, match="'keep' is for a model of spans.*max_span_words"):
+        start()
+    assert start(max_span_words=3).entity_types == ["team"]
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert 0 <= metrics["eval_f1_city"] <= 1
+
+
 def test_processes_that_would_train_alone_are_refused(monkeypatch, tmp_path):
     alone = LaclTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
     monkeypatch.setenv("WORLD_SIZE", "2")

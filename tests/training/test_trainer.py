@@ -453,6 +453,28 @@ def test_coarse_names_reach_the_batches(make_trainer):
     trainer.train()
 
 
+@pytest.mark.parametrize("config", [{}, {"max_prompt_length": 12}, {"max_span_words": 2}], ids=str)
+def test_prediction_is_by_the_labels_of_the_model(make_trainer, tiny_tokenizer, config):
+    """In training, a prompt has one type here, of another number in every batch."""
+    trainer = make_trainer(config=config, labels_per_prompt=1, per_device_eval_batch_size=4)
+    model = trainer.model
+    dataset = read_dataset(make_examples(rows=6))
+    rows = tokenize_dataset(dataset, tiny_tokenizer, TYPES, entities=bool(config.get("max_span_words")))
+    trainer.compute_metrics = lambda result: {"cells": result.label_ids.size}
+    found = trainer.predict(rows)
+    logits = found.predictions[0] if isinstance(found.predictions, tuple) else found.predictions
+    assert logits.shape[-1] == 4 and found.metrics["test_cells"] == found.label_ids.size
+    for row, labels, scores in zip(rows, found.label_ids, logits, strict=True):
+        length = len(row["input_ids"])
+        assert labels[:length].tolist() == row["labels"] and set(labels[length:]) <= {-100}
+        with torch.no_grad():
+            expected = model(torch.tensor([row["input_ids"]])).logits[0]
+        np.testing.assert_allclose(scores[:length], expected, atol=1e-4)
+    batch = next(iter(trainer.get_eval_dataloader(rows)))
+    assert "prompt_ids" not in batch and batch["labels"].max() == 3
+    assert "prompt_ids" in next(iter(trainer.get_train_dataloader()))
+
+
 def test_a_label_set_too_long_for_a_prompt_is_refused(make_trainer):
     with pytest.raises(ValueError, match="max_prompt_length"):
         make_trainer(config={"max_prompt_length": 12, "labels": ["a" * 8, "b" * 8]})

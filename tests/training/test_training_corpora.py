@@ -228,7 +228,11 @@ def test_a_resumed_run_sees_the_same_batches(folder, tmp_path, tiny_encoder, mon
     [
         ({"train_file": "x"}, "either train_file .* or corpora"),
         ({"corpora": []}, "either train_file .* or corpora"),
-        ({"held_out_types": ["a"]}, "held_out_types is for train_file"),
+        ({"held_out_types": ["a"]}, "held_out_types is for train_file; with corpora, leave it out"),
+        ({"nested": "keep"}, "nested is for train_file; with corpora, write nested in the entries of files"),
+        ({"data_format": "csv"}, "data_format is for train_file; with corpora, write format in the entries"),
+        ({"eval_strategy": "steps", "eval_steps": 1}, "eval_strategy is set, but no types are held out of"),
+        ({"early_stopping_patience": 1}, "early_stopping_patience is set, but no types are held out of"),
         ({"default_labels": [""]}, "labels has no label|token"),
         ({"per_device_train_batch_size": 9}, "no whole number of groups of 4"),
         ({"group_size": 8}, r"\{'songs': 4\} have fewer sequences than a group, 8"),

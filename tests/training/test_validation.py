@@ -70,12 +70,13 @@ def test_scores_count_entities(monkeypatch, tiny_model, tiny_tokenizer):
     def predict(model, sentences, **options):
         labels = list(model.config.id2label.values())
         assert labels == ["O", "city", "plane"] and model.has_support
+        kinds = dict.fromkeys(CITIES, "city") | {"cessna": "plane"}
         return [
-            ["B-city" if word in CITIES else "B-plane" if word == "cessna" else "O" for word in words]
+            [(place, place + 1, kinds[word]) for place, word in enumerate(words) if word in kinds]
             for words in sentences
         ]
 
-    monkeypatch.setattr(validation_module, "predict_tags", predict)
+    monkeypatch.setattr(validation_module, "predict_spans", predict)
     scores = FewShotValidation(dataset, k_shot=1, draws=2, query_size=100).scores(tiny_model)
     assert scores["f1_city"] == scores["recall_city"] == scores["precision_city"] == 1
     assert scores["f1_plane"] == scores["recall_plane"] == scores["precision_plane"] == 0
@@ -83,6 +84,28 @@ def test_scores_count_entities(monkeypatch, tiny_model, tiny_tokenizer):
     assert set(scores) == {
         f"{key}{name}" for key in ("f1", "precision", "recall") for name in ("", "_city", "_plane")
     }
+
+
+def test_nested_entities_are_sampled_and_scored(monkeypatch, make_tiny_model):
+    """Every city lies within a team; all entities are found, and then the teams alone."""
+    spans = [{"start": 0, "end": 2, "label": "team"}, {"start": 0, "end": 1, "label": "city"}]
+    examples = [{"tokens": [city, "united"], "entities": spans} for city in CITIES]
+    dataset = read_dataset(examples, nested="keep")
+    validation = FewShotValidation(dataset, k_shot=1, draws=2)
+    assert validation.types == ["city", "team"]
+    model = make_tiny_model(max_span_words=3)
+    assert 0 <= validation.scores(model)["f1"] <= 1
+    found = [(0, 1, "city"), (0, 2, "team")]
+
+    def predict(model, sentences, *, overlap, **options):
+        assert overlap == "nested"
+        return [found for _ in sentences]
+
+    monkeypatch.setattr(validation_module, "predict_spans", predict)
+    assert validation.scores(model)["f1"] == 1
+    found.pop(0)
+    scores = validation.scores(model)
+    assert (scores["recall"], scores["precision"], scores["f1_city"]) == (0.5, 1, 0)
 
 
 @pytest.mark.parametrize("k_shot", [0, 2])
