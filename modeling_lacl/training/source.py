@@ -24,7 +24,7 @@ from ..data.label_names import label_names_for, load_label_names
 from ..data.reading import read_dataset
 from ..data.sampling import entity_counts
 from ..data.spans import checked_nested
-from ..data.tags import entity_types, keep_types, to_io
+from ..data.tags import entity_spans, entity_types, keep_types, to_io
 from ..data.tokenize import tokenize_dataset
 from ..hub.bundled import EMBEDDED_NAME, EMBEDDED_ORIGIN, embedded_encoder_path
 from ..hub.card_facts import CardFacts, with_data
@@ -155,6 +155,8 @@ def _with_one_corpus(
             "max_span_words, or give nested as 'outermost' or 'innermost'"
         )
     data = read_source(data_args)
+    if model_args.max_span_words:
+        _tell_long_entities(data.train, model_args.max_span_words)
     names = {name: data.label_names[name] for name in data.types}
     model = model_class(model_args.method).from_encoder(
         encoder, tokenizer, data.types, names, **model_args.config_kwargs()
@@ -175,6 +177,23 @@ def _with_one_corpus(
         "eval_label_names": data.label_names,
         "card_facts": with_data(facts, data.train, data.types),
     }
+
+
+def _tell_long_entities(dataset: Dataset, most: int) -> None:
+    """Log how many entities have more words than a model of spans can find."""
+    spans = [
+        (stop - first, row, first) for row, own in enumerate(entity_spans(dataset)) for first, stop, _ in own
+    ]
+    long = [one for one in spans if one[0] > most]
+    if long:
+        length, row, first = max(long)
+        logger.warning(
+            "%d of %d entities have more than %d words and are not learnt, such as %r: raise max_span_words",
+            len(long),
+            len(spans),
+            most,
+            " ".join(dataset[row]["tokens"][first : first + length]),
+        )
 
 
 def _with_corpora(

@@ -269,7 +269,7 @@ def test_nested_types_are_trained_on_or_held_out(nested_file):
 
 
 def test_a_model_of_spans_trains_on_nested_entities_and_is_evaluated_on_them(
-    nested_file, tiny_encoder, tmp_path
+    nested_file, tiny_encoder, tmp_path, caplog
 ):
     def start(**model):
         return train_source(
@@ -288,7 +288,8 @@ def test_a_model_of_spans_trains_on_nested_entities_and_is_evaluated_on_them(
 
     with pytest.raises(ValueError, match="'keep' is for a model of spans.*max_span_words"):
         start()
-    assert start(max_span_words=3).entity_types == ["team"]
+    assert start(max_span_words=1).entity_types == ["team"]
+    assert "1 of 1 entities have more than 1 words and are not learnt, such as 'play united'" in caplog.text
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
     assert 0 <= metrics["eval_f1_city"] <= 1
 
