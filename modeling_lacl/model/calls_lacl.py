@@ -6,41 +6,35 @@ Without torch, as `prediction_lacl`, so that exported models have the same metho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 from .prediction_lacl import BATCH_SIZE, Entity, Predictor, real_number
 from .words_lacl import Text, text_from_string, text_from_words
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class _Options(TypedDict, total=False):
+    """For type checkers: the arguments of `predict` that do not decide the type of its result."""
+
+    labels: Sequence[str] | Mapping[str, str] | None
+    support: Any
+    threshold: float | None
+    overlap: str
+    batch_size: int | None
+    stride: int
 
 
 class PredictMixin:
     """The method `predict` of a model that has what [`prediction_lacl`] asks of one."""
 
     @overload
-    def predict(
-        self,
-        inputs: str,
-        *,
-        is_split_into_words: Literal[False] = False,
-        labels: Sequence[str] | Mapping[str, str] | None = None,
-        support: Any = None,
-        threshold: float | None = None,
-        overlap: str = "flat",
-        batch_size: int | None = BATCH_SIZE,
-        stride: int = 32,
-    ) -> list[Entity]: ...
+    def predict(self, inputs: str, **options: Unpack[_Options]) -> list[Entity]: ...
 
     @overload
     def predict(
-        self,
-        inputs: list[str] | tuple[str, ...],
-        *,
-        is_split_into_words: Literal[False] = False,
-        labels: Sequence[str] | Mapping[str, str] | None = None,
-        support: Any = None,
-        threshold: float | None = None,
-        overlap: str = "flat",
-        batch_size: int | None = BATCH_SIZE,
-        stride: int = 32,
+        self, inputs: list[str] | tuple[str, ...], **options: Unpack[_Options]
     ) -> list[list[Entity]]: ...
 
     @overload
@@ -49,12 +43,7 @@ class PredictMixin:
         inputs: list[str] | tuple[str, ...],
         *,
         is_split_into_words: Literal[True],
-        labels: Sequence[str] | Mapping[str, str] | None = None,
-        support: Any = None,
-        threshold: float | None = None,
-        overlap: str = "flat",
-        batch_size: int | None = BATCH_SIZE,
-        stride: int = 32,
+        **options: Unpack[_Options],
     ) -> list[Entity]: ...
 
     @overload
@@ -63,26 +52,12 @@ class PredictMixin:
         inputs: Iterator[str] | Iterator[Sequence[str]],
         *,
         is_split_into_words: bool = False,
-        labels: Sequence[str] | Mapping[str, str] | None = None,
-        support: Any = None,
-        threshold: float | None = None,
-        overlap: str = "flat",
-        batch_size: int | None = BATCH_SIZE,
-        stride: int = 32,
+        **options: Unpack[_Options],
     ) -> Iterator[list[Entity]]: ...
 
     @overload
     def predict(
-        self,
-        inputs: Any,
-        *,
-        is_split_into_words: bool = False,
-        labels: Sequence[str] | Mapping[str, str] | None = None,
-        support: Any = None,
-        threshold: float | None = None,
-        overlap: str = "flat",
-        batch_size: int | None = BATCH_SIZE,
-        stride: int = 32,
+        self, inputs: Any, *, is_split_into_words: bool = False, **options: Unpack[_Options]
     ) -> Any: ...
 
     def predict(
