@@ -23,6 +23,12 @@ def annotation_files(path: Path) -> list[Path]:
     return [path.with_suffix(".ann")]
 
 
+def both_files(path: Path) -> list[Path]:
+    """Return the files of a document that is named by one of them: its annotations and its text."""
+    annotations = path if path.suffix.lower() == ".ann" else path.with_suffix(".ann")
+    return [annotations, path.with_suffix(".txt")]
+
+
 def read_brat(path: Path, encoding: str, places: list[str]) -> Iterator[Sentence]:
     """Read the lines of brat's documents as sentences; lines that share an entity are one.
 
@@ -99,8 +105,15 @@ def write_brat(texts: Sequence[LabelledText], path: Path) -> None:
 
     Raises:
         LaclDataError: A type has white space in its name.
+        FileExistsError: The text of the document is a file that has no annotations, and so is another one.
     """
     if path.suffix.lower() == ".ann":
+        annotations, text = both_files(path)
+        if text.exists() and not annotations.exists():
+            raise FileExistsError(
+                f"{text}: would be replaced, and without {annotations.name} beside it it is no document of "
+                "brat's; give the output another name"
+            )
         _write_document(texts, path)
         return
     path.mkdir(parents=True, exist_ok=True)
