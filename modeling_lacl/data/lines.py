@@ -113,7 +113,9 @@ def codec_of_text(encoding: str) -> str | None:
     return codec
 
 
-def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterator[tuple[int, str]]:
+def read_lines(
+    path: Path, encoding: str = "utf-8", tell: bool = True, ends: bool = False
+) -> Iterator[tuple[int, str]]:
     r"""Read the lines of a text file lazily.
 
     Lines end only at ``\n`` or ``\r\n``, or at ``\r`` where there is no ``\n``: U+0085, U+2028 or a form feed
@@ -124,6 +126,7 @@ def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterat
         path: The file.
         encoding: Its encoding.
         tell: Whether to log that warning.
+        ends: Whether lines keep their line endings, as they are in the file.
 
     Yields:
         Tuples (line number from 1, line without its line ending).
@@ -154,7 +157,8 @@ def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterat
         stream = open_bytes(path)
         with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline=line_end) as file:
             for number, line in enumerate(file, start=1):
-                line = line.removesuffix("\n").removesuffix("\r")
+                if not ends:
+                    line = line.removesuffix("\n").removesuffix("\r")
                 if number == 1:
                     line = line.removeprefix("\ufeff")
                 if not line.isascii():

@@ -111,14 +111,15 @@ def read_csv(
     Raises:
         LaclDataError: There are no such columns, or a row is invalid; the message gives file and line.
     """
-    lines = [line for _, line in read_lines(path, encoding)]
-    sign = separator([line for line in lines if line.strip()][:20])
+    # With their endings: offsets count those inside of a cell.
+    lines = [line for _, line in read_lines(path, encoding, ends=True)]
+    sign = separator([line.rstrip("\r\n") for line in lines if line.strip()][:20])
     if sign is None:
         raise LaclDataError(
             f"{path}: no separator is the same in all lines; put commas, semicolons or tabs between the "
             "columns, and a cell with one into double quotes"
         )
-    reader = csv.reader((line + "\n" for line in lines), delimiter=sign)
+    reader = csv.reader(lines, delimiter=sign)
     rows: list[tuple[int, list[str]]] = []
     number = 1
     try:

@@ -43,6 +43,21 @@ def test_csv(tmp_path, name):
     assert dataset["tokens"][:] == SENTENCES and entity_spans(dataset) == SPANS
 
 
+@pytest.mark.parametrize(
+    ("line_end", "inside"),
+    [(end, inside) for end in ("\n", "\r\n") for inside in ("\n", "\r\n", "\r")] + [("\r", "\r")],
+)
+def test_line_endings_inside_of_cells_stay(tmp_path, line_end, inside):
+    text = f"Loft to let.{inside}Write to us.{inside}In Oslo now"
+    start = text.index("Oslo")
+    rows = ["text,label", f'"{text}","[[{start}, {start + 4}, ""place""]]"', 'Ana,"[[0, 3, ""person""]]"']
+    path = tmp_path / "a.csv"
+    path.write_bytes("".join(row + line_end for row in rows).encode("utf-8-sig"))
+    found, other = read_texts(path)[0]
+    assert found.text == text and [found.text[a:b] for a, b, _ in found.spans] == ["Oslo"]
+    assert other.tokens == ["Ana"]
+
+
 def test_csv_that_pandas_wrote(tmp_path):
     tags = [["B-person", "I-person", "O"], ["O", "B-city"]]
     table = pd.DataFrame({"tokens": SENTENCES, "ner_tags": tags})
