@@ -62,6 +62,26 @@ def test_other_labels_and_a_threshold(place):
     assert not Page((place / "page.html").read_text(encoding="utf-8")).examples
 
 
+def test_an_exported_model(place):
+    pytest.importorskip("onnx")
+    exported = place / "exported"
+    assert run("export", place / "ner", exported).exit_code == 0
+    page = place / "page.html"
+    done = run("evaluate", exported, place / "test.jsonl", "--html", page)
+    assert done.exit_code == 0, done.output
+    sections = set(done.stdout.split("\n## "))
+    # All but what depends on the examples of the support set, which it does not have.
+    original = set(run("evaluate", place / "ner", place / "test.jsonl").stdout.split("\n## "))
+    assert len(sections) > 3 and sections < original and page.is_file()
+    for command in (
+        ["suggest", exported, place / "texts.txt"],
+        ["adapt", exported, place / "test.jsonl", "--output", place / "adapted"],
+        ["export", exported, place / "again"],
+    ):
+        done = run(*command)
+        assert "is an exported model, which only predicts: give the checkpoint that" in str(done.exception)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
