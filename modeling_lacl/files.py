@@ -10,6 +10,8 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +43,38 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Write a folder whole or not at all.
+
+    Args:
+        path: The folder, which is not there, or is empty.
+
+    Yields:
+        Another folder, whose files are in the place of `path` after the context.
+
+    Raises:
+        FileExistsError: There is something already.
+    """
+    is_there = path.is_dir()
+    if next(path.iterdir(), None) is not None if is_there else path.exists():
+        problem = "is not empty" if is_there else "is a file"
+        raise FileExistsError(f"{path}: {problem}, and nothing there is replaced; name a new folder")
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        if is_there:  # it may be the working folder, or a mount
+            for file in unfinished.iterdir():
+                os.replace(file, path / file.name)
+        else:
+            os.replace(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def append_json_line(path: Path, value: Any) -> None:

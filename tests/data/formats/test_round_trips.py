@@ -96,8 +96,6 @@ def test_what_a_format_cannot_write_is_named(tmp_path, caplog):
     for name, problem in (("conll", r"'a\\tb' in the text '0' cannot stand"), ("conllu", "cannot stand")):
         with pytest.raises(LaclDataError, match=problem):
             convert(texts, tmp_path / "out", name)
-    with pytest.raises(LaclDataError, match="0.ann: the type 'x y' has white space"):
-        convert(texts, tmp_path / "out", "brat")
     logging.getLogger("modeling_lacl.data").setLevel(logging.NOTSET)
     convert([{"text": "Ana", "entities": []}, texts[1]], tmp_path / "out.conll")
     assert "1 texts without a word were left out (the first has the id 1)" in caplog.text
