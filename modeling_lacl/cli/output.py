@@ -66,6 +66,12 @@ def _check_result(text: Any, entities: list[dict[str, Any]]) -> None:
             raise ValueError(f"the offsets {start} to {end} lie outside the text")
 
 
+def json_line(result: Result) -> str:
+    """Return a text with its entities as a line of JSON."""
+    text, entities = result
+    return json.dumps({"text": text, "entities": entities}, ensure_ascii=False) + "\n"
+
+
 def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True) -> None:
     """Write results as JSON Lines to `file` or, if it is None, to standard output.
 
@@ -75,11 +81,11 @@ def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True
     from tqdm import tqdm
 
     seen = file is None and sys.stdout.isatty()
-    for text, entities in tqdm(results, unit=" texts", disable=True if file is None or not bar else None):
-        written = json.dumps({"text": text, "entities": entities}, ensure_ascii=False)
+    for result in tqdm(results, unit=" texts", disable=True if file is None or not bar else None):
+        written = json_line(result)
         # The same value, in characters that no terminal obeys.
         written = _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", written) if seen else written
-        line = written.encode() + b"\n"
+        line = written.encode()
         if file is None:
             sys.stdout.buffer.write(line)
             continue

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from ..files import write_atomically
 from .app import app, keep_input, printable, saved
 from .options import BatchSize, Checkpoint, Labels, Overlap, TextEncoding, parse_labels, read_labelled
-from .output import write_lines
+from .output import json_line, write_lines
 from .predict import TextFile
 from .texts import in_utf8, read_texts
 
@@ -89,8 +90,7 @@ def suggest(
     if output is None:
         write_lines(None, results)
     else:
-        with open(output, "wb", buffering=0) as target:
-            write_lines(target, results, bar=False)
+        write_atomically(output, "".join(map(json_line, results)))
         saved(output)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...files import write_atomically
 from ...optional import require
 from ..examples import LaclDataError, Sentence, sentence_of_text
 from ..lines import read_bytes
@@ -80,7 +81,7 @@ def write_docbin(texts: Sequence[LabelledText], path: Path) -> None:
         else:
             doc.set_ents(spans)
         docs.add(doc)
-    docs.to_disk(path)
+    write_atomically(path, docs.to_bytes())
 
 
 def _doc(one: LabelledText, tokens: Any, vocab: Any) -> Any:

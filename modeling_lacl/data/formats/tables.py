@@ -17,7 +17,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from datasets import Dataset, DatasetDict, Value, load_from_disk
 from datasets.table import InMemoryTable
 
-from ...files import write_atomically
+from ...files import new_folder, write_atomically
 from ..column_kinds import likely_tag_columns, likely_token_column
 from ..examples import (
     DOCUMENT_COLUMNS,
@@ -329,12 +329,15 @@ def as_dataset(texts: Sequence[LabelledText]) -> Dataset:
 
 def write_parquet(texts: Sequence[LabelledText], path: Path) -> None:
     """Write words and entities in word positions as Parquet."""
-    as_dataset(texts).to_parquet(str(path))
+    table = io.BytesIO()
+    as_dataset(texts).to_parquet(table)
+    write_atomically(path, table.getvalue())
 
 
 def write_folder(texts: Sequence[LabelledText], path: Path) -> None:
-    """Write words and entities in word positions as a Dataset, as `save_to_disk` does."""
-    as_dataset(texts).save_to_disk(str(path))
+    """Write words and entities in word positions as a Dataset, as `save_to_disk` does, to a new folder."""
+    with new_folder(path) as folder:
+        as_dataset(texts).save_to_disk(str(folder))
 
 
 def write_csv(texts: Sequence[LabelledText], path: Path) -> None:

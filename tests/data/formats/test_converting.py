@@ -1,8 +1,11 @@
 """What `convert` writes over, and what it does not."""
 
+import os
+
 import pytest
 
 from modeling_lacl.data.converting import convert
+from modeling_lacl.data.formats.registry import FORMATS
 from modeling_lacl.data.reading import read_texts
 
 COLUMNS = "Ana\tB-person\nran\tO\n\n"
@@ -71,3 +74,26 @@ def test_types_and_marks_that_brat_cannot_have(tmp_path, caplog):
     (again,), _ = read_texts(tmp_path / "a.ann")
     assert again.text == " Ana ran" and again.spans == [(1, 4, "famous__person"), (1, 4, "x")]
     assert "an underscore stands for it in 'famous  person'" in caplog.text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, name):
+    import resource
+    import signal
+
+    path = tmp_path / ("out.ann" if name == "brat" else "out")
+    examples = [{"text": f"Ana {number} ran", "entities": [(0, 3, "person")]} for number in range(500)]
+    if name != "dataset":
+        convert(examples[:1], path, name)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    heeded = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="out"):
+            convert(examples, path, name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, heeded)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
