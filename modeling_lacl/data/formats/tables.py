@@ -171,25 +171,46 @@ def read_rows(
     """Read the sentences of rows of strings; see `read_csv`."""
     filled = [(number, row) for number, row in rows if any(map(str.strip, row))]
     records = [(number, _record(names, row, origin.at(number))) for number, row in filled]
-    if any(isinstance(value, list | dict) for _, record in records[:20] for value in record.values()):
-        yield from read_records(records, origin, token_column, tag_column, id2label, forms)
+    first = [record for _, record in records[:20]]
+    texts = _texts_with_tags(first)
+    if texts is None and not any(_has_lists(first, name) for name in names):
+        yield from _sentences_of_words(rows, names, origin, token_column, tag_column, forms)
         return
-    yield from _sentences_of_words(rows, names, origin, token_column, tag_column, forms)
+    if texts is not None:
+        records = [(number, _with_words(record, *texts)) for number, record in records]
+    yield from read_records(records, origin, token_column, tag_column, id2label, forms)
 
 
 def _record(names: Sequence[str], row: Sequence[str], place: str) -> dict[str, Any]:
-    """Return a row as an example: lists are read, and tags of as many words as the text has become lists."""
-    record = {name: _value(cell, place) for name, cell in zip(names, row, strict=True)}
-    text_key = next(
-        (key for key in ("text", "sentence", *TOKEN_COLUMNS) if isinstance(record.get(key), str)), None
-    )
-    tag_key = next((key for key in (*TAG_COLUMNS, "label", "ner") if isinstance(record.get(key), str)), None)
-    if text_key and tag_key:
-        words, tags = record[text_key].split(), record[tag_key].split()
-        if len(words) == len(tags) > 1 and all(map(may_be_tag, tags)):
-            kept = {key: value for key, value in record.items() if key not in (text_key, tag_key)}
-            return {**kept, "tokens": words, "ner_tags": tags}
-    return {key: value for key, value in record.items() if value != ""}
+    """Return the cells of a row that are not empty by their column; lists are read."""
+    return {name: _value(cell, place) for name, cell in zip(names, row, strict=True) if cell}
+
+
+def _has_lists(records: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Return whether a column has lists; a word such as "[1]" can look like one, too."""
+    cells = [record[name] for record in records if name in record]
+    return 2 * sum(isinstance(cell, list | dict) for cell in cells) > len(cells)
+
+
+def _texts_with_tags(records: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return the columns of texts and of their tags, if a row has a tag for each of several words."""
+    for record in records:
+        text, tags = (
+            next((key for key in keys if isinstance(record.get(key), str)), None)
+            for keys in (("text", "sentence", *TOKEN_COLUMNS), (*TAG_COLUMNS, "label", "ner"))
+        )
+        if text and tags:
+            words, given = record[text].split(), record[tags].split()
+            if len(words) == len(given) > 1 and all(map(may_be_tag, given)):
+                return text, tags
+    return None
+
+
+def _with_words(record: Mapping[str, Any], text: str, tags: str) -> dict[str, Any]:
+    """Return an example with the words of its text and their tags as lists."""
+    kept = {key: value for key, value in record.items() if key not in (text, tags)}
+    words, given = (str(record.get(key, "")).split() for key in (text, tags))
+    return {**kept, "tokens": words, "ner_tags": given}
 
 
 def _value(cell: str, place: str) -> Any:

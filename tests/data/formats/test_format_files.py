@@ -43,6 +43,21 @@ def test_csv(tmp_path, name):
     assert dataset["tokens"][:] == SENTENCES and entity_spans(dataset) == SPANS
 
 
+def test_words_that_look_like_lists(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [("Ana", "B-person"), ("[1]", "O"), ("ran", "O"), ("", ""), ("{}", "O"), ("Oslo", "B-city")]
+    path.write_text("word,tag\n" + "".join(f"{word},{tag}\n" for word, tag in rows))
+    assert read_dataset(path)["tokens"][:] == [["Ana", "[1]", "ran"], ["{}", "Oslo"]]
+
+
+def test_a_text_of_one_word_is_read_as_the_others(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,labels\nOslo,B-city\nAna Ruiz,B-person I-person\n")
+    dataset = read_dataset(path)
+    assert dataset["tokens"][:] == [["Oslo"], ["Ana", "Ruiz"]]
+    assert entity_spans(dataset) == [[(0, 1, "city")], [(0, 2, "person")]]
+
+
 @pytest.mark.parametrize(
     ("line_end", "inside"),
     [(end, inside) for end in ("\n", "\r\n") for inside in ("\n", "\r\n", "\r")] + [("\r", "\r")],
@@ -81,6 +96,7 @@ def test_csv_that_pandas_wrote(tmp_path):
         ("word,tag\nAna,\n", "a.csv:2: the column 'tag' is empty"),
         ('id,tokens,ner_tags\n1,"[""a""]","[""O"", ""O""]"\n', "a.csv:2: 1 tokens but 2 tags"),
         ('word,tag\n"a\nb",O\nc,B-\n', "a.csv:4: the tag 'B-' names no entity type"),
+        ("text,labels\nAna Ruiz,B-x I-x\nIn Oslo,O\n", "a.csv:3: 2 tokens but 1 tags"),
         ("a b\n", "no separator is the same in all lines"),
     ],
 )
