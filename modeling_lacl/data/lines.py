@@ -50,8 +50,8 @@ _BINARY_FORMATS = {
 }
 # Encodings for which a file of UTF-16 would pass as text with zeros.
 _ASCII_BASED = ("utf-8", "ascii", "cp1252", "iso8859-1", "iso8859-15")
-# As much of a file as decides how its lines end, and whether it is UTF-16.
-_HEAD_BYTES = 1 << 16
+HEAD_BYTES = 1 << 16
+"""As much of a file as decides how its lines end, and whether it is UTF-16."""
 
 
 def describe_binary(head: bytes) -> str | None:
@@ -113,6 +113,12 @@ def codec_of_text(encoding: str) -> str | None:
     return codec
 
 
+def line_end(head: bytes, codec: str) -> str:
+    r"""Return how the lines of a file end, from its first bytes: ``\r``, as old Macs wrote, or ``\n``."""
+    text = head.decode(codec, "ignore")
+    return "\r" if "\r" in text[:-1] and "\n" not in text else "\n"
+
+
 def read_lines(
     path: Path, encoding: str = "utf-8", tell: bool = True, ends: bool = False
 ) -> Iterator[tuple[int, str]]:
@@ -140,7 +146,7 @@ def read_lines(
         raise LaclDataError(f"{path}: unknown encoding {encoding!r}; name one that Python knows, as 'utf-8'")
     replaced = first_line = number = 0
     with open_bytes(path) as file_of_bytes:
-        head = file_of_bytes.read(_HEAD_BYTES)
+        head = file_of_bytes.read(HEAD_BYTES)
     problem = describe_binary(head)
     if problem:
         raise LaclDataError(f"{path}: {problem}")
@@ -151,11 +157,9 @@ def read_lines(
             f"Python read_dataset(…, encoding={utf16!r})"
         )
     try:
-        text = head.decode(codec, "ignore")
-        line_end = "\r" if "\r" in text and "\n" not in text else "\n"  # as old Macs wrote
         # An explicit newline disables universal newlines.
-        stream = open_bytes(path)
-        with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline=line_end) as file:
+        stream, newline = open_bytes(path), line_end(head, codec)
+        with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline=newline) as file:
             for number, line in enumerate(file, start=1):
                 if not ends:
                     line = line.removesuffix("\n").removesuffix("\r")
