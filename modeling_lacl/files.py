@@ -37,8 +37,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         OSError: It cannot be written; the error names the file.
     """
     content = content.encode() if isinstance(content, str) else content
-    target = path.resolve()  # keep a symbolic link
-    is_special = target.exists() and not target.is_file()  # do not replace a pipe or a device by a file
+    is_special = path.exists() and not path.is_file()  # do not replace a pipe or a device by a file
+    target = path.resolve()  # keep a symbolic link; that of a pipe, such as /dev/stdout, leads to no file
     if is_special or not target.parent.is_dir():  # raise an error that names the requested file
         with _errors_of(path):
             path.write_bytes(content)

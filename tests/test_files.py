@@ -2,6 +2,8 @@
 
 import errno
 import hashlib
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,12 @@ def test_a_link_and_a_mode_stay(tmp_path):
 def test_a_device_stays_one():
     write_atomically(Path("/dev/null"), "text")
     assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+def test_standard_output_can_be_a_pipe():
+    code = "from modeling_lacl.files import write_atomically as w, Path; w(Path('/dev/stdout'), 'text')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"text"
 
 
 def test_a_missing_folder_is_told_by_the_name_that_was_asked_for(tmp_path):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..files import write_atomically
-from .app import app, keep_input, printable, saved
+from .app import app, check_target, printable, saved
 from .options import BatchSize, Checkpoint, Labels, Overlap, TextEncoding, parse_labels, read_labelled
 from .output import json_line, write_lines
 from .predict import TextFile
@@ -53,6 +53,7 @@ def suggest(
     lacl suggest outputs/ner texts.txt --exclude support.jsonl --output to-correct.jsonl
     lacl suggest lacl-minilm-wide texts.txt --labels person,city > to-correct.jsonl
     """
+    check_target(file, "--output", output)
     wanted = parse_labels(labels)
     labelled = [words for one in exclude or () for words in _words_of(one)]
     if file == "-":
@@ -60,7 +61,6 @@ def suggest(
         texts = list(read_texts(in_utf8(sys.stdin.buffer, name, encoding), name))
     else:
         with open(file, "rb") as stream:
-            keep_input(file, "--output", output)
             texts = list(read_texts(in_utf8(stream, file, encoding), file))
     from ..evaluation.suggesting import suggest_sentences
     from ..hub.loading import load_model

@@ -119,7 +119,6 @@ def opened_texts(request: Request) -> Iterator[Iterable[str]]:
     else:
         with open(request.file, "rb") as stream:
             keep_input(request.file, "--output", request.output)
-            keep_input(request.file, "--svg", request.svg)
             lines = in_utf8(stream, request.file, request.encoding)
             yield read_texts(lines, request.file, True, request.encoding)
 

@@ -95,6 +95,12 @@ def test_an_exported_model(place):
         (["evaluate", "ner", "test.jsonl", "--output", "ner"], "is a folder"),
         (["suggest", "ner", "texts.txt", "--output", "texts.txt"], "--output is the input file"),
         (["suggest", "ner", "texts.txt", "--number", "0"], "--number"),
+        # Before a model is loaded: there is none of this name.
+        (["suggest", "no-model", "texts.txt", "-o", "none/x.jsonl"], "in a folder that does not exist"),
+        (["view", "no-model", "texts.txt", "-o", "none/x.html"], "in a folder that does not exist"),
+        (["view", "no-model", "--text", "ana", "-o", "ner"], "ner is a folder"),
+        (["render", "no-results", "-o", "none/x.html"], "in a folder that does not exist"),
+        (["predict", "no-model", "texts.txt", "--svg", "none/x.svg"], "in a folder that does not exist"),
     ],
 )
 def test_what_does_not_go_together(place, monkeypatch, arguments, message):
