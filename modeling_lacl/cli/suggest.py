@@ -34,6 +34,9 @@ def suggest(
             help="Labelled sentences to leave out, in any format that lacl adapt reads; can be repeated.",
         ),
     ] = None,
+    exclude_encoding: Annotated[
+        str, typer.Option("--exclude-encoding", help="Encoding of the labelled sentences to leave out.")
+    ] = "utf-8",
     labels: Labels = None,
     overlap: Overlap = "flat",
     encoding: TextEncoding = "utf-8",
@@ -55,7 +58,7 @@ def suggest(
     """
     check_target(file, "--output", output)
     wanted = parse_labels(labels)
-    labelled = [words for one in exclude or () for words in _words_of(one)]
+    labelled = [words for one in exclude or () for words in _words_of(one, exclude_encoding)]
     if file == "-":
         name = "standard input"
         texts = list(read_texts(in_utf8(sys.stdin.buffer, name, encoding), name))
@@ -94,6 +97,9 @@ def suggest(
         saved(output)
 
 
-def _words_of(file: Path) -> list[list[str]]:
-    words: list[list[str]] = read_labelled(file, None, None, None, None, "utf-8", "keep")["tokens"][:]
+def _words_of(file: Path, encoding: str) -> list[list[str]]:
+    try:
+        words: list[list[str]] = read_labelled(file, None, None, None, None, encoding, "keep")["tokens"][:]
+    except ValueError as error:  # here the option of this name is that of the texts
+        raise ValueError(str(error).replace(" --encoding", " --exclude-encoding")) from error
     return words

@@ -134,9 +134,7 @@ def check_first_line(line: bytes, name: str, tell: bool = True) -> None:
     from ..data.lines import describe_binary
 
     if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(
-            f"{name}:1: this is UTF-16; save it as UTF-8, or give predict and view --encoding utf-16"
-        )
+        raise ValueError(f"{name}:1: this is UTF-16; save it as UTF-8, or give --encoding utf-16")
     problem = describe_binary(line)
     if not problem and tell:
         problem = describe_table(decode_line(line)[0].removeprefix("\ufeff"), name)

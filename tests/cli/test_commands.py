@@ -230,7 +230,7 @@ def test_texts_in_another_encoding(lacl, checkpoint, tmp_path, encoding):
 def test_an_encoding_that_does_not_fit(lacl, checkpoint, tmp_path):
     file = tmp_path / "x.txt"
     for content, encoding, message in (
-        ("ana".encode("utf-16"), "utf-8", "give predict and view --encoding utf-16"),
+        ("ana".encode("utf-16"), "utf-8", "save it as UTF-8, or give --encoding utf-16"),
         (b"ana\n" * 3 + b"\x00", "utf-16", "x.txt: cannot be read as utf-16 .* give its own --encoding"),
         (b"ana\n", "klingon", "'klingon' is no encoding: give --encoding one that Python knows"),
         (b"ana\n", "base64", "'base64' is no encoding"),

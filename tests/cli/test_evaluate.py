@@ -126,3 +126,10 @@ def test_suggestions(place):
     done = run("suggest", place / "ner", place / "utf-16.txt", *options)
     assert {json.loads(line)["text"] for line in done.stdout.splitlines()} == {"ana flew", "to york"}
     assert "only 2 of 5 texts are left" in done.stderr
+    labelled = place / "utf-16.jsonl"
+    labelled.write_text((place / "test.jsonl").read_text(), encoding="utf-16")
+    done = run("suggest", place / "ner", place / "texts.txt", "--exclude", labelled)
+    assert "give the encoding: --exclude-encoding utf-16" in str(done.exception)
+    options = ("--exclude", labelled, "--exclude-encoding", "utf-16")
+    done = run("suggest", place / "ner", place / "texts.txt", *options)
+    assert {json.loads(line)["text"] for line in done.stdout.splitlines()} == {"ana flew", "to york"}
