@@ -169,18 +169,22 @@ def describe_table(line: str, name: str) -> str:
     from ..data.jsonl import is_jsonl
 
     suffix = Path(name).suffix.lower()
-    kind, column, further = "", "text", ""
+    kind, column, remedy = "", "text", "save the texts alone"
     if is_jsonl(line) or suffix in (".jsonl", ".ndjson"):
         kind, reader = "JSON Lines", "from_json"
-        further = ", as by jq -r .text FILE; lacl adapt learns from labelled examples"
+        # Without a file between: a text may have line breaks.
+        remedy = (
+            "of a file named .jsonl, lacl predict takes a column and keeps the others, by "
+            "--engine ray --column text; lacl adapt learns from labelled examples"
+        )
         if '"entity_group"' in line:
-            further += ", and lacl render shows what lacl predict wrote"
+            remedy += ", and lacl render shows what lacl predict wrote"
     elif suffix == ".json" or re.match(r'\[\s*\{\s*"', line):
         kind, reader = "JSON", "from_json"
     elif (header := _header(line)) or suffix in (".csv", ".tsv"):
         kind, reader, column = "CSV", "from_csv", header or column
     return kind and (
-        f"this is {kind}, and texts are read one per line: save the texts alone{further}. In Python, "
+        f"this is {kind}, and texts are read one per line: {remedy}. In Python, "
         f"model.predict takes the column: datasets.Dataset.{reader}(FILE)[{column!r}]"
     )
 

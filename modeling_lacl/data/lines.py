@@ -32,7 +32,11 @@ _BINARY_FORMATS = {
         "unpack it first, or save the sheet as text with tabs between the columns",
     ),
     b"\xd0\xcf\x11\xe0": ("an old Office file", "save it as text, with tabs between the columns"),
-    b"PAR1\x15": ("a Parquet file", "read it in Python by datasets.Dataset.from_parquet"),
+    b"PAR1\x15": (
+        "a Parquet file",
+        "lacl predict takes a column of it by --engine ray --column NAME; in Python, "
+        "Dataset.from_parquet reads it",
+    ),
     b"ARROW1\x00\x00": ("an Arrow file", "read it in Python by datasets.Dataset.from_file"),
     b"%PDF-": ("a PDF file", "save its text"),
     b"{\\rtf": ("an RTF file, as word processors write", "save it as plain text"),

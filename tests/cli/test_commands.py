@@ -192,7 +192,11 @@ def test_labelled_data_in_place_of_texts_are_reported(lacl, checkpoint, tmp_path
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.txt", '{"text": "ana", "entities": []}\n', "this is JSON Lines, .*jq -r .text FILE; lacl adapt"),
+        (
+            "x.txt",
+            '{"text": "ana", "entities": []}\n',
+            "JSON Lines, .*--engine ray --column text; lacl adapt",
+        ),
         ("x.txt", '{"text": "a", "entities": [{"entity_group": "b"}]}\n', "JSON Lines.*lacl render shows"),
         ("x.jsonl", '["ana", "flew"]\n', "this is JSON Lines"),
         ("x.json", '[\n {"text": "ana"}]\n', r"this is JSON, .*Dataset.from_json\(FILE\)\['text'\]"),
@@ -251,6 +255,9 @@ def test_files_that_are_no_text_are_named(lacl, checkpoint, tmp_path):
     for command in (["predict"], ["view", "--output", tmp_path / "x.html"]):
         code, out, err = lacl(command[0], checkpoint, tmp_path / "x.txt.gz", *command[1:])
         assert (code, out) == (2, "") and "x.txt.gz: this is a gzip file: unpack it first" in err
+    (tmp_path / "x.parquet").write_bytes(b"PAR1\x15")
+    _, _, err = lacl("predict", checkpoint, tmp_path / "x.parquet")
+    assert "this is a Parquet file: lacl predict takes a column of it by --engine ray --column NAME" in err
 
 
 @pytest.mark.parametrize(
