@@ -9,7 +9,9 @@ import spacy
 from datasets import DatasetDict
 from spacy.tokens import Doc, DocBin
 
+from modeling_lacl.data.converting import convert
 from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.formats.registry import FORMATS as WRITTEN
 from modeling_lacl.data.reading import read_dataset, read_texts
 from modeling_lacl.data.tags import entity_spans
 
@@ -245,5 +247,9 @@ def test_formats_given(tmp_path):
     path = tmp_path / "a.dat"
     path.write_text(TABLES["each row"])
     assert entity_spans(read_dataset(path, format="csv")) == SPANS
+    for name in WRITTEN:  # what is written can be read by the same name
+        written = tmp_path / (f"{name}.ann" if name == "brat" else name)
+        convert([{"text": "Ana", "entities": [(0, 3, "person")]}], written, name)
+        assert entity_spans(read_dataset(written, format=name)) == [[(0, 1, "person")]]
     with pytest.raises(ValueError, match="format must be one of columns, jsonl, json, csv, conllu, brat"):
         read_dataset(path, format="xml")
