@@ -168,9 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threshold", type=float, help="lowest score, as for predict")
     parser.add_argument("--overlap", default="flat", choices=["flat", "nested", "any"])
     options = parser.parse_args(arguments)
-    model = load_predictor(options.model)
-    predict = partial(model.predict, threshold=options.threshold, overlap=options.overlap)
-    predict(["A first text, so that the first request does not wait."])
+    try:
+        model = load_predictor(options.model)
+        predict = partial(model.predict, threshold=options.threshold, overlap=options.overlap)
+        predict(["A first text, so that the first request does not wait."])
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        parser.error(str(error))
     app = create_app(model, Batcher(predict))
     uvicorn.run(app, host=options.host, port=options.port, limit_concurrency=MOST_CONNECTIONS)
 

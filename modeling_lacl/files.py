@@ -10,6 +10,8 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,23 +26,78 @@ def sha256(content: bytes | str | Path) -> str:
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file atomically: readers, and an interruption, find either the old content or the new."""
-    path = path.resolve()  # keep a symbolic link
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file atomically: readers, and an interruption, find either the old content or the new.
+
+    Args:
+        path: The file.
+        content: What is to be in it; a text in UTF-8.
+
+    Raises:
+        OSError: It cannot be written; the error names the file.
+    """
+    content = content.encode() if isinstance(content, str) else content
     is_special = path.exists() and not path.is_file()  # do not replace a pipe or a device by a file
-    if is_special or not path.parent.is_dir():  # raise an error that names the requested file
-        path.write_text(text, encoding="utf-8", newline="\n")
+    target = path.resolve()  # keep a symbolic link; that of a pipe, such as /dev/stdout, leads to no file
+    if is_special or not target.parent.is_dir():  # raise an error that names the requested file
+        with _errors_of(path):
+            path.write_bytes(content)
         return
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with open(unfinished, "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        if path.exists():
-            shutil.copymode(path, unfinished)
-        os.replace(unfinished, path)
+        with _errors_of(path):
+            with open(unfinished, "xb") as file:
+                file.write(content)
+            if target.exists():
+                shutil.copymode(target, unfinished)
+            os.replace(unfinished, target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Let errors inside of the context name a file; a disk that is full, for one, names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Write a folder whole or not at all.
+
+    Args:
+        path: The folder, which is not there, or is empty.
+
+    Yields:
+        Another folder, whose files are in the place of `path` after the context.
+
+    Raises:
+        FileExistsError: There is something already.
+    """
+    is_there = path.is_dir()
+    if next(path.iterdir(), None) is not None if is_there else path.exists():
+        problem = "is not empty" if is_there else "is a file"
+        raise FileExistsError(f"{path}: {problem}, and nothing there is replaced; name a new folder")
+    place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    unfinished.mkdir()
+    try:
+        with _errors_of(path):
+            yield unfinished
+        if is_there:  # it may be the working folder, or a mount
+            for file in unfinished.iterdir():
+                os.replace(file, place / file.name)
+        else:
+            os.replace(unfinished, place)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def append_json_line(path: Path, value: Any) -> None:

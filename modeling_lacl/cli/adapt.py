@@ -132,8 +132,6 @@ def adapt(
     lacl adapt lacl-minilm-wide support.jsonl --output outputs/ner --label-names names.yaml
     lacl adapt lacl-minilm-wide support.txt --output outputs/ner --estimate
     """
-    # Fail before the training, not after it.
-    output.mkdir(parents=True, exist_ok=True)
     from ..data.support import read_support
     from ..hub.loading import load_model
     from ..reporting import percent
@@ -147,6 +145,8 @@ def adapt(
     options: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "weight_decay": weight_decay}
     options |= {"batch_size": batch_size, "decoding": decoding, "fixed_labels": fixed_labels, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
+    # Fail before the training, not after it.
+    output.mkdir(parents=True, exist_ok=True)
     with AdaptingProgress() as progress:
         if estimate:
             from ..evaluation.cross_validation import cross_validate

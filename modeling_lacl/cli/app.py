@@ -171,6 +171,26 @@ def keep_input(file: str | Path, option: str, output: Path | None) -> None:
         raise typer.BadParameter(f"{option} is the input file: {output}")
 
 
+def check_target(file: str | Path | None, option: str, target: Path | None) -> None:
+    """Check before all the work that a file can be written.
+
+    Args:
+        file: The input file, if any.
+        option: Name of the option that gave `target`.
+        target: The output file, if any.
+
+    Raises:
+        typer.BadParameter: `target` is the input file, a folder, or in a folder that does not exist.
+    """
+    if target is None:
+        return
+    if file is not None:
+        keep_input(file, option, target)
+    if target.is_dir() or not target.parent.is_dir():
+        problem = "is a folder" if target.is_dir() else "is in a folder that does not exist"
+        raise typer.BadParameter(f"{target} {problem}; name a file", param_hint=option)
+
+
 def saved(file: Path, what: str | None = None) -> None:
     """Report which file was written, and what it is."""
     print(f"Saved to {printable(str(file))}" + (f": {what}" if what else ""), file=sys.stderr)

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .texts import LINES_LOOKED_AT, check_first_line, decode_line, in_utf8, tell_labelled
+from .texts import LINES_LOOKED_AT, check_first_line, decode_line, in_utf8, newline_of, tell_labelled
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -197,7 +197,7 @@ class Reading:
         return ""
 
     def _lines(self, block: Block, read: io.BytesIO) -> Content:
-        lines = in_utf8(read, block.path, self.encoding)
+        lines = in_utf8(read, block.path, self.encoding, _newline(Path(block.path)))
         texts, counts = zip(*map(decode_line, lines), strict=True)
         if block.start == 0:
             texts = (texts[0].removeprefix("\ufeff"), *texts[1:])
@@ -207,7 +207,8 @@ class Reading:
         texts: list[str] = []
         others: list[dict[str, Any]] = []
         replaced = 0
-        for index, line in enumerate(in_utf8(read, block.path, self.encoding)):
+        lines = in_utf8(read, block.path, self.encoding, _newline(Path(block.path)))
+        for index, line in enumerate(lines):
             decoded, count = decode_line(line)
             replaced += count
             decoded = decoded.removeprefix("\ufeff")
@@ -275,13 +276,23 @@ def parquet_file(path: Path) -> Any:
 
 def _cut_lines(path: Path, size: int) -> Iterator[tuple[int, int, int]]:
     """Yield (0, first byte, end) for parts of about `size` bytes that end where lines do."""
+    newline = _newline(path).encode()
     with open(path, "rb") as file:
         end, start = file.seek(0, os.SEEK_END), 0
         while start < end:
             file.seek(min(start + size, end) - 1)
-            file.readline()
+            while piece := file.read(2**12):
+                if found := piece.find(newline) + 1:
+                    file.seek(found - len(piece), os.SEEK_CUR)
+                    break
             yield 0, start, file.tell()
             start = file.tell()
+
+
+def _newline(path: Path) -> str:
+    """Return how the lines of a file end."""
+    with open(path, "rb") as file:
+        return newline_of(file, "utf-8")  # encodings that can be read in blocks have line ends as ASCII has
 
 
 def _cut_rows(path: Path, size: int) -> Iterator[tuple[int, int, int]]:
@@ -297,8 +308,8 @@ def _cut_rows(path: Path, size: int) -> Iterator[tuple[int, int, int]]:
 
 def _lines_before(block: Block) -> int:
     """Count the lines of a file before a block, for a message."""
-    lines = 0
+    lines, newline = 0, _newline(Path(block.path)).encode()
     with open(block.path, "rb") as file:
         while left := block.start - file.tell():
-            lines += file.read(min(left, 2**20)).count(b"\n")
+            lines += file.read(min(left, 2**20)).count(newline)
     return lines

@@ -43,8 +43,8 @@ def convert(
         typer.Option(
             "--from",
             metavar="FORMAT",
-            help="Format of IN: columns, jsonl, json, csv, conllu, brat, spacy, parquet or dataset; detected "
-            "by default.",
+            help="Format of IN: columns, jsonl, json, csv, conllu, brat, spacy, parquet, dataset, or as for "
+            "--to; detected by default.",
         ),
     ] = None,
     token_column: TokenColumn = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import app, keep_input, printable, saved
+from .app import app, check_target, printable, saved
 from .options import (
     BatchSize,
     Encoding,
@@ -147,7 +147,7 @@ def evaluate(
         )
     wanted = parse_labels(labels)
     for option, path in (("--output", output), ("--html", html)):
-        _check_target(file, option, path)
+        check_target(file, option, path)
     from ..evaluation.model_evaluation import evaluate_model
     from ..integrations.predictors import load_predictor, own_labels_notice
 
@@ -188,20 +188,6 @@ def _check_options(context: typer.Context, is_recipe: bool) -> None:
             hint = "FILE" if name == "file" else parameter.opts[0]
             problem = "a recipe names its own data and settings" if is_recipe else "only for recipes"
             raise typer.BadParameter(problem, param_hint=hint)
-
-
-def _check_target(file: Path, option: str, target: Path | None) -> None:
-    """Check before all the work that a file can be written.
-
-    Raises:
-        typer.BadParameter: It is the input file, a folder, or in a folder that does not exist.
-    """
-    if target is None:
-        return
-    keep_input(file, option, target)
-    if target.is_dir() or not target.parent.is_dir():
-        problem = "is a folder" if target.is_dir() else "is in a folder that does not exist"
-        raise typer.BadParameter(f"{target} {problem}; name a file", param_hint=option)
 
 
 def _save_page(

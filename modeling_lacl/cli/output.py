@@ -66,6 +66,12 @@ def _check_result(text: Any, entities: list[dict[str, Any]]) -> None:
             raise ValueError(f"the offsets {start} to {end} lie outside the text")
 
 
+def json_line(result: Result) -> str:
+    """Return a text with its entities as a line of JSON."""
+    text, entities = result
+    return json.dumps({"text": text, "entities": entities}, ensure_ascii=False) + "\n"
+
+
 def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True) -> None:
     """Write results as JSON Lines to `file` or, if it is None, to standard output.
 
@@ -75,11 +81,11 @@ def write_lines(file: FileIO | None, results: Iterable[Result], bar: bool = True
     from tqdm import tqdm
 
     seen = file is None and sys.stdout.isatty()
-    for text, entities in tqdm(results, unit=" texts", disable=True if file is None or not bar else None):
-        written = json.dumps({"text": text, "entities": entities}, ensure_ascii=False)
+    for result in tqdm(results, unit=" texts", disable=True if file is None or not bar else None):
+        written = json_line(result)
         # The same value, in characters that no terminal obeys.
         written = _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", written) if seen else written
-        line = written.encode() + b"\n"
+        line = written.encode()
         if file is None:
             sys.stdout.buffer.write(line)
             continue
@@ -190,24 +196,31 @@ class LineFile:
         While a run is unfinished, `.NAME.job` beside the file tells what its lines depend on.
 
         Raises:
-            ValueError: Another run writes to the file, or one of another job began the lines to go on with.
+            ValueError: Another run writes to the file, one of another job began the lines to go on with, or
+                an unfinished one has lines there that are not to be gone on with.
         """
         if self.path.exists() and not self.path.is_file():  # a pipe or a device
             yield
             return
-        note = self.path.with_name(f".{self.path.name}.job")
         with open(self.path, "ab") as file:  # or it fails now; what it holds stays until there is a model
             lock(file, self.path)
-            if self.goes_on and self.job and note.is_file() and self.path.stat().st_size:
-                if note.read_text(encoding="utf-8") != sha256(self.job):
+            if self.job and self._note.is_file() and self.path.stat().st_size:
+                if not self.goes_on:
+                    raise ValueError(
+                        f"{self.path} has the results of an unfinished run: --resume goes on with it; to "
+                        "begin again, remove the file"
+                    )
+                if self._note.read_text(encoding="utf-8") != sha256(self.job):
                     raise ValueError(
                         f"{self.path} was begun with another model, other labels or another threshold: to go "
-                        "on, give the same; to begin again, remove the file or leave out --resume"
+                        "on, give the same; to begin again, remove the file"
                     )
-            if self.job and (not self.goes_on or not self.path.stat().st_size):
-                note.write_text(sha256(self.job), encoding="utf-8")
             yield
-            note.unlink(missing_ok=True)
+            self._note.unlink(missing_ok=True)
+
+    @property
+    def _note(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.job")
 
     def texts(self, texts: Iterable[str], as_written: Callable[[str], str]) -> Iterable[str]:
         """Pick from all texts those whose results are still to be written; see `texts_left`."""
@@ -217,4 +230,6 @@ class LineFile:
 
     def open(self) -> FileIO:
         """Open the file for [`write_lines`]; its content is discarded unless the run is resumed."""
+        if self.job and self.path.is_file() and not (self.goes_on and self.path.stat().st_size):
+            self._note.write_text(sha256(self.job), encoding="utf-8")
         return open(self.path, "ab" if self.goes_on else "wb", buffering=0)

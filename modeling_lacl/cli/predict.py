@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from .app import app
+from .app import app, check_target
 from .options import (
     BatchSize,
     Checkpoint,
@@ -163,6 +163,7 @@ def _check(request: Request) -> None:
     """
     if sum((request.output is not None, request.svg is not None, request.view is True)) > 1:
         raise typer.BadParameter("give only one of --output, --svg and --view")
+    check_target(request.file, "--svg", request.svg)
     if request.text is not None and request.file != "-":
         raise typer.BadParameter("give FILE or --text, not both")
     if request.resume and request.output is None:

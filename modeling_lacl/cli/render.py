@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import app, keep_input, saved
+from .app import app, check_target, saved
 from .options import Page
 from .output import read_results
 from .texts import read_texts
@@ -32,7 +32,7 @@ def render(
     """
     from ..viz.html import save_html
 
-    keep_input(file, "--output", output)
+    check_target(file, "--output", output)
     with open(file, "rb") as stream:
         save_html(output, read_results(read_texts(stream, str(file), tell=False), str(file)))
     saved(output)

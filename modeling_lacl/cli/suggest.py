@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from .app import app, keep_input, printable, saved
+from ..files import write_atomically
+from .app import app, check_target, printable, saved
 from .options import BatchSize, Checkpoint, Labels, Overlap, TextEncoding, parse_labels, read_labelled
-from .output import write_lines
+from .output import json_line, write_lines
 from .predict import TextFile
 from .texts import in_utf8, read_texts
 
@@ -33,6 +34,9 @@ def suggest(
             help="Labelled sentences to leave out, in any format that lacl adapt reads; can be repeated.",
         ),
     ] = None,
+    exclude_encoding: Annotated[
+        str, typer.Option("--exclude-encoding", help="Encoding of the labelled sentences to leave out.")
+    ] = "utf-8",
     labels: Labels = None,
     overlap: Overlap = "flat",
     encoding: TextEncoding = "utf-8",
@@ -52,14 +56,14 @@ def suggest(
     lacl suggest outputs/ner texts.txt --exclude support.jsonl --output to-correct.jsonl
     lacl suggest lacl-minilm-wide texts.txt --labels person,city > to-correct.jsonl
     """
+    check_target(file, "--output", output)
     wanted = parse_labels(labels)
-    labelled = [words for one in exclude or () for words in _words_of(one)]
+    labelled = [words for one in exclude or () for words in _words_of(one, exclude_encoding)]
     if file == "-":
         name = "standard input"
         texts = list(read_texts(in_utf8(sys.stdin.buffer, name, encoding), name))
     else:
         with open(file, "rb") as stream:
-            keep_input(file, "--output", output)
             texts = list(read_texts(in_utf8(stream, file, encoding), file))
     from ..evaluation.suggesting import suggest_sentences
     from ..hub.loading import load_model
@@ -89,11 +93,13 @@ def suggest(
     if output is None:
         write_lines(None, results)
     else:
-        with open(output, "wb", buffering=0) as target:
-            write_lines(target, results, bar=False)
+        write_atomically(output, "".join(map(json_line, results)))
         saved(output)
 
 
-def _words_of(file: Path) -> list[list[str]]:
-    words: list[list[str]] = read_labelled(file, None, None, None, None, "utf-8", "keep")["tokens"][:]
+def _words_of(file: Path, encoding: str) -> list[list[str]]:
+    try:
+        words: list[list[str]] = read_labelled(file, None, None, None, None, encoding, "keep")["tokens"][:]
+    except ValueError as error:  # here the option of this name is that of the texts
+        raise ValueError(str(error).replace(" --encoding", " --exclude-encoding")) from error
     return words

@@ -119,7 +119,6 @@ def opened_texts(request: Request) -> Iterator[Iterable[str]]:
     else:
         with open(request.file, "rb") as stream:
             keep_input(request.file, "--output", request.output)
-            keep_input(request.file, "--svg", request.svg)
             lines = in_utf8(stream, request.file, request.encoding)
             yield read_texts(lines, request.file, True, request.encoding)
 
@@ -148,7 +147,14 @@ def put_out(
         save_svg(request.svg, results, labels=labels)
     elif target is not None:
         with target.open() as file:
-            write_lines(file, results)
+            try:
+                write_lines(file, results)
+            except KeyboardInterrupt:
+                if file.seekable():
+                    with open(target.path, "rb") as written:
+                        done = sum(1 for _ in written)
+                    print(f"{target.path}: {done} texts are done; --resume goes on", file=sys.stderr)
+                raise
     elif request.view or (request.view is None and sys.stdout.isatty()):
         _show(results, labels)
     else:

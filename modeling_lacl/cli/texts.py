@@ -21,13 +21,14 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 _TEXT_COLUMNS = {"text", "texts", "sentence", "sentences", "tokens", "words", "content", "body", "message"}
 
 
-def in_utf8(stream: BinaryIO, name: str, encoding: str) -> Iterable[bytes]:
-    """Return the lines of a stream in another encoding as lines of UTF-8, read as they arrive.
+def in_utf8(stream: BinaryIO, name: str, encoding: str, newline: str | None = None) -> Iterator[bytes]:
+    r"""Return the lines of a stream as lines of UTF-8 that end in ``\n``, read as they arrive.
 
     Args:
         stream: The stream.
         name: Its name in messages.
-        encoding: Its encoding; a stream of UTF-8 is returned as it is.
+        encoding: Its encoding.
+        newline: How its lines end, ``\n`` or ``\r``; by default as its beginning says.
 
     Raises:
         ValueError: The encoding is unknown, or does not fit the stream at all.
@@ -37,14 +38,32 @@ def in_utf8(stream: BinaryIO, name: str, encoding: str) -> Iterable[bytes]:
     codec = codec_of_text(encoding)
     if codec is None:
         raise ValueError(f"{encoding!r} is no encoding: give --encoding one that Python knows, as utf-8")
-    return stream if codec == "utf-8" else _transcoded(stream, name, codec)
+    return _lines(stream, name, codec, newline)
 
 
-def _transcoded(stream: BinaryIO, name: str, codec: str) -> Iterator[bytes]:
+def newline_of(stream: BinaryIO, codec: str) -> str:
+    """Return how the lines of a stream end, by its beginning, which is still to be read then."""
+    from ..data.lines import HEAD_BYTES, line_end
+
+    if stream.seekable():
+        place = stream.tell()
+        head = stream.read(HEAD_BYTES)
+        stream.seek(place)
+    else:  # of a pipe or a terminal, what has arrived
+        head = stream.peek() if isinstance(stream, io.BufferedReader) else b""
+    return line_end(head, codec)
+
+
+def _lines(stream: BinaryIO, name: str, codec: str, newline: str | None) -> Iterator[bytes]:
+    newline = newline or newline_of(stream, codec)
+    if codec == "utf-8" and newline == "\n":
+        yield from stream
+        return
     # An explicit newline disables universal newlines.
-    with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline="\n") as lines:
+    with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline=newline) as lines:
         try:
             for line in lines:
+                line = line.removesuffix("\r") + "\n" if newline == "\r" else line
                 yield line.encode("utf-8", "surrogateescape")
         except UnicodeError as error:
             raise ValueError(
@@ -115,9 +134,7 @@ def check_first_line(line: bytes, name: str, tell: bool = True) -> None:
     from ..data.lines import describe_binary
 
     if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(
-            f"{name}:1: this is UTF-16; save it as UTF-8, or give predict and view --encoding utf-16"
-        )
+        raise ValueError(f"{name}:1: this is UTF-16; save it as UTF-8, or give --encoding utf-16")
     problem = describe_binary(line)
     if not problem and tell:
         problem = describe_table(decode_line(line)[0].removeprefix("\ufeff"), name)
@@ -152,18 +169,22 @@ def describe_table(line: str, name: str) -> str:
     from ..data.jsonl import is_jsonl
 
     suffix = Path(name).suffix.lower()
-    kind, column, further = "", "text", ""
+    kind, column, remedy = "", "text", "save the texts alone"
     if is_jsonl(line) or suffix in (".jsonl", ".ndjson"):
         kind, reader = "JSON Lines", "from_json"
-        further = ", as by jq -r .text FILE; lacl adapt learns from labelled examples"
+        # Without a file between: a text may have line breaks.
+        remedy = (
+            "of a file named .jsonl, lacl predict takes a column and keeps the others, by "
+            "--engine ray --column text; lacl adapt learns from labelled examples"
+        )
         if '"entity_group"' in line:
-            further += ", and lacl render shows what lacl predict wrote"
+            remedy += ", and lacl render shows what lacl predict wrote"
     elif suffix == ".json" or re.match(r'\[\s*\{\s*"', line):
         kind, reader = "JSON", "from_json"
     elif (header := _header(line)) or suffix in (".csv", ".tsv"):
         kind, reader, column = "CSV", "from_csv", header or column
     return kind and (
-        f"this is {kind}, and texts are read one per line: save the texts alone{further}. In Python, "
+        f"this is {kind}, and texts are read one per line: {remedy}. In Python, "
         f"model.predict takes the column: datasets.Dataset.{reader}(FILE)[{column!r}]"
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import app, keep_input, saved
+from .app import app, check_target, saved
 from .options import Checkpoint, GivenTexts, Labels, Overlap, Page, TextEncoding, Threshold, parse_labels
 from .texts import in_utf8, read_texts
 
@@ -38,9 +38,9 @@ def view(
     """
     if (text is None) == (file is None):
         raise typer.BadParameter("give either FILE or --text")
+    check_target(file, "--output", output)
     wanted = parse_labels(labels)
     if file is not None:
-        keep_input(file, "--output", output)
         with open(file, "rb") as stream:
             text = list(read_texts(in_utf8(stream, str(file), encoding), str(file), True, encoding))
     from ..integrations.predictors import load_predictor

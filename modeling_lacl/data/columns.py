@@ -22,6 +22,7 @@ from .tag_schemes import is_quoted, looks_like_tag, may_be_tag
 
 _SAMPLE_LINES = 2000
 _DOCUMENT_START = "-DOCSTART-"
+_SENTENCE_ID = re.compile(r"#\s*sent_id\s*=\s*(.+)")
 _NEW_DOCUMENT = re.compile(r"#\s*newdoc(?:\s+id)?\s*=\s*(.+)")
 # Ids of CoNLL-U that do not stand for a word: a range of words, and an empty node.
 _NO_WORD = re.compile(r"\d+[-.]\d+")
@@ -76,8 +77,9 @@ def read_columns(
     """Read the sentences of a column file lazily.
 
     A line that starts with ``-DOCSTART-`` or ``# newdoc id = …`` begins a document; documents are numbered
-    from 0 or have the name given. Other lines ``# …`` are comments unless they have the columns of a token
-    line: "#" is a word in many corpora. Ranges and empty nodes of CoNLL-U are left out: they are no words.
+    from 0 or have the name given. ``# sent_id = …`` gives the id of the sentence behind it. Other lines
+    ``# …`` are comments unless they have the columns of a token line: "#" is a word in many corpora. Ranges
+    and empty nodes of CoNLL-U are left out: they are no words.
 
     Args:
         path: The file.
@@ -105,18 +107,21 @@ def read_columns(
     tags: list[list[str]] = []  # of each word, one of each tag column
     numbers: list[int] = []
     document_id, next_document = "0", 0
+    sentence_id: str | None = None
 
     for number, line in chain(sample, lines):
         starts_document = _DOCUMENT_START in line and _DOCUMENT_START in line.split()
         comment = line.startswith("#") and not starts_document and _is_comment(line, layout, seen_tags)
         new_document = _NEW_DOCUMENT.match(line) if comment else None
         if (starts_document or new_document or not line.strip()) and tokens:
-            yield _sentence(tokens, tags, numbers, document_id)
-            tokens, tags, numbers = [], [], []
+            yield _sentence(tokens, tags, numbers, document_id, sentence_id)
+            tokens, tags, numbers, sentence_id = [], [], [], None
             next_document = max(next_document, 1)  # these sentences precede the first document mark
         if starts_document or new_document:
             document_id = new_document[1].strip() if new_document else str(next_document)
             next_document += 1
+        elif comment and (given := _SENTENCE_ID.match(line)):
+            sentence_id = given[1].strip()
         elif not comment and line.strip() and not layout.is_no_word(line):
             token, own_tags = _token_and_tags(line, layout, seen_tags, f"{path}:{number}")
             tokens.append(token)
@@ -124,12 +129,14 @@ def read_columns(
             numbers.append(number)
             seen_tags.update(own_tags)
     if tokens:
-        yield _sentence(tokens, tags, numbers, document_id)
+        yield _sentence(tokens, tags, numbers, document_id, sentence_id)
 
 
-def _sentence(tokens: list[str], tags: list[list[str]], numbers: list[int], document_id: str) -> Sentence:
+def _sentence(
+    tokens: list[str], tags: list[list[str]], numbers: list[int], document_id: str, sentence_id: str | None
+) -> Sentence:
     first, *others = zip(*tags, strict=True)
-    return Sentence(tokens, first, numbers, document_id=document_id, more_tags=others)
+    return Sentence(tokens, first, numbers, sentence_id, document_id, others)
 
 
 def detect_layout(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from datasets import Dataset
 
 from .examples import LaclDataError
+from .formats.brat import both_files
 from .formats.labelled_text import LabelledText
 from .formats.registry import FORMATS
 from .reading import read_texts
@@ -75,13 +75,25 @@ def convert(
     """
     path = Path(output)
     name = format_for(path, to)
-    if isinstance(source, str | Path) and path.exists() and os.path.exists(source) and path.samefile(source):
-        raise ValueError(f"{path}: is what is read; name another file for the output")
+    if isinstance(source, str | Path):
+        _check_output(Path(source), FORMATS[name].files(path))
     texts, source_format = read_texts(source, nested=nested, **options)
     if not FORMATS[name].nested:
         _check_flat(texts, name, source)
     FORMATS[name].write(texts, path)
     return Converted(source_format, name, texts)
+
+
+def _check_output(source: Path, written: Sequence[Path]) -> None:
+    """Check that no file of the source is written; brat's documents are two files each."""
+    read = [source]
+    if source.suffix.lower() in (".ann", ".txt") and all(one.is_file() for one in both_files(source)):
+        read = both_files(source)
+    elif source.is_dir():
+        read += source.iterdir()
+    for path in written:
+        if path.exists() and any(one.exists() and path.samefile(one) for one in read):
+            raise ValueError(f"{path}: is what is read; name another file for the output")
 
 
 def format_for(path: Path, to: str | None = None) -> str:

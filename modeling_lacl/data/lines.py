@@ -32,7 +32,11 @@ _BINARY_FORMATS = {
         "unpack it first, or save the sheet as text with tabs between the columns",
     ),
     b"\xd0\xcf\x11\xe0": ("an old Office file", "save it as text, with tabs between the columns"),
-    b"PAR1\x15": ("a Parquet file", "read it in Python by datasets.Dataset.from_parquet"),
+    b"PAR1\x15": (
+        "a Parquet file",
+        "lacl predict takes a column of it by --engine ray --column NAME; in Python, "
+        "Dataset.from_parquet reads it",
+    ),
     b"ARROW1\x00\x00": ("an Arrow file", "read it in Python by datasets.Dataset.from_file"),
     b"%PDF-": ("a PDF file", "save its text"),
     b"{\\rtf": ("an RTF file, as word processors write", "save it as plain text"),
@@ -50,8 +54,8 @@ _BINARY_FORMATS = {
 }
 # Encodings for which a file of UTF-16 would pass as text with zeros.
 _ASCII_BASED = ("utf-8", "ascii", "cp1252", "iso8859-1", "iso8859-15")
-# As much of a file as decides how its lines end, and whether it is UTF-16.
-_HEAD_BYTES = 1 << 16
+HEAD_BYTES = 1 << 16
+"""As much of a file as decides how its lines end, and whether it is UTF-16."""
 
 
 def describe_binary(head: bytes) -> str | None:
@@ -113,7 +117,15 @@ def codec_of_text(encoding: str) -> str | None:
     return codec
 
 
-def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterator[tuple[int, str]]:
+def line_end(head: bytes, codec: str) -> str:
+    r"""Return how the lines of a file end, from its first bytes: ``\r``, as old Macs wrote, or ``\n``."""
+    text = head.decode(codec, "ignore")
+    return "\r" if "\r" in text[:-1] and "\n" not in text else "\n"
+
+
+def read_lines(
+    path: Path, encoding: str = "utf-8", tell: bool = True, ends: bool = False
+) -> Iterator[tuple[int, str]]:
     r"""Read the lines of a text file lazily.
 
     Lines end only at ``\n`` or ``\r\n``, or at ``\r`` where there is no ``\n``: U+0085, U+2028 or a form feed
@@ -124,6 +136,7 @@ def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterat
         path: The file.
         encoding: Its encoding.
         tell: Whether to log that warning.
+        ends: Whether lines keep their line endings, as they are in the file.
 
     Yields:
         Tuples (line number from 1, line without its line ending).
@@ -137,7 +150,7 @@ def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterat
         raise LaclDataError(f"{path}: unknown encoding {encoding!r}; name one that Python knows, as 'utf-8'")
     replaced = first_line = number = 0
     with open_bytes(path) as file_of_bytes:
-        head = file_of_bytes.read(_HEAD_BYTES)
+        head = file_of_bytes.read(HEAD_BYTES)
     problem = describe_binary(head)
     if problem:
         raise LaclDataError(f"{path}: {problem}")
@@ -148,13 +161,12 @@ def read_lines(path: Path, encoding: str = "utf-8", tell: bool = True) -> Iterat
             f"Python read_dataset(…, encoding={utf16!r})"
         )
     try:
-        text = head.decode(codec, "ignore")
-        line_end = "\r" if "\r" in text and "\n" not in text else "\n"  # as old Macs wrote
         # An explicit newline disables universal newlines.
-        stream = open_bytes(path)
-        with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline=line_end) as file:
+        stream, newline = open_bytes(path), line_end(head, codec)
+        with io.TextIOWrapper(stream, encoding=codec, errors="surrogateescape", newline=newline) as file:
             for number, line in enumerate(file, start=1):
-                line = line.removesuffix("\n").removesuffix("\r")
+                if not ends:
+                    line = line.removesuffix("\n").removesuffix("\r")
                 if number == 1:
                     line = line.removeprefix("\ufeff")
                 if not line.isascii():

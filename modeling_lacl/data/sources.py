@@ -25,6 +25,7 @@ from .examples import (
 from .formats.brat import read_brat
 from .formats.conllu import is_conllu, read_conllu
 from .formats.json_tools import TOOL_COLUMNS
+from .formats.registry import FORMATS as WRITTEN
 from .formats.spacy_docs import read_docbin
 from .formats.tables import is_csv, load_folder, load_parquet, read_csv, read_rows, rows_of_words
 from .jsonl import is_json_array, is_jsonl, is_pair_line, read_json, read_jsonl
@@ -33,6 +34,9 @@ from .records import read_records
 
 FORMATS = ("columns", "jsonl", "json", "csv", "conllu", "brat", "spacy", "parquet", "dataset")
 """Values of `format`: how a file is read. Forms of JSON examples are told apart by their keys."""
+
+_OF_WRITERS = {"conll": "columns", **{name: None for name in WRITTEN if name not in (*FORMATS, "conll")}}
+"""The other names of `lacl convert --to`, and how these are read; those of tools are told by their keys."""
 
 TITLES = {
     "columns": "columns of words and tags",
@@ -153,7 +157,7 @@ def format_of(path: Path, format: str | None, encoding: str) -> str:
 
     Args:
         path: The file or folder.
-        format: One of `FORMATS`, or None.
+        format: One of `FORMATS`, or a name of `lacl convert --to`, or None.
         encoding: Encoding of the file.
 
     Raises:
@@ -161,6 +165,7 @@ def format_of(path: Path, format: str | None, encoding: str) -> str:
         FileNotFoundError: There is no such file.
         ValueError: The format is unknown.
     """
+    format = _OF_WRITERS.get(format, format) if format is not None else None
     if format is not None and format not in FORMATS:
         raise ValueError(f"the format must be one of {', '.join(FORMATS)}, got {format!r}")
     if not path.exists():

@@ -253,7 +253,7 @@ def evaluate_model(
         [word_spans(words, entities) for words, entities in zip(sentences, found, strict=True)],
         threshold=threshold,
         known_types=own.entity_types,
-        support_words=own.config.support_words,
+        support_words=getattr(own.config, "support_words", None),  # an exported model has none
     )
 
 

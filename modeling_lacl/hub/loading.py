@@ -47,6 +47,11 @@ def load_model(
     try:
         if is_folder:
             _check_type(name, _read_config(folder))
+            if (folder / "model.onnx").is_file() and not any(folder.glob("*.safetensors")):
+                raise ValueError(
+                    f"{name} is an exported model, which only predicts: give the checkpoint that it was "
+                    "exported from"
+                )
         elif name not in RELEASED:
             check_name(name)
             values, _ = PreTrainedConfig.get_config_dict(name)

@@ -50,6 +50,12 @@ def test_adapt_reads_the_given_format(lacl, checkpoint, tmp_path):
     assert code == 0
 
 
+def test_adapt_makes_no_folder_for_examples_that_cannot_be_read(lacl, checkpoint, tmp_path):
+    (tmp_path / "support.txt").write_text("ana\n")
+    assert lacl("adapt", checkpoint, tmp_path / "support.txt", "-o", tmp_path / "ner")[0] == 2
+    assert not (tmp_path / "ner").exists()
+
+
 def test_adapt_takes_what_its_errors_name(lacl, checkpoint, tmp_path):
     """Each remedy in a message of the readers is an option of the command."""
     support = tmp_path / "support.txt"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from modeling_lacl.cli.blocks import Reading
 from modeling_lacl.cli.parts import Parts
 from modeling_lacl.cli.texts import in_utf8, read_texts
+from modeling_lacl.data.lines import read_lines
 
 few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FOUND = {"entity_group": "a", "score": 0.5, "word": "x", "start": 0, "end": 1}
@@ -50,6 +51,27 @@ def test_a_mark_at_the_start_of_a_file_is_no_text(tmp_path):
     (tmp_path / ".hidden").write_bytes(b"\xff")
     read = contents(tmp_path, 1, words=True)
     assert [one.texts for one in read] == [["ana ruiz"], [""], ["quito"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp932", "utf-16"])
+@pytest.mark.parametrize("is_pipe", [False, True])
+def test_lines_that_end_in_carriage_returns(tmp_path, encoding, is_pipe):
+    """As old Macs wrote, and as labelled data are read."""
+    path, texts = tmp_path / "texts.txt", ["ana", "", "東 quito", "to york"]
+    path.write_bytes("\r".join(texts).encode(encoding))
+    assert [line for _, line in read_lines(path, encoding)] == texts
+    reading, writing = os.pipe()
+    os.write(writing, path.read_bytes())
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe, open(path, "rb") as file:
+        lines = in_utf8(pipe if is_pipe else file, "texts", encoding)
+        assert list(read_texts(lines, "texts", True, encoding)) == texts
+    if encoding != "utf-16":
+        assert [one.texts for one in contents(path, 1, encoding=encoding)] == [[text] for text in texts]
+    objects = path.with_suffix(".jsonl")
+    objects.write_text('{"text": "ana"}\r{"text": 3}\r')
+    with pytest.raises(ValueError, match=r"texts.jsonl:2: no text"):
+        contents(objects, 1)
 
 
 def test_a_pattern_gives_its_files_in_order(tmp_path):

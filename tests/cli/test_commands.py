@@ -192,7 +192,11 @@ def test_labelled_data_in_place_of_texts_are_reported(lacl, checkpoint, tmp_path
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.txt", '{"text": "ana", "entities": []}\n', "this is JSON Lines, .*jq -r .text FILE; lacl adapt"),
+        (
+            "x.txt",
+            '{"text": "ana", "entities": []}\n',
+            "JSON Lines, .*--engine ray --column text; lacl adapt",
+        ),
         ("x.txt", '{"text": "a", "entities": [{"entity_group": "b"}]}\n', "JSON Lines.*lacl render shows"),
         ("x.jsonl", '["ana", "flew"]\n', "this is JSON Lines"),
         ("x.json", '[\n {"text": "ana"}]\n', r"this is JSON, .*Dataset.from_json\(FILE\)\['text'\]"),
@@ -230,7 +234,7 @@ def test_texts_in_another_encoding(lacl, checkpoint, tmp_path, encoding):
 def test_an_encoding_that_does_not_fit(lacl, checkpoint, tmp_path):
     file = tmp_path / "x.txt"
     for content, encoding, message in (
-        ("ana".encode("utf-16"), "utf-8", "give predict and view --encoding utf-16"),
+        ("ana".encode("utf-16"), "utf-8", "save it as UTF-8, or give --encoding utf-16"),
         (b"ana\n" * 3 + b"\x00", "utf-16", "x.txt: cannot be read as utf-16 .* give its own --encoding"),
         (b"ana\n", "klingon", "'klingon' is no encoding: give --encoding one that Python knows"),
         (b"ana\n", "base64", "'base64' is no encoding"),
@@ -251,6 +255,9 @@ def test_files_that_are_no_text_are_named(lacl, checkpoint, tmp_path):
     for command in (["predict"], ["view", "--output", tmp_path / "x.html"]):
         code, out, err = lacl(command[0], checkpoint, tmp_path / "x.txt.gz", *command[1:])
         assert (code, out) == (2, "") and "x.txt.gz: this is a gzip file: unpack it first" in err
+    (tmp_path / "x.parquet").write_bytes(b"PAR1\x15")
+    _, _, err = lacl("predict", checkpoint, tmp_path / "x.parquet")
+    assert "this is a Parquet file: lacl predict takes a column of it by --engine ray --column NAME" in err
 
 
 @pytest.mark.parametrize(

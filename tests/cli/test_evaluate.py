@@ -62,6 +62,26 @@ def test_other_labels_and_a_threshold(place):
     assert not Page((place / "page.html").read_text(encoding="utf-8")).examples
 
 
+def test_an_exported_model(place):
+    pytest.importorskip("onnx")
+    exported = place / "exported"
+    assert run("export", place / "ner", exported).exit_code == 0
+    page = place / "page.html"
+    done = run("evaluate", exported, place / "test.jsonl", "--html", page)
+    assert done.exit_code == 0, done.output
+    sections = set(done.stdout.split("\n## "))
+    # All but what depends on the examples of the support set, which it does not have.
+    original = set(run("evaluate", place / "ner", place / "test.jsonl").stdout.split("\n## "))
+    assert len(sections) > 3 and sections < original and page.is_file()
+    for command in (
+        ["suggest", exported, place / "texts.txt"],
+        ["adapt", exported, place / "test.jsonl", "--output", place / "adapted"],
+        ["export", exported, place / "again"],
+    ):
+        done = run(*command)
+        assert "is an exported model, which only predicts: give the checkpoint that" in str(done.exception)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -75,6 +95,12 @@ def test_other_labels_and_a_threshold(place):
         (["evaluate", "ner", "test.jsonl", "--output", "ner"], "is a folder"),
         (["suggest", "ner", "texts.txt", "--output", "texts.txt"], "--output is the input file"),
         (["suggest", "ner", "texts.txt", "--number", "0"], "--number"),
+        # Before a model is loaded: there is none of this name.
+        (["suggest", "no-model", "texts.txt", "-o", "none/x.jsonl"], "in a folder that does not exist"),
+        (["view", "no-model", "texts.txt", "-o", "none/x.html"], "in a folder that does not exist"),
+        (["view", "no-model", "--text", "ana", "-o", "ner"], "ner is a folder"),
+        (["render", "no-results", "-o", "none/x.html"], "in a folder that does not exist"),
+        (["predict", "no-model", "texts.txt", "--svg", "none/x.svg"], "in a folder that does not exist"),
     ],
 )
 def test_what_does_not_go_together(place, monkeypatch, arguments, message):
@@ -100,3 +126,10 @@ def test_suggestions(place):
     done = run("suggest", place / "ner", place / "utf-16.txt", *options)
     assert {json.loads(line)["text"] for line in done.stdout.splitlines()} == {"ana flew", "to york"}
     assert "only 2 of 5 texts are left" in done.stderr
+    labelled = place / "utf-16.jsonl"
+    labelled.write_text((place / "test.jsonl").read_text(), encoding="utf-16")
+    done = run("suggest", place / "ner", place / "texts.txt", "--exclude", labelled)
+    assert "give the encoding: --exclude-encoding utf-16" in str(done.exception)
+    options = ("--exclude", labelled, "--exclude-encoding", "utf-16")
+    done = run("suggest", place / "ner", place / "texts.txt", *options)
+    assert {json.loads(line)["text"] for line in done.stdout.splitlines()} == {"ana flew", "to york"}

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from modeling_lacl import read_dataset
 from modeling_lacl.cli.app import app, printable
 from modeling_lacl.cli.output import LineFile, write_lines
+from modeling_lacl.cli.tagging import predict_texts
 from modeling_lacl.data.examples import LaclDataError
 from modeling_lacl.data.label_names import load_label_names
 
@@ -124,10 +125,42 @@ def test_going_on_with_other_labels_or_another_model_is_refused(tmp_path, make_t
     assert run(app, [*command, "person"]).exit_code == 0
     whole = (tmp_path / "out").read_bytes()
     # As a killed run leaves it: one line, and the note of what it depends on.
-    with pytest.raises(KeyboardInterrupt), LineFile(tmp_path / "out", False, job="other").held():
+    line = LineFile(tmp_path / "out", False, job="other")
+    with pytest.raises(KeyboardInterrupt), line.held(), line.open() as file:
+        file.write(whole.splitlines(keepends=True)[0])
         raise KeyboardInterrupt
-    (tmp_path / "out").write_bytes(whole.splitlines(keepends=True)[0])
     refused = run(app, [*command, "city", "--resume"])
     assert "begun with another model" in str(refused.exception)
+    refused = run(app, [*command, "person"])
+    assert "has the results of an unfinished run: --resume goes on with it" in str(refused.exception)
     assert (tmp_path / "out").read_bytes() in whole
+    (tmp_path / "out").unlink()
     assert run(app, [*command, "person"]).exit_code == 0 and (tmp_path / "out").read_bytes() == whole
+
+
+def test_an_interrupted_run_says_how_it_goes_on(tmp_path, make_tiny_model, monkeypatch):
+    make_tiny_model().save_pretrained(tmp_path / "model")
+    (tmp_path / "texts").write_text("ana\nquito\nyork\n")
+    command = ["predict", tmp_path / "model", tmp_path / "texts", "--output", tmp_path / "out"]
+    command = [*map(str, command), "--labels", "person"]
+    run = CliRunner().invoke
+    # A run that fails before its model is loaded takes nothing away, and is none to go on with.
+    (tmp_path / "out").write_text("old\n")
+    assert run(app, [command[0], "no-model", *command[2:]]).exit_code != 0
+    assert (tmp_path / "out").read_text() == "old\n"
+
+    def interrupted(*arguments, **options):
+        results = predict_texts(*arguments, **options)
+        yield next(results)
+        yield next(results)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("modeling_lacl.cli.tagging.predict_texts", interrupted)
+        stopped = run(app, command)
+    assert stopped.exit_code != 0
+    assert f"{tmp_path / 'out'}: 2 texts are done; --resume goes on" in stopped.stderr
+    assert "--resume goes on" in str(run(app, command).exception)
+    assert run(app, [*command, "--resume"]).exit_code == 0
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["ana", "quito", "york"]

@@ -160,3 +160,14 @@ def test_the_program_serves_what_it_is_given(service, tiny_model, monkeypatch):
     paths = app.openapi()["paths"]
     assert set(paths) == {"/health", "/predict"}
     assert "texts" in str(paths["/predict"]["post"]["requestBody"])
+
+
+def test_wrong_arguments_are_told_before_it_serves(service, tiny_model, tmp_path, capsys):
+    tiny_model.save_pretrained(tmp_path / "model")
+    for arguments, message in (
+        ([tmp_path / "none"], "cannot load the checkpoint"),
+        ([tmp_path / "model", "--threshold", 3], "threshold is 3.0: give a number, from 0 to 1"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            service.main(list(map(str, arguments)))
+        assert stop.value.code == 2 and f"error: {message}" in capsys.readouterr().err

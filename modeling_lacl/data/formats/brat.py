@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ...files import write_atomically
+from ...files import new_folder, write_atomically
 from ..documents import line_ranges
 from ..examples import LaclDataError, Sentence, sentence_of_text
 from ..lines import read_lines
+from .conll import tell_empty
 from .labelled_text import LabelledText
 
+logger = logging.getLogger(__name__)
+
+_SPACE = re.compile(r"\s")
 _ENTITY = re.compile(r"(T\d+)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 
 
@@ -21,6 +25,12 @@ def annotation_files(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(path.glob("*.ann"))
     return [path.with_suffix(".ann")]
+
+
+def both_files(path: Path) -> list[Path]:
+    """Return the files of a document that is named by one of them: its annotations and its text."""
+    annotations = path if path.suffix.lower() == ".ann" else path.with_suffix(".ann")
+    return [annotations, path.with_suffix(".txt")]
 
 
 def read_brat(path: Path, encoding: str, places: list[str]) -> Iterator[Sentence]:
@@ -95,20 +105,53 @@ def write_brat(texts: Sequence[LabelledText], path: Path) -> None:
 
     Args:
         texts: The texts.
-        path: A name that ends with .ann, for one document; or a folder, for one of each document id.
+        path: A name that ends with .ann, for one document; or a new folder, for one of each document id.
+
+    Texts without a word are left out, and white space in types becomes an underscore; both with a warning.
 
     Raises:
-        LaclDataError: A type has white space in its name.
+        FileExistsError: The text of the document is a file that has no annotations, and so is another one;
+            or the folder is not empty.
     """
+    tell_empty(texts, path)
+    spaced = sorted({name for one in texts for *_, name in one.entities if _SPACE.search(name)})
+    if spaced:
+        logger.warning(
+            "%s: types of brat have no white space, and an underscore stands for it in %s",
+            *(path, ", ".join(map(repr, spaced))),
+        )
     if path.suffix.lower() == ".ann":
+        annotations, text = both_files(path)
+        if text.exists() and not annotations.exists():
+            raise FileExistsError(
+                f"{text}: would be replaced, and without {annotations.name} beside it it is no document of "
+                "brat's; give the output another name"
+            )
         _write_document(texts, path)
         return
-    path.mkdir(parents=True, exist_ok=True)
-    for document, group in groupby(
-        sorted(texts, key=lambda one: one.document_id), key=lambda one: one.document_id
-    ):
-        name = re.sub(r"[^\w.-]", "_", document)
-        _write_document(list(group), path / f"{name}.ann")
+    documents: dict[str, list[LabelledText]] = {}
+    for one in texts:
+        if one.tokens:
+            documents.setdefault(one.document_id, []).append(one)
+    names = _file_names(documents)
+    with new_folder(path) as folder:
+        for document, group in documents.items():
+            _write_document(group, folder / f"{names[document]}.ann")
+
+
+def _file_names(documents: Iterable[str]) -> dict[str, str]:
+    """Return a name for the files of each document: its id, as far as it is one, and no two alike."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for document in documents:
+        stem = name = re.sub(r"[^\w.-]", "_", document)[:60] or "_"
+        number = 1
+        while name.casefold() in taken:  # some file systems do not tell capitals
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        names[document] = name
+    return names
 
 
 def _write_document(texts: Sequence[LabelledText], path: Path) -> None:
@@ -116,12 +159,13 @@ def _write_document(texts: Sequence[LabelledText], path: Path) -> None:
     entities: list[str] = []
     start = 0
     for one in texts:
+        if not one.tokens:
+            continue
         line = re.sub(r"[\r\n]", " ", one.text)
+        if not lines and line.startswith("\ufeff"):  # no character there, but the mark of a file
+            line = " " + line[1:]
         for first, end, name in one.spans:
-            if re.search(r"\s", name):
-                raise LaclDataError(
-                    f"{path}: the type {name!r} has white space, which brat's types cannot have; rename it"
-                )
+            name = _SPACE.sub("_", name)
             entities.append(
                 f"T{len(entities) + 1}\t{name} {start + first} {start + end}\t{line[first:end]}\n"
             )

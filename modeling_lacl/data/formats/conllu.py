@@ -217,7 +217,7 @@ def write_conllu(texts: Sequence[LabelledText], path: Path) -> None:
     """Write texts as CoNLL-U with brackets; texts without a word are left out, with a warning.
 
     Raises:
-        LaclDataError: A word has a tab or a line break.
+        LaclDataError: A word or an id has a tab or a line break.
     """
     lines: list[str] = []
     document: str | None = None
@@ -225,10 +225,13 @@ def write_conllu(texts: Sequence[LabelledText], path: Path) -> None:
         if not one.tokens:
             continue
         if one.document_id != document:
-            document = one.document_id
+            document = check_field(one.document_id, path, one)
             lines.append(f"# newdoc id = {document}\n# global.Entity = eid-etype\n")
         text = " ".join(one.text.split("\n"))
-        lines.append(f"# sent_id = {one.id}\n" + (f"# text = {text}\n" if text == text.strip() else ""))
+        lines.append(
+            f"# sent_id = {check_field(one.id, path, one)}\n"
+            + (f"# text = {text}\n" if text == text.strip() else "")
+        )
         brackets = _written(one.entities, len(one.tokens))
         for number, (word, (_, end), bracket) in enumerate(
             zip(one.tokens, one.offsets, brackets, strict=True), start=1

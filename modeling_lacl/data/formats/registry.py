@@ -11,7 +11,7 @@ from typing import Any
 
 from ...files import write_atomically
 from .argilla import write_argilla
-from .brat import write_brat
+from .brat import both_files, write_brat
 from .conll import write_conll
 from .conllu import write_conllu
 from .json_tools import write_doccano, write_gliner, write_own, write_pair, write_prodigy
@@ -33,6 +33,8 @@ class Format:
         suffix: Files with this suffix have it unless another is named; None if it must be named.
         text, words: Whether it has the text to the character, and whether it has the words.
         nested: Whether it has entities that share a word.
+        ids: Whether it has the ids of texts.
+        files: Returns the files that a document of this name consists of.
     """
 
     title: str
@@ -41,6 +43,8 @@ class Format:
     text: bool = True
     words: bool = True
     nested: bool = True
+    ids: bool = True
+    files: Callable[[Path], list[Path]] = lambda path: [path]
 
 
 def _write_lines(example: Callable[[LabelledText], Any], texts: Sequence[LabelledText], path: Path) -> None:
@@ -66,7 +70,7 @@ FORMATS: dict[str, Format] = {
     "prodigy": Format("Prodigy", partial(_write_lines, write_prodigy)),
     "argilla": Format("Argilla records", partial(_write_array, write_argilla), words=False),
     "spacy": Format("spaCy DocBin", write_docbin, ".spacy"),
-    "spacy-json": Format("spaCy training tuples", partial(_write_array, write_pair), words=False),
+    "spacy-json": Format("spaCy training tuples", partial(_write_array, write_pair), words=False, ids=False),
     "gliner": Format("GLiNER", partial(_write_array, write_gliner), text=False),
-    "brat": Format("brat", write_brat, ".ann", text=False, words=False),
+    "brat": Format("brat", write_brat, ".ann", text=False, words=False, ids=False, files=both_files),
 }

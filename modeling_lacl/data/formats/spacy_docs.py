@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...files import write_atomically
 from ...optional import require
 from ..examples import LaclDataError, Sentence, sentence_of_text
 from ..lines import read_bytes
+from .json_values import ids
 from .labelled_text import LabelledText
 
 logger = logging.getLogger(__name__)
@@ -55,7 +57,9 @@ def read_docbin(path: Path) -> Iterator[Sentence]:
             continue
         spans = [(span.start_char, span.end_char, span.label_) for span in found]
         words = [(token.idx, token.idx + len(token)) for token in doc]
-        yield sentence_of_text(doc.text, spans, number, place, words)
+        given = {key: doc.user_data.get(key) for key in ("id", "document_id")}
+        given = {key: value if isinstance(value, str) else None for key, value in given.items()}
+        yield sentence_of_text(doc.text, spans, number, place, words, **given)
     if bare:
         logger.warning(
             "%s: %d documents have no annotation of entities and were left out (the first at %s)",
@@ -66,12 +70,14 @@ def read_docbin(path: Path) -> Iterator[Sentence]:
 def write_docbin(texts: Sequence[LabelledText], path: Path) -> None:
     """Write texts as a DocBin: their entities as `ents`, or where some nest all as the spans `sc`.
 
+    Their ids are in `doc.user_data`.
+
     Raises:
         ModuleNotFoundError: spaCy is not installed.
     """
     tokens, vocab = require("spacy.tokens", "spacy"), require("spacy.vocab", "spacy").Vocab()
     nested = any(one.overlap() for one in texts)
-    docs = tokens.DocBin()
+    docs = tokens.DocBin(store_user_data=True)
     for one in texts:
         doc = _doc(one, tokens, vocab)
         spans = [doc.char_span(start, end, label=name) for start, end, name in one.spans]
@@ -79,8 +85,9 @@ def write_docbin(texts: Sequence[LabelledText], path: Path) -> None:
             doc.spans[GROUP] = spans
         else:
             doc.set_ents(spans)
+        doc.user_data |= ids(one)
         docs.add(doc)
-    docs.to_disk(path)
+    write_atomically(path, docs.to_bytes())
 
 
 def _doc(one: LabelledText, tokens: Any, vocab: Any) -> Any:

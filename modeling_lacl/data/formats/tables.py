@@ -17,7 +17,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from datasets import Dataset, DatasetDict, Value, load_from_disk
 from datasets.table import InMemoryTable
 
-from ...files import write_atomically
+from ...files import new_folder, write_atomically
 from ..column_kinds import likely_tag_columns, likely_token_column
 from ..examples import (
     DOCUMENT_COLUMNS,
@@ -111,14 +111,15 @@ def read_csv(
     Raises:
         LaclDataError: There are no such columns, or a row is invalid; the message gives file and line.
     """
-    lines = [line for _, line in read_lines(path, encoding)]
-    sign = separator([line for line in lines if line.strip()][:20])
+    # With their endings: offsets count those inside of a cell.
+    lines = [line for _, line in read_lines(path, encoding, ends=True)]
+    sign = separator([line.rstrip("\r\n") for line in lines if line.strip()][:20])
     if sign is None:
         raise LaclDataError(
             f"{path}: no separator is the same in all lines; put commas, semicolons or tabs between the "
             "columns, and a cell with one into double quotes"
         )
-    reader = csv.reader((line + "\n" for line in lines), delimiter=sign)
+    reader = csv.reader(lines, delimiter=sign)
     rows: list[tuple[int, list[str]]] = []
     number = 1
     try:
@@ -170,25 +171,46 @@ def read_rows(
     """Read the sentences of rows of strings; see `read_csv`."""
     filled = [(number, row) for number, row in rows if any(map(str.strip, row))]
     records = [(number, _record(names, row, origin.at(number))) for number, row in filled]
-    if any(isinstance(value, list | dict) for _, record in records[:20] for value in record.values()):
-        yield from read_records(records, origin, token_column, tag_column, id2label, forms)
+    first = [record for _, record in records[:20]]
+    texts = _texts_with_tags(first)
+    if texts is None and not any(_has_lists(first, name) for name in names):
+        yield from _sentences_of_words(rows, names, origin, token_column, tag_column, forms)
         return
-    yield from _sentences_of_words(rows, names, origin, token_column, tag_column, forms)
+    if texts is not None:
+        records = [(number, _with_words(record, *texts)) for number, record in records]
+    yield from read_records(records, origin, token_column, tag_column, id2label, forms)
 
 
 def _record(names: Sequence[str], row: Sequence[str], place: str) -> dict[str, Any]:
-    """Return a row as an example: lists are read, and tags of as many words as the text has become lists."""
-    record = {name: _value(cell, place) for name, cell in zip(names, row, strict=True)}
-    text_key = next(
-        (key for key in ("text", "sentence", *TOKEN_COLUMNS) if isinstance(record.get(key), str)), None
-    )
-    tag_key = next((key for key in (*TAG_COLUMNS, "label", "ner") if isinstance(record.get(key), str)), None)
-    if text_key and tag_key:
-        words, tags = record[text_key].split(), record[tag_key].split()
-        if len(words) == len(tags) > 1 and all(map(may_be_tag, tags)):
-            kept = {key: value for key, value in record.items() if key not in (text_key, tag_key)}
-            return {**kept, "tokens": words, "ner_tags": tags}
-    return {key: value for key, value in record.items() if value != ""}
+    """Return the cells of a row that are not empty by their column; lists are read."""
+    return {name: _value(cell, place) for name, cell in zip(names, row, strict=True) if cell}
+
+
+def _has_lists(records: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Return whether a column has lists; a word such as "[1]" can look like one, too."""
+    cells = [record[name] for record in records if name in record]
+    return 2 * sum(isinstance(cell, list | dict) for cell in cells) > len(cells)
+
+
+def _texts_with_tags(records: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return the columns of texts and of their tags, if a row has a tag for each of several words."""
+    for record in records:
+        text, tags = (
+            next((key for key in keys if isinstance(record.get(key), str)), None)
+            for keys in (("text", "sentence", *TOKEN_COLUMNS), (*TAG_COLUMNS, "label", "ner"))
+        )
+        if text and tags:
+            words, given = record[text].split(), record[tags].split()
+            if len(words) == len(given) > 1 and all(map(may_be_tag, given)):
+                return text, tags
+    return None
+
+
+def _with_words(record: Mapping[str, Any], text: str, tags: str) -> dict[str, Any]:
+    """Return an example with the words of its text and their tags as lists."""
+    kept = {key: value for key, value in record.items() if key not in (text, tags)}
+    words, given = (str(record.get(key, "")).split() for key in (text, tags))
+    return {**kept, "tokens": words, "ner_tags": given}
 
 
 def _value(cell: str, place: str) -> Any:
@@ -328,12 +350,15 @@ def as_dataset(texts: Sequence[LabelledText]) -> Dataset:
 
 def write_parquet(texts: Sequence[LabelledText], path: Path) -> None:
     """Write words and entities in word positions as Parquet."""
-    as_dataset(texts).to_parquet(str(path))
+    table = io.BytesIO()
+    as_dataset(texts).to_parquet(table)
+    write_atomically(path, table.getvalue())
 
 
 def write_folder(texts: Sequence[LabelledText], path: Path) -> None:
-    """Write words and entities in word positions as a Dataset, as `save_to_disk` does."""
-    as_dataset(texts).save_to_disk(str(path))
+    """Write words and entities in word positions as a Dataset, as `save_to_disk` does, to a new folder."""
+    with new_folder(path) as folder:
+        as_dataset(texts).save_to_disk(str(folder))
 
 
 def write_csv(texts: Sequence[LabelledText], path: Path) -> None:

@@ -9,7 +9,9 @@ import spacy
 from datasets import DatasetDict
 from spacy.tokens import Doc, DocBin
 
+from modeling_lacl.data.converting import convert
 from modeling_lacl.data.examples import LaclDataError
+from modeling_lacl.data.formats.registry import FORMATS as WRITTEN
 from modeling_lacl.data.reading import read_dataset, read_texts
 from modeling_lacl.data.tags import entity_spans
 
@@ -43,6 +45,36 @@ def test_csv(tmp_path, name):
     assert dataset["tokens"][:] == SENTENCES and entity_spans(dataset) == SPANS
 
 
+def test_words_that_look_like_lists(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [("Ana", "B-person"), ("[1]", "O"), ("ran", "O"), ("", ""), ("{}", "O"), ("Oslo", "B-city")]
+    path.write_text("word,tag\n" + "".join(f"{word},{tag}\n" for word, tag in rows))
+    assert read_dataset(path)["tokens"][:] == [["Ana", "[1]", "ran"], ["{}", "Oslo"]]
+
+
+def test_a_text_of_one_word_is_read_as_the_others(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,labels\nOslo,B-city\nAna Ruiz,B-person I-person\n")
+    dataset = read_dataset(path)
+    assert dataset["tokens"][:] == [["Oslo"], ["Ana", "Ruiz"]]
+    assert entity_spans(dataset) == [[(0, 1, "city")], [(0, 2, "person")]]
+
+
+@pytest.mark.parametrize(
+    ("line_end", "inside"),
+    [(end, inside) for end in ("\n", "\r\n") for inside in ("\n", "\r\n", "\r")] + [("\r", "\r")],
+)
+def test_line_endings_inside_of_cells_stay(tmp_path, line_end, inside):
+    text = f"Loft to let.{inside}Write to us.{inside}In Oslo now"
+    start = text.index("Oslo")
+    rows = ["text,label", f'"{text}","[[{start}, {start + 4}, ""place""]]"', 'Ana,"[[0, 3, ""person""]]"']
+    path = tmp_path / "a.csv"
+    path.write_bytes("".join(row + line_end for row in rows).encode("utf-8-sig"))
+    found, other = read_texts(path)[0]
+    assert found.text == text and [found.text[a:b] for a, b, _ in found.spans] == ["Oslo"]
+    assert other.tokens == ["Ana"]
+
+
 def test_csv_that_pandas_wrote(tmp_path):
     tags = [["B-person", "I-person", "O"], ["O", "B-city"]]
     table = pd.DataFrame({"tokens": SENTENCES, "ner_tags": tags})
@@ -66,6 +98,7 @@ def test_csv_that_pandas_wrote(tmp_path):
         ("word,tag\nAna,\n", "a.csv:2: the column 'tag' is empty"),
         ('id,tokens,ner_tags\n1,"[""a""]","[""O"", ""O""]"\n', "a.csv:2: 1 tokens but 2 tags"),
         ('word,tag\n"a\nb",O\nc,B-\n', "a.csv:4: the tag 'B-' names no entity type"),
+        ("text,labels\nAna Ruiz,B-x I-x\nIn Oslo,O\n", "a.csv:3: 2 tokens but 1 tags"),
         ("a b\n", "no separator is the same in all lines"),
     ],
 )
@@ -214,5 +247,9 @@ def test_formats_given(tmp_path):
     path = tmp_path / "a.dat"
     path.write_text(TABLES["each row"])
     assert entity_spans(read_dataset(path, format="csv")) == SPANS
+    for name in WRITTEN:  # what is written can be read by the same name
+        written = tmp_path / (f"{name}.ann" if name == "brat" else name)
+        convert([{"text": "Ana", "entities": [(0, 3, "person")]}], written, name)
+        assert entity_spans(read_dataset(written, format=name)) == [[(0, 1, "person")]]
     with pytest.raises(ValueError, match="format must be one of columns, jsonl, json, csv, conllu, brat"):
         read_dataset(path, format="xml")

@@ -12,12 +12,14 @@ DOCS = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="u
 
 
 def test_the_table_of_the_documentation():
-    rows = re.findall(r"^\| `([\w-]+)` \| (.*?) \| (.*?) ?\| (\w+) \| (\w+) \| (\w+) \|$", DOCS, re.M)
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| (.*?) \| (.*?) ?\| (\w+) \| (\w+) \| (\w+) \| (\w+) \|$", DOCS, re.M
+    )
     assert [name for name, *_ in rows] == list(FORMATS)
     for name, what, suffixes, *holds in rows:
         one = FORMATS[name]
         assert what.startswith(one.title)
-        assert [value == "yes" for value in holds] == [one.text, one.words, one.nested]
+        assert [value == "yes" for value in holds] == [one.text, one.words, one.nested, one.ids]
         suffix, *others = re.findall(r"`(\.\w+)`", suffixes) or [None]
         assert suffix == one.suffix
         assert all(format_for(Path(f"a{other}")) == name for other in others)

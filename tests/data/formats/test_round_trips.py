@@ -96,8 +96,10 @@ def test_what_a_format_cannot_write_is_named(tmp_path, caplog):
     for name, problem in (("conll", r"'a\\tb' in the text '0' cannot stand"), ("conllu", "cannot stand")):
         with pytest.raises(LaclDataError, match=problem):
             convert(texts, tmp_path / "out", name)
-    with pytest.raises(LaclDataError, match="0.ann: the type 'x y' has white space"):
-        convert(texts, tmp_path / "out", "brat")
+    for key in ("id", "document_id"):
+        for name in ("conll", "conllu"):
+            with pytest.raises(LaclDataError, match=r"'a\\nb' in the text .* cannot stand"):
+                convert([{key: "a\nb", "text": "Ana", "entities": []}], tmp_path / "out", name)
     logging.getLogger("modeling_lacl.data").setLevel(logging.NOTSET)
     convert([{"text": "Ana", "entities": []}, texts[1]], tmp_path / "out.conll")
     assert "1 texts without a word were left out (the first has the id 1)" in caplog.text
@@ -110,23 +112,12 @@ def test_documents_and_ids_stay(tmp_path):
         {"id": "x", "document_id": "d1", "text": "Ana ran", "entities": []},
         {"id": "y", "document_id": "d2", "text": "and", "entities": []},
     ]
-    for name in (
-        "jsonl",
-        "conllu",
-        "csv",
-        "parquet",
-        "doccano",
-        "prodigy",
-        "label-studio",
-        "argilla",
-        "gliner",
-    ):
+    for name in FORMATS:
         path = tmp_path / name
         convert(examples, path, name)
-        assert [(one.id, one.document_id) for one in read_texts(path)[0]] == [("x", "d1"), ("y", "d2")]
-    for name in ("conll", "brat"):
-        convert(examples, tmp_path / name, name)
-        assert [one.document_id for one in read_texts(tmp_path / name)[0]] == ["d1", "d2"]
+        found = [(one.id, one.document_id) for one in read_texts(path)[0]]
+        assert (found == [("x", "d1"), ("y", "d2")]) is FORMATS[name].ids
+    assert [one.document_id for one in read_texts(tmp_path / "brat")[0]] == ["d1", "d2"]
     assert sorted(path.name for path in (tmp_path / "brat").iterdir()) == [
         "d1.ann",
         "d1.txt",
@@ -163,7 +154,7 @@ def test_files_are_as_the_tools_read_them(tmp_path):
     (record,) = json.loads(written("argilla"))
     assert record["fields"] == {"text": text}
     assert record["suggestions"]["entities"]["value"] == [{"start": 2, "end": 5, "label": "person"}]
-    assert written("conll") == "🎉\tO\nAna\tB-person\nran\tO\n\n"
+    assert written("conll") == "# sent_id = x\n🎉\tO\nAna\tB-person\nran\tO\n\n"
     assert "\n2\tAna" + "\t_" * 7 + "\tEntity=(e1-person)\n" in written("conllu")
     convert([example], tmp_path / "a.ann")
     assert (tmp_path / "a.ann").read_text() == "T1\tperson 2 5\tAna\n"
