@@ -296,4 +296,4 @@ def test_format_given(tmp_path):
     assert sentences(read_dataset(path, format="columns")) == [[("{", "O")]]
     assert sentences(read_dataset(path.rename(tmp_path / "data.txt"))) == [[("{", "O")]]
     with pytest.raises(ValueError, match="format must be one of columns, jsonl, json"):
-        read_dataset(tmp_path / "data.txt", format="conll")
+        read_dataset(tmp_path / "data.txt", format="xml")
