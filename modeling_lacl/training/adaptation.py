@@ -44,7 +44,7 @@ from ..model.configuration_lacl import LaclConfig
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.prediction_lacl import real_number, whole_number
 from .arguments import LaclTrainingArguments, ModelArguments
-from .callbacks import StopBelowLoss
+from .callbacks import RaiseRate, StopBelowLoss
 from .card import facts_of_training
 from .collator import types_per_prompt
 from .encoder_options import encoder_options
@@ -69,6 +69,10 @@ SPAN_EPOCHS = 8
 SPAN_LEARNING_RATE = 3e-5
 """Default learning rate for a model of spans. Its head, small beside the encoder, takes ten times as much."""
 SPAN_BATCH_SIZE = 8
+UNKNOWN_TYPES_LOSS = 5.0
+"""Context–label loss of the first batch from which types count as unknown to a model of spans."""
+UNKNOWN_TYPES_FACTOR = 10 / 3
+"""What the default rates are multiplied by for types that are unknown, to 1e-4 and 1e-3."""
 TOKEN_LEARNING_RATE = 1e-4
 TOKEN_BATCH_SIZE = 32
 
@@ -151,8 +155,9 @@ def adapt(
             the context–label loss, averaged over one epoch, is below 0.2. It stops at the latest after 40
             steps or three epochs, whichever is more. A model of spans takes eight epochs, at least ten
             steps, while the learning rate falls to 0.
-        learning_rate: Learning rate of AdamW; by default 1e-4, and for a model of spans 3e-5, with ten times
-            as much for its head.
+        learning_rate: Learning rate of AdamW; by default 1e-4, and for a model of spans 3e-5, or 1e-4 where
+            the loss of the first step shows that the types are unlike all that the model knows. The head of
+            such a model takes ten times as much.
         weight_decay: Weight decay of AdamW.
         batch_size: Sentences per step; by default 32, and for a model of spans 8. A smaller support set
             forms a single batch.
@@ -190,6 +195,7 @@ def adapt(
     check_model(model)
     steps = None if steps is None else whole_number("steps", steps, 0)
     spans = bool(model.config.max_span_words)
+    raising = [RaiseRate(UNKNOWN_TYPES_LOSS, UNKNOWN_TYPES_FACTOR)] if spans and learning_rate is None else []
     if learning_rate is None:
         learning_rate = SPAN_LEARNING_RATE if spans else TOKEN_LEARNING_RATE
     learning_rate = real_number("learning_rate", learning_rate, 0)
@@ -217,7 +223,11 @@ def adapt(
         with _training_lock, _preserved_random_state(), in_full_precision(adapted), torch.enable_grad():
             options = {"learning_rate": learning_rate, "weight_decay": weight_decay, "seed": seed}
             options["fixed_labels"] = fixed_labels
-            trainer = _fine_tune(adapted, tokenized.sequences, steps, batch_size, callbacks or (), **options)
+            trainer = _fine_tune(
+                adapted, tokenized.sequences, steps, batch_size, [*raising, *(callbacks or ())], **options
+            )
+            if any(one.raised for one in raising):
+                logger.info("The types are unlike those that the model knows: learnt at a higher rate.")
             facts = replace(facts, **_fine_tuning_facts(trainer))
     if decoding != "gaussian":
         adapted = _by_hidden_states(adapted, decoding)

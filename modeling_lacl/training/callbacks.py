@@ -1,4 +1,4 @@
-"""Helpers of the trainer: averaging logged values, timing the training, seeding the epochs, and stopping."""
+"""Helpers of the trainer: averaging logs, timing the training, seeding the epochs, raising rates, stopping."""
 
 from __future__ import annotations
 
@@ -100,6 +100,37 @@ class EpochStart(TrainerCallback):
         elif self.sampler is not None and (epoch or args.world_size > 1):
             seed = args.seed if args.data_seed is None else args.data_seed
             self.sampler.generator = torch.Generator().manual_seed(seed + epoch)
+
+
+class RaiseRate(TrainerCallback):
+    """Raises the learning rates if the first batch shows that the model does not know its types.
+
+    Args:
+        threshold: Context–label loss of the first batch above which the rates are raised.
+        factor: What all rates are multiplied by, from the second step on.
+    """
+
+    def __init__(self, threshold: float, factor: float) -> None:
+        self.threshold = threshold
+        self.factor = factor
+        self.raised = False
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        loss = (logs or {}).get("context_label_loss", 0.0)
+        if state.global_step != 1 or self.raised or loss <= self.threshold:
+            return
+        self.raised = True
+        scheduler = kwargs["lr_scheduler"]
+        scheduler.base_lrs = [self.factor * rate for rate in scheduler.base_lrs]
+        for group in kwargs["optimizer"].param_groups:  # the rates of the second step are there already
+            group["lr"] *= self.factor
 
 
 class StopBelowLoss(TrainerCallback):
