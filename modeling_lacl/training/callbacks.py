@@ -1,4 +1,4 @@
-"""Helpers of the trainer: averaging logs, timing the training, seeding the epochs, raising rates, stopping."""
+"""Helpers of the trainer: averages of logs, timing of training, order of epochs, higher rates, stopping."""
 
 from __future__ import annotations
 

@@ -361,3 +361,28 @@ def test_adapting_logs_what_it_did(make_tiny_model, caplog):
     assert re.search(r"Adapted in [\d.]+ s: 3 steps, loss [\d.e+-]+ at the first .* all planned steps", full)
     assert "2 steps" in stopped and "a callback stopped it before step 3" in stopped
     assert "the loss of an epoch was below 0.2" in low
+
+
+class _Rates(TrainerCallback):
+    """Records the rates of the encoder and the head at each step."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.rates.append(sorted({group["lr"] for group in kwargs["optimizer"].param_groups}))
+
+
+@pytest.mark.parametrize(
+    ("known", "options", "factor"),
+    [(False, {}, 10 / 3), (True, {}, 1), (False, {"learning_rate": 3e-5}, 1)],
+    ids=["unknown", "known", "given"],
+)
+def test_unknown_types_are_learnt_at_a_higher_rate(make_tiny_model, monkeypatch, known, options, factor):
+    monkeypatch.setattr(adaptation, "UNKNOWN_TYPES_LOSS", 1e9 if known else 0.0)
+    recorded = _Rates()
+    adapt(make_tiny_model(max_span_words=4), SUPPORT, callbacks=[recorded], **options)
+    assert len(recorded.rates) == adaptation.SPAN_STEPS
+    for step, rates in enumerate(recorded.rates):
+        left = (1 - step / adaptation.SPAN_STEPS) * (factor if step else 1)
+        assert rates == pytest.approx([3e-5 * left, 3e-4 * left])
