@@ -61,4 +61,4 @@ def test_predict_shows_its_arguments():
 
 def test_predict_knows_no_other_arguments():
     with pytest.raises(TypeError, match="unexpected keyword argument 'thresold'"):
-        modeling_lacl.LaclForTokenClassification.predict(None, "a text", thresold=0.5)  # type: ignore[call-overload]
+        modeling_lacl.LaclForTokenClassification.predict(None, "a text", thresold=0.5)  # type: ignore[arg-type, call-arg]

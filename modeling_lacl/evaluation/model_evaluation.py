@@ -14,8 +14,7 @@ from ..data.examples import LaclDataError
 from ..data.reading import read_dataset
 from ..data.tags import entity_spans, has_spans
 from ..metrics import EntityScores, TypeScores, scores_of_counts, span_scores
-from ..model.calls_lacl import model_for_call
-from ..model.prediction_lacl import BATCH_SIZE, Entity, default_threshold, real_number
+from ..model.prediction_lacl import BATCH_SIZE, Entity, default_threshold, model_for_call, real_number
 from ..model.words_lacl import word_offsets
 from ..reporting import markdown_table, percent
 from .errors import (

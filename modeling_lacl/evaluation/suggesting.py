@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.calls_lacl import model_for_call
 from ..model.decoding_lacl import OUTSIDE_ID, ROLES, softmax
 from ..model.modeling_lacl import LaclForTokenClassification
 from ..model.prediction_lacl import (
     BATCH_SIZE,
     Predictor,
+    model_for_call,
     whole_number,
 )
 from ..model.words_lacl import text_from_string

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from .calls_lacl import PredictMixin
 from .configuration_lacl import LaclConfig, hub_name
 from .decoding_lacl import ROLES
 from .encoder_lacl import (
@@ -38,6 +37,7 @@ from .encoder_lacl import (
 )
 from .labels_lacl import LabelSetMixin
 from .losses_lacl import GaussianProjection, Gaussians, HiddenStates, full_precision
+from .prediction_lacl import PredictMixin
 from .saving_lacl import PLACE_ARGUMENTS, LaclPreTrainedModel, package
 from .similarity_lacl import SimilarityMixin
 from .words_lacl import free_in_child

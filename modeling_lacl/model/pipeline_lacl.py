@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from transformers import Pipeline, PreTrainedTokenizerBase, TokenClassificationPipeline
 from transformers.utils import ModelOutput
 
-from .calls_lacl import answer, model_for_call
 from .configuration_lacl import LaclConfig
 from .decoding_lacl import OUTSIDE, log_softmax, outside_scores, softmax
 from .modeling_lacl import LaclForTokenClassification, LaclModel
-from .prediction_lacl import Entity, Predictor, Scores, Window, real_number
-from .words_lacl import Text, share_words, tokenizer_lock, without_surrogates
+from .prediction_lacl import Entity, Predictor, Scores, Window, model_for_call, real_number
+from .words_lacl import Text, answer, share_words, tokenizer_lock, without_surrogates
 
 # `config.json` refers to all classes of a checkpoint through this file.
 __all__ = [

@@ -7,7 +7,7 @@ Without torch. What it asks of a model are `config`, `tokenizer`, `has_support`,
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias
@@ -34,6 +34,7 @@ from .decoding_lacl import (
 from .words_lacl import (
     EMOJI,
     Text,
+    answer,
     fast_tokenizer,
     share_words,
     tokenizer_lock,
@@ -380,3 +381,77 @@ def real_number(name: str, value: Any, least: float, most: float | None = None) 
     if not (least <= number and (most is None or number <= most)):
         raise ValueError(f"{name} is {value}: give a number, {range_of}")
     return number
+
+
+class PredictMixin:
+    """The method `predict` of a model that has what this module asks of one."""
+
+    def predict(
+        self,
+        inputs: Any,
+        *,
+        is_split_into_words: bool = False,
+        labels: Sequence[str] | Mapping[str, str] | None = None,
+        support: Any = None,
+        threshold: float | None = None,
+        overlap: str = "flat",
+        batch_size: int | None = BATCH_SIZE,
+        stride: int = 32,
+    ) -> Any:
+        """Find the entities of one text, several texts, or a stream of texts.
+
+        Args:
+            inputs: A string returns its entities, a list or tuple of strings a list of these. Any other
+                iterable (a generator, an open file, a column of a dataset, the `KeyDataset` of transformers)
+                returns a generator, which reads at most 32 batches ahead.
+            is_split_into_words: Whether the texts are lists of words. A list of strings is then *one*
+                sentence, a list of lists several, and any other iterable of lists a stream. Offsets refer to
+                `" ".join(words)`.
+            labels: Other entity types for this call, zero-shot (from label names alone, without a support
+                set): a list of labels, or a mapping from labels to label names.
+            support: Labelled examples of other entity types for this call, in the form that `adapt` takes.
+                They are encoded without fine-tuning, as in `adapt` with `steps=0`. Needs the installed
+                package. `labels` may then be a mapping from labels to label names.
+            threshold: Minimum score of returned entities, in [0, 1]. By default that of the configuration for
+                a model of spans, and 0 for one that labels tokens, whose best labels are always entities.
+            overlap: For a model of spans: `flat`, entities do not overlap; `nested`, an entity may lie within
+                another; `any`, all that reach the threshold, also crossing and with several labels.
+            batch_size: Windows of text per batch. None, as in pipelines, means 32.
+            stride: Number of tokens that adjacent windows of a long text share, at most half a window.
+
+        Returns:
+            Entities in the order of the text, each a dict: `entity_group` (label), `score` (float in [0, 1]:
+            the calibrated probability of the span, or the mean probability of the label over the words of the
+            entity), `word`, `start` and `end`, where `text[start:end] == word`. Emoji at the edges of an
+            entity are not part of it.
+
+        Raises:
+            TypeError: If `inputs`, one of the texts or another argument has a wrong type, or there is no such
+                argument.
+            ValueError: If an argument is out of range, labels or support cannot be used, as with an exported
+                model, or the model has neither prompts nor a support set.
+
+        Example:
+            >>> from modeling_lacl import LaclForTokenClassification
+            >>> model = LaclForTokenClassification.from_pretrained("lacl-minilm-fewnerd")
+            >>> model.set_labels(["person", "city"])
+            >>> [entity["word"] for entity in model.predict("Ana Ruiz lives in Quito.")]
+            ['Ana Ruiz', 'Quito']
+            >>> [len(entities) for entities in model.predict(["Ana Ruiz sleeps.", "It rains."])]
+            [1, 0]
+            >>> words = ["Ana", "Ruiz", "lives", "in", "Quito"]
+            >>> cities = model.predict(words, is_split_into_words=True, labels=["city"])
+            >>> [(city["word"], city["start"], city["end"]) for city in cities]
+            [('Quito', 18, 23)]
+        """
+        minimum = None if threshold is None else real_number("threshold", threshold, 0, 1)
+        called = model_for_call(self, labels, support, batch_size)
+        predictor = Predictor.build(called, batch_size, stride, overlap=overlap)
+        return answer(inputs, lambda texts: predictor.entities(texts, minimum), is_split_into_words)
+
+
+def model_for_call(model: Any, labels: Any, support: Any, batch_size: int | None) -> Any:
+    """Return `model`, or one that shares its weights for the labels and support of a call; see `predict`."""
+    if support is not None:
+        return model.with_support(support, labels, batch_size)
+    return model if labels is None else model.with_labels(labels)

@@ -1,4 +1,4 @@
-"""Words of a text, their first subwords, and their assignment to the windows of a long text.
+"""Words of a text, their first subwords, the windows of a long text, and the forms of inputs and answers.
 
 Without torch, as prediction and decoding, so that exported models need none.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,3 +191,46 @@ def free_in_child(lock: Any) -> None:
 
 
 free_in_child(tokenizer_lock)
+
+
+def answer(
+    inputs: Any,
+    entities: Callable[[Iterable[Text]], Iterator[list[Any]]],
+    is_split_into_words: bool = False,
+    delimiter: str = " ",
+) -> Any:
+    """Apply `entities` to inputs of any form, and return the entities in the same form; see `predict`.
+
+    Args:
+        inputs: As in `predict`.
+        entities: Function from texts to the entities of each text.
+        is_split_into_words: As in `predict`.
+        delimiter: Delimiter between the words of a list.
+    """
+    expected = "a list of words (is_split_into_words=True)" if is_split_into_words else "a string"
+
+    def of_words(words: Any, where: str) -> Text:
+        return text_from_words(words, where, delimiter)
+
+    to_text = of_words if is_split_into_words else text_from_string
+
+    def stream(items: Iterable[Any]) -> Iterator[list[Any]]:
+        return entities(to_text(item, f"inputs[{index}]") for index, item in enumerate(items))
+
+    if isinstance(inputs, str):
+        if is_split_into_words:
+            raise TypeError("inputs is a string, but is_split_into_words=True: give a list of words")
+        return next(stream([inputs]))
+    if not isinstance(inputs, Iterable) and hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):
+        # A map-style dataset of torch, such as the `KeyDataset` of transformers.
+        rows: Any = inputs
+        return stream(rows[index] for index in range(len(rows)))
+    if isinstance(inputs, bytes | bytearray | Mapping) or not isinstance(inputs, Iterable):
+        raise TypeError(
+            f"inputs is of type {type(inputs).__name__}: give {expected}, or a list or generator of those"
+        )
+    if not isinstance(inputs, list | tuple):
+        return stream(inputs)
+    if is_split_into_words and len(inputs) and isinstance(inputs[0], str):
+        return next(entities([of_words(inputs, "inputs")]))
+    return list(stream(inputs))

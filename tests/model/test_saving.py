@@ -36,7 +36,6 @@ def test_the_code_is_closed_under_relative_imports_and_imports_little_else():
     """By Python's own parser, which sees every import, at the top and inside of functions."""
     files = {path.stem: path for path in code_files()}
     standard = sys.stdlib_module_names | {"torch", "transformers", "numpy", "regex", "safetensors"}
-    standard |= {"typing_extensions"}  # torch requires it, and only type checkers read what is imported
     for path in files.values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
@@ -63,7 +62,7 @@ def test_what_the_configuration_names_is_in_the_entry():
 
 def test_few_files_travel_and_none_is_long():
     lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in code_files()]
-    assert len(lines) <= 13 and max(lines) <= 500 and sum(lines) <= 4400
+    assert len(lines) <= 12 and max(lines) <= 500 and sum(lines) <= 4300
 
 
 def test_no_folder_of_this_machine_is_in_it(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...model.calls_lacl import PredictMixin
 from ...model.decoding_lacl import log_softmax
-from ...model.prediction_lacl import whole_number
+from ...model.prediction_lacl import PredictMixin, whole_number
 from ...optional import require
 from .exported import CONFIG_FILE, TOKENIZER_FILE, ExportedConfig, ExportedTokenizer
 
